@@ -1,0 +1,1 @@
+//! The extengine command line, as a library with a thin binary

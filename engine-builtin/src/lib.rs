@@ -1,0 +1,1 @@
+//! Engine builtin: native Rust extensions

@@ -1,0 +1,178 @@
+//! The storages of an application, with their schemas, and the schemas of its commands.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{Field, Schema, Type};
+use crate::value::Value;
+
+/// A storage's place in its [`Catalog`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StorageId(pub u16);
+
+impl StorageId {
+    /// `sys.event`: the command that a validator or projector runs for, key ().
+    pub const EVENT: Self = Self(0);
+    /// `sys.context`: time, command id, partition and offset, key ().
+    pub const CONTEXT: Self = Self(1);
+    /// `sys.random`: 32 random bytes for each index, the same on every attempt and on replay, key (index: int).
+    pub const RANDOM: Self = Self(2);
+    /// `sys.log`: insert only; a row becomes a line of the host's log and no intent, key ().
+    pub const LOG: Self = Self(3);
+
+    /// Whether the host itself offers the storage.
+    pub fn is_system(self) -> bool {
+        self < Self(SYSTEM)
+    }
+}
+
+const SYSTEM: u16 = 4;
+
+/// A declared storage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Storage {
+    /// The name, such as `airline`.
+    pub name: Box<str>,
+    /// The key's fields.
+    pub key: Schema,
+    /// The value's fields.
+    pub value: Schema,
+}
+
+/// What a command takes and answers, which is what `sys.event` holds of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandSchema {
+    /// The arguments.
+    pub args: Schema,
+    /// The result.
+    pub result: Schema,
+}
+
+/// The storages of an application, the host's own among them, and its commands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Catalog {
+    storages: Vec<Storage>,
+    by_name: HashMap<Box<str>, StorageId>,
+    commands: HashMap<Box<str>, CommandSchema>,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        let mut catalog = Self {
+            storages: Vec::new(),
+            by_name: HashMap::new(),
+            commands: HashMap::new(),
+        };
+        let command = |name: &str, ty| Field {
+            name: name.into(),
+            ty,
+            optional: false,
+            default: Value::List(Vec::new()),
+        };
+        let mut event = vec![
+            command("args", Type::CommandArgs),
+            command("result", Type::CommandResult),
+        ];
+        event.insert(
+            0,
+            Field {
+                name: "command".into(),
+                ty: Type::Text,
+                optional: false,
+                default: Type::Text.zero(),
+            },
+        );
+        let event = Schema::new(event).unwrap_or_default();
+        let parse = |text| Schema::parse(text).unwrap_or_default();
+        let storages = [
+            ("sys.event", "", event),
+            (
+                "sys.context",
+                "",
+                parse("time: int, command_id: text?, partition: int, offset: int"),
+            ),
+            ("sys.random", "index: int", parse("bytes: bytes")),
+            ("sys.log", "", parse("level: text, message: text")),
+        ];
+        for (name, key, value) in storages {
+            catalog.insert(name, parse(key), value);
+        }
+        catalog
+    }
+}
+
+impl Catalog {
+    /// Adds a storage.
+    ///
+    /// # Errors
+    /// `manifest` where the name is taken or begins with `sys.`, the key has a list or record, or there are too many storages.
+    pub fn add(&mut self, name: &str, key: Schema, value: Schema) -> Result<StorageId> {
+        let refuse = |what: &str| {
+            Err(Error::new(
+                ErrorKind::Manifest,
+                format!("storage `{name}`: {what}"),
+            ))
+        };
+        if name.starts_with("sys.") {
+            return refuse("names that begin with `sys.` are the host's own");
+        }
+        if name.is_empty() || name.contains('\0') {
+            return refuse("a name is not empty and has no NUL");
+        }
+        if self.by_name.contains_key(name) {
+            return refuse("the name is taken");
+        }
+        if self.storages.len() >= usize::from(u16::MAX) {
+            return refuse("too many storages");
+        }
+        key.check_usable_as_key()?;
+        Ok(self.insert(name, key, value))
+    }
+
+    fn insert(&mut self, name: &str, key: Schema, value: Schema) -> StorageId {
+        let id = StorageId(self.storages.len() as u16);
+        self.by_name.insert(name.into(), id);
+        self.storages.push(Storage {
+            name: name.into(),
+            key,
+            value,
+        });
+        id
+    }
+
+    /// Adds a command's schemas.
+    pub fn add_command(&mut self, name: &str, schema: CommandSchema) {
+        self.commands.insert(name.into(), schema);
+    }
+
+    /// A command's schemas.
+    pub fn command(&self, name: &str) -> Option<&CommandSchema> {
+        self.commands.get(name)
+    }
+
+    /// The storage with this name.
+    pub fn id(&self, name: &str) -> Option<StorageId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The storage with this id, which is of this catalog.
+    pub fn storage(&self, id: StorageId) -> &Storage {
+        &self.storages[usize::from(id.0)]
+    }
+
+    /// All storages, the host's own first.
+    pub fn storages(&self) -> impl ExactSizeIterator<Item = (StorageId, &Storage)> {
+        let ids = (0..).map(StorageId);
+        ids.zip(&self.storages).collect::<Vec<_>>().into_iter()
+    }
+
+    /// How many storages there are, the host's own included.
+    pub fn len(&self) -> usize {
+        self.storages.len()
+    }
+
+    /// Whether the application declares no storage of its own.
+    pub fn is_empty(&self) -> bool {
+        self.len() == usize::from(SYSTEM)
+    }
+}

@@ -1,0 +1,130 @@
+//! The three traits, for three lifetimes: engine, package, instance.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::host::{Host, Tracer};
+use crate::intent::Intents;
+use crate::limits::Ledger;
+use crate::manifest::PackageManifest;
+
+/// A backend for one kind of code, shared by the whole process.
+///
+/// It turns package sources into [`ExtensionPackage`]s. It can be used from many threads at once.
+pub trait ExtEngine: Send + Sync + fmt::Debug {
+    /// The engine's name, such as `wasmtime`.
+    fn name(&self) -> &'static str;
+
+    /// Compiles a package, or says everything that keeps it from loading.
+    ///
+    /// # Errors
+    /// `package` with the whole report, `not_kept` where the engine cannot keep a limit that is not waived,
+    /// or the limit on code that is exceeded.
+    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>>;
+
+    /// Says what code exports, imports and needs, whether it would load or not.
+    ///
+    /// # Errors
+    /// `package` where the code cannot be read at all.
+    fn inspect(&self, code: &Code) -> Result<CodeReport>;
+}
+
+/// A package's code and what its manifest declares.
+#[derive(Clone, Debug)]
+pub struct PackageSource {
+    /// The declarations.
+    pub manifest: Arc<PackageManifest>,
+    /// The code.
+    pub code: Code,
+}
+
+/// The code of a package.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// A WASM module or a Lua chunk.
+    Bytes(Arc<[u8]>),
+    /// The name of a package of native extensions that is linked into this program.
+    Native(Arc<str>),
+}
+
+/// What code offers and wants, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CodeReport {
+    /// The extensions found, where the code tells.
+    pub extensions: Vec<String>,
+    /// What it exports.
+    pub exports: Vec<String>,
+    /// What it imports.
+    pub imports: Vec<String>,
+    /// Facts such as size, memory, tables and tools that made it.
+    pub facts: Vec<(String, String)>,
+    /// What keeps it from loading on this engine.
+    pub problems: Vec<String>,
+}
+
+/// Compiled code with its manifest; immutable and shared by all partitions and threads.
+pub trait ExtensionPackage: Send + Sync + fmt::Debug {
+    /// What the package declares.
+    fn manifest(&self) -> &Arc<PackageManifest>;
+
+    /// Makes an instance for the thread that calls this.
+    ///
+    /// # Errors
+    /// Those of the guest's initialisation, or `limit`s that it hits.
+    fn instantiate(&self) -> Result<Box<dyn ExtensionInstance>>;
+}
+
+/// One sandbox, on the thread that made it.
+///
+/// After any error the next invocation starts from a clean sandbox, without the caller's help. Dropping an instance
+/// ends it in order (`WasmFinit` for WASM).
+pub trait ExtensionInstance: fmt::Debug {
+    /// Runs an extension once: `intents` holds what it asks for, or nothing if it fails.
+    fn invoke(
+        &mut self,
+        invocation: Invocation<'_>,
+        host: &dyn Host,
+        intents: &mut Intents,
+    ) -> Outcome;
+}
+
+/// What is asked of an instance.
+#[derive(Clone, Copy)]
+pub struct Invocation<'a> {
+    /// The extension's position in the manifest.
+    pub extension: usize,
+    /// The arguments, encoded by the extension's schema; the caller has checked them.
+    pub args: &'a [u8],
+    /// Who wants to know of each crossing.
+    pub tracer: Option<&'a dyn Tracer>,
+}
+
+impl fmt::Debug for Invocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invocation")
+            .field("extension", &self.extension)
+            .field("args", &self.args.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How an invocation ended, and what it used.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Nothing, or the error that ended it.
+    pub result: Result<()>,
+    /// What it used, in both cases.
+    pub ledger: Ledger,
+}
+
+impl From<Error> for Outcome {
+    fn from(error: Error) -> Self {
+        Self {
+            result: Err(error),
+            ledger: Ledger::default(),
+        }
+    }
+}

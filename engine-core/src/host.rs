@@ -1,0 +1,142 @@
+//! What an extension may ask of its host, and the one way by which an engine reaches it.
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use crate::call::Call;
+use crate::catalog::StorageId;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What an extension may ask: rows of the state, a line in the log.
+///
+/// Keys and values are in their encodings and pass through unread. Capabilities, quotas and the form of keys are
+/// checked by [`Call`] before the host is asked.
+pub trait Host {
+    /// Appends the value of a row to `value` and answers true, or answers false where there is no such row.
+    ///
+    /// # Errors
+    /// `io` where the state cannot be read.
+    fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool>;
+
+    /// Fills `chunk` with the next rows whose keys begin with `prefix`, in key order, behind the key `after`.
+    ///
+    /// A chunk that comes back not full is the last one.
+    ///
+    /// # Errors
+    /// `io` where the state cannot be read.
+    fn scan(
+        &self,
+        storage: StorageId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        chunk: &mut RowChunk,
+    ) -> Result<()>;
+
+    /// Takes a line of the log.
+    fn log(&self, level: &str, message: &str);
+}
+
+/// Rows that a range read copied, in key order.
+///
+/// A chunk is full at [`RowChunk::ROWS`] rows or [`RowChunk::BYTES`] bytes, so one storage operation is bounded.
+#[derive(Debug, Default)]
+pub struct RowChunk {
+    bytes: Vec<u8>,
+    ends: Vec<(usize, usize)>,
+}
+
+impl RowChunk {
+    /// How many rows a chunk takes.
+    pub const ROWS: usize = 128;
+    /// From how many bytes on a chunk is full.
+    pub const BYTES: usize = 64 << 10;
+
+    /// Removes everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((key_end, self.bytes.len()));
+    }
+
+    /// Whether it takes no more rows.
+    pub fn is_full(&self) -> bool {
+        self.ends.len() >= Self::ROWS || self.bytes.len() >= Self::BYTES
+    }
+
+    /// The rows: key and value each.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        (0..self.ends.len()).map(|i| {
+            let start = if i == 0 { 0 } else { self.ends[i - 1].1 };
+            let (key_end, end) = self.ends[i];
+            (&self.bytes[start..key_end], &self.bytes[key_end..end])
+        })
+    }
+}
+
+/// One end of a crossing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The partition that invokes.
+    Partition,
+    /// The instance, host side.
+    Instance,
+    /// The user's code.
+    Guest,
+    /// The host state.
+    HostState,
+}
+
+/// Takes note of each crossing between partition, instance, guest and host state.
+pub trait Tracer {
+    /// Takes note of one crossing.
+    fn crossing(&self, from: Party, to: Party, what: &str);
+}
+
+/// Where host functions find the call that is running: a pointer scoped to the call.
+///
+/// Guests call back into the host through functions that were made long before the call, so the call cannot be their
+/// parameter. An engine keeps one slot per instance and enters it around each call.
+#[derive(Clone, Debug, Default)]
+pub struct HostSlot(Rc<Cell<Option<NonNull<Call<'static>>>>>);
+
+impl HostSlot {
+    /// Makes `call` the running call while `guest` runs.
+    pub fn enter<R>(&self, call: &Call<'_>, guest: impl FnOnce() -> R) -> R {
+        struct Leave<'a>(&'a HostSlot, Option<NonNull<Call<'static>>>);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.0.set(self.1);
+            }
+        }
+        let pointer = NonNull::from(call).cast::<Call<'static>>();
+        let _leave = Leave(self, self.0.replace(Some(pointer)));
+        guest()
+    }
+
+    /// Hands the running call to `ask`.
+    ///
+    /// # Errors
+    /// `abi` where no call is running, as during a guest's initialisation.
+    pub fn with<R>(&self, ask: impl FnOnce(&Call<'_>) -> Result<R>) -> Result<R> {
+        let Some(pointer) = self.0.get() else {
+            return Err(Error::new(
+                ErrorKind::Abi,
+                "the guest asked its host outside of an invocation",
+            ));
+        };
+        #[allow(unsafe_code, reason = "the scoped pointer that this type exists for")]
+        // SAFETY: `enter` stored a reference that outlives its frame, and its guard, which runs before the frame ends
+        // even when it unwinds, removes the pointer. The slot is not `Send`, so nothing runs beside that frame.
+        // `Call` has no exclusive access, and `ask` cannot keep the reference: its lifetime is not nameable there.
+        let call = unsafe { pointer.as_ref() };
+        ask(call)
+    }
+}

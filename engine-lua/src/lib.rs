@@ -1,0 +1,1 @@
+//! Engine lua: Luau extensions

@@ -1,0 +1,4 @@
+//! The WASM boundary, written once for every runtime
+
+pub mod fuel;
+pub mod inspect;

@@ -1,0 +1,1 @@
+//! Engine wasmer: WebAssembly extensions on Wasmer

@@ -1,0 +1,1 @@
+//! Engine wasmtime: WebAssembly extensions on Wasmtime

@@ -1,0 +1,1 @@
+//! A tokio service that embeds an application

@@ -1,0 +1,1 @@
+//! The flights example with its native extensions

@@ -1,0 +1,1 @@
+//! SDK for extensions written in Rust

@@ -1,0 +1,152 @@
+//! The machine itself: the operating system's clock, randomness, threads and files.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::random::Random;
+use super::{Access, File, Files, FolderLock, JoinHandle, Platform, spawn_thread};
+
+/// The name of the file in a folder whose lock stands for the folder's.
+const LOCK_FILE: &str = "lock";
+
+/// The platform that real partitions run on.
+#[derive(Debug)]
+pub struct OsPlatform {
+    random: Random,
+}
+
+impl OsPlatform {
+    /// Seeds this platform's randomness from the operating system.
+    ///
+    /// # Errors
+    /// The operating system has no randomness to give.
+    pub fn new() -> io::Result<Self> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        Ok(Self {
+            random: Random::new(seed),
+        })
+    }
+}
+
+impl Platform for OsPlatform {
+    fn now(&self) -> i64 {
+        let micros = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(after) => micros(after),
+            Err(before) => -micros(before.duration()),
+        }
+    }
+
+    fn random(&self) -> [u8; 32] {
+        self.random.block()
+    }
+
+    fn spawn(&self, name: &str, task: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle> {
+        spawn_thread(name, task)
+    }
+
+    fn files(&self) -> &dyn Files {
+        &OsFiles
+    }
+}
+
+#[derive(Debug)]
+struct OsFiles;
+
+impl Files for OsFiles {
+    fn create_dir_all(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        // `a` alone has the empty parent, which means the current folder.
+        let parent = match folder.parent() {
+            Some(p) if p.as_os_str().is_empty() => Path::new("."),
+            Some(p) => p,
+            None => Path::new("/"),
+        };
+        self.create_dir_all(parent)?;
+        match fs::create_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            other => other?,
+        }
+        self.sync_dir(parent)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match access {
+            Access::Read => &mut options,
+            Access::Write => options.write(true),
+            Access::CreateNew => options.write(true).create_new(true),
+            Access::Truncate => options.write(true).create(true).truncate(true),
+        };
+        Ok(Box::new(OsFile(options.open(path)?)))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        fs::File::open(folder)?.sync_all()
+    }
+
+    fn lock(&self, folder: &Path) -> io::Result<FolderLock> {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(folder.join(LOCK_FILE))?;
+        file.try_lock().map_err(io::Error::from)?;
+        Ok(FolderLock::new(file))
+    }
+}
+
+#[derive(Debug)]
+struct OsFile(fs::File);
+
+impl File for OsFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(&self.0, bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(&self.0, bytes, offset)
+    }
+
+    fn set_size(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
