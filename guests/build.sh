@@ -25,7 +25,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 target=wasm32-unknown-unknown
-target_dir=${CARGO_TARGET_DIR:-$root/target}/guests
+target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}/guests")
 
 guests=(
   "guests/suite conformance/guests/suite.wasm"

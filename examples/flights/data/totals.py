@@ -139,7 +139,7 @@ def write_rows(out, rows):
 
 
 def differences(storage, expected, lines):
-    """Yields every way in which `lines`, the storage's state, is not the expected rows."""
+    """Yields every way in which `lines`, a storage as printed, is not the expected rows."""
 
     def key_of(row):
         return tuple(row.get(field) for field in STORAGES[storage][0])
