@@ -2,3 +2,4 @@
 
 pub mod fuel;
 pub mod inspect;
+pub mod runtime;

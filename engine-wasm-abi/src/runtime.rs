@@ -1,0 +1,226 @@
+//! What a WASM runtime offers to an ABI, and nothing of either: two runtimes and several ABIs meet here.
+//!
+//! A runtime crate implements [`Runtime`], [`RuntimeModule`], [`RuntimeInstance`] and [`Guest`], generic over `S`, the
+//! state that an ABI keeps per instance. An ABI is a table of [`HostFunction`]s, a table of [`ExportSpec`]s and code that
+//! drives instances through [`Guest`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use engine_core::error::{Error, Result};
+use engine_core::factory::{EngineLimits, ExtEngineFactory};
+use engine_core::limits::{Limit, Limits};
+use engine_core::ticker::Ticker;
+
+use crate::fuel::OutOfFuel;
+use crate::inspect::{FuncSig, ValType};
+
+/// A live instance as an ABI sees it, between calls and from inside a host function alike.
+///
+/// It holds nothing of the memory between two methods, so a host function may call the guest in turn.
+pub trait Guest<S> {
+    /// What the ABI keeps for this instance.
+    fn state(&self) -> &S;
+
+    /// The bytes of the exported memory, as large as it is now.
+    fn memory(&self) -> &[u8];
+
+    /// The bytes of the exported memory, to be written.
+    fn memory_mut(&mut self) -> &mut [u8];
+
+    /// Whether the module has the export of this position in [`Blueprint::exports`].
+    fn has(&self, export: usize) -> bool;
+
+    /// Calls the export of this position in [`Blueprint::exports`]; one without a result answers 0.
+    ///
+    /// # Errors
+    /// * What a host function returned, unchanged, however many guest frames lay between.
+    /// * `deadline`, `fuel` and `stack`, each with the amount that was allowed.
+    /// * `memory` or `table_elements` where growth was denied because of the package's limit, even if the guest went on:
+    ///   the denial wins over whatever came behind it. Growth beyond the module's own declared maximum is no such denial;
+    ///   the guest sees −1 and nothing else happens.
+    /// * `trap` for all other traps, with the runtime's words.
+    /// * `internal` where the module lacks the export or its number of parameters is another.
+    fn call(&mut self, export: usize, args: &[i32]) -> Result<i32>;
+}
+
+/// A function that the host offers, by the shape of its type, so that a runtime wraps it statically.
+///
+/// An error ends the guest and comes out of [`Guest::call`] unchanged.
+#[derive(Debug)]
+pub enum HostCall<S: 'static> {
+    /// `(i32)`
+    N1(fn(&mut dyn Guest<S>, i32) -> Result<()>),
+    /// `() -> i32`
+    R0(fn(&mut dyn Guest<S>) -> Result<i32>),
+    /// `(i32) -> i32`
+    R1(fn(&mut dyn Guest<S>, i32) -> Result<i32>),
+    /// `(i32, i32) -> i32`
+    R2(fn(&mut dyn Guest<S>, i32, i32) -> Result<i32>),
+    /// `(i32, i32, i32) -> i32`
+    R3(fn(&mut dyn Guest<S>, i32, i32, i32) -> Result<i32>),
+    /// `(i32, i32, i32, i32) -> i32`
+    R4(fn(&mut dyn Guest<S>, i32, i32, i32, i32) -> Result<i32>),
+    /// `(i32, i64, i32) -> i32`
+    R3Long(fn(&mut dyn Guest<S>, i32, i64, i32) -> Result<i32>),
+    /// `(i32, i64, i32, i32) -> i32`
+    R4Long(fn(&mut dyn Guest<S>, i32, i64, i32, i32) -> Result<i32>),
+}
+
+impl<S> Clone for HostCall<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for HostCall<S> {}
+
+impl<S> HostCall<S> {
+    /// The function's type.
+    pub fn signature(&self) -> FuncSig {
+        use ValType::{I32, I64};
+        let params = match self {
+            Self::R0(_) => vec![],
+            Self::N1(_) | Self::R1(_) => vec![I32],
+            Self::R2(_) => vec![I32, I32],
+            Self::R3(_) => vec![I32, I32, I32],
+            Self::R4(_) => vec![I32, I32, I32, I32],
+            Self::R3Long(_) => vec![I32, I64, I32],
+            Self::R4Long(_) => vec![I32, I64, I32, I32],
+        };
+        let results = match self {
+            Self::N1(_) => vec![],
+            _ => vec![I32],
+        };
+        FuncSig { params, results }
+    }
+}
+
+/// A function that the host offers, with its two names.
+#[derive(Debug)]
+pub struct HostFunction<S: 'static> {
+    /// The import module, such as `env`.
+    pub module: &'static str,
+    /// The name, such as `HostGetElem`.
+    pub name: &'static str,
+    /// What it does.
+    pub call: HostCall<S>,
+}
+
+/// A function that an ABI expects of a module; parameters and result are `i32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportSpec {
+    /// The name, such as `WasmRun`.
+    pub name: &'static str,
+    /// How many parameters it has: [`ExportSpec::MAX_PARAMS`] at most.
+    pub params: usize,
+    /// Whether it has a result.
+    pub result: bool,
+    /// Whether a module may do without it.
+    pub optional: bool,
+}
+
+impl ExportSpec {
+    /// The most parameters that a runtime calls an export with.
+    pub const MAX_PARAMS: usize = 5;
+
+    /// The function's type.
+    pub fn signature(&self) -> FuncSig {
+        FuncSig {
+            params: vec![ValType::I32; self.params],
+            results: vec![ValType::I32; usize::from(self.result)],
+        }
+    }
+}
+
+/// A module that passed an ABI's checks, ready to be compiled.
+///
+/// Its exports and imports fit the tables, it exports its only memory as `memory`, it has no start function, and its
+/// memory and tables begin within the limits.
+#[derive(Debug)]
+pub struct Blueprint<'a, S: 'static> {
+    /// The module.
+    pub code: &'a [u8],
+    /// Whether [`meter`](crate::fuel::meter) rewrote it, so that it exports
+    /// [`FUEL_GLOBAL`](crate::fuel::FUEL_GLOBAL) and imports [`REFILL_NAME`](crate::fuel::REFILL_NAME).
+    pub metered: bool,
+    /// The functions that it imports, each once.
+    pub imports: Vec<&'static HostFunction<S>>,
+    /// The exports that the ABI calls.
+    pub exports: &'static [ExportSpec],
+    /// The package's limits, of which `memory`, `table_elements` and `stack` are the runtime's to keep.
+    pub limits: &'a Limits,
+}
+
+/// What a guest may use until it is armed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The tick of [`Runtime::ticker`] at which the deadline is over.
+    pub deadline: u64,
+    /// The time that this is, for messages.
+    pub deadline_ms: u32,
+    /// Units of fuel, where they are limited.
+    pub fuel: Option<u64>,
+}
+
+impl Budget {
+    /// The error of a guest that ran beyond the deadline.
+    pub fn deadline_error(&self) -> Error {
+        Error::limit(Limit::Deadline, format_args!("{} ms", self.deadline_ms))
+    }
+}
+
+/// The error of a guest that used up its fuel.
+pub fn fuel_error(out: OutOfFuel) -> Error {
+    Error::limit(Limit::Fuel, out.limit).with_source(out)
+}
+
+/// A WASM runtime with the limits that are an engine's own.
+pub trait Runtime: fmt::Debug + Send + Sync + 'static {
+    /// Whether code is metered even where fuel is not limited, because deadlines rest on it.
+    const ALWAYS_METERED: bool;
+
+    /// A compiled module.
+    type Module<S: 'static>: RuntimeModule<S>;
+
+    /// The factory that makes engines of this runtime.
+    fn factory(&self) -> &'static dyn ExtEngineFactory;
+
+    /// The limits that this runtime was made for.
+    fn limits(&self) -> &EngineLimits;
+
+    /// The clock of deadlines.
+    fn ticker(&self) -> &Ticker;
+
+    /// Compiles a checked module.
+    ///
+    /// # Errors
+    /// `package` where the runtime does not take it in spite of the checks.
+    fn compile<S: 'static>(
+        self: &Arc<Self>,
+        blueprint: &Blueprint<'_, S>,
+    ) -> Result<Self::Module<S>>;
+}
+
+/// A compiled module.
+pub trait RuntimeModule<S>: fmt::Debug + Send + Sync + 'static {
+    /// A live instance of it.
+    type Instance: RuntimeInstance<S>;
+
+    /// Makes an instance, on the thread that uses it, without running any of its code.
+    ///
+    /// # Errors
+    /// `trap` where a segment does not fit, `internal` where the runtime has no room for one more.
+    fn instantiate(&self, state: S) -> Result<Self::Instance>;
+}
+
+/// A live instance as its owner has it.
+///
+/// It runs nothing before it is armed, and is thrown away after any error of [`Guest::call`].
+pub trait RuntimeInstance<S>: Guest<S> + fmt::Debug + 'static {
+    /// Gives the guest a new budget: for all that runs from now on, until it is armed again.
+    fn arm(&mut self, budget: Budget);
+
+    /// Units of fuel used since it was armed; `None` where the code is not metered or fuel was not limited.
+    fn fuel_used(&mut self) -> Option<u64>;
+}
