@@ -74,12 +74,14 @@ pub enum LogError {
 impl LogError {
     /// An error of the system, told apart by whether space ran out.
     pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::Full { what, path, source }
+        move |source| {
+            let path = path.to_owned();
+            match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Self::Full { what, path, source }
+                }
+                _ => Self::Io { what, path, source },
             }
-            _ => Self::Io { what, path, source },
         }
     }
 }

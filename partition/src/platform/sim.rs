@@ -450,7 +450,9 @@ impl SimFile {
     fn machine(&self) -> io::Result<MutexGuard<'_, Machine>> {
         let machine = self.platform.machine();
         if machine.boots != self.boot {
-            return Err(io::Error::other("the process that opened this file is dead"));
+            return Err(io::Error::other(
+                "the process that opened this file is dead",
+            ));
         }
         if machine.off {
             return Err(off());

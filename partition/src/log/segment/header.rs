@@ -13,6 +13,9 @@
 /// Bytes of a segment before its first record.
 pub(super) const HEADER: usize = 48;
 
+/// What [`Header::parse`] says of bytes that are no header.
+pub(super) const BROKEN: &str = "the segment's header is broken";
+
 const MAGIC: &[u8; 8] = b"extg.log";
 const VERSION: u32 = 1;
 
@@ -47,7 +50,7 @@ impl Header {
             u64::from_le_bytes(number)
         };
         if bytes[44..] != crc32c::crc32c(&bytes[..44]).to_le_bytes() || bytes[..8] != *MAGIC {
-            return Err("the segment's header is broken");
+            return Err(BROKEN);
         }
         if bytes[8..12] != VERSION.to_le_bytes() {
             return Err("the segment has a format that this version does not read");

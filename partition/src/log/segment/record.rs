@@ -56,7 +56,11 @@ pub(super) fn encode(out: &mut Vec<u8>, salt: u64, start: u64, kind: Kind, paylo
 pub(super) fn head(bytes: &[u8; HEAD], salt: u64, start: u64) -> Option<Head> {
     let [_, _, _, _, a, b, c, d, mark @ ..] = *bytes;
     let len = u32::from_le_bytes([a, b, c, d]);
-    let kind = if len & TAKEOVER == 0 { Kind::Group } else { Kind::Takeover };
+    let kind = if len & TAKEOVER == 0 {
+        Kind::Group
+    } else {
+        Kind::Takeover
+    };
     let len = (len & !TAKEOVER) as usize;
     let end = start.checked_add((HEAD + len) as u64)?;
     (u64::from_le_bytes(mark) == end ^ salt).then_some(Head { kind, len, end })

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::header::{HEADER, Header, file_name};
+use super::header::{BROKEN, HEADER, Header, file_name};
 use super::record::{self, HEAD, Head};
 use crate::log::LogError;
 use crate::platform::{Access, File, Files};
@@ -16,13 +16,17 @@ pub(super) enum Found {
     /// A whole record, whose payload is [`Scanner::payload`].
     Record(Head),
     /// No record that is whole.
-    Broken(&'static str),
+    Broken {
+        what: &'static str,
+        /// The position after the record, if its head can still be read.
+        end: Option<u64>,
+    },
 }
 
 /// An open segment.
 #[derive(Debug)]
 pub(super) struct Scanner {
-    pub(super) file: Box<dyn File>,
+    file: Box<dyn File>,
     pub(super) path: PathBuf,
     pub(super) header: Header,
     window: Vec<u8>,
@@ -33,18 +37,25 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    /// Opens the segment that begins at `first`.
-    pub(super) fn open(
+    /// Opens the segment that begins at `first`, and checks its header.
+    pub(super) fn open(files: &dyn Files, folder: &Path, first: u64) -> Result<Self, LogError> {
+        let mut scanner = Self::open_unchecked(files, folder, first)?;
+        scanner.check_header()?;
+        Ok(scanner)
+    }
+
+    /// As [`open`](Self::open), but nothing can be found before
+    /// [`check_header`](Self::check_header).
+    pub(super) fn open_unchecked(
         files: &dyn Files,
         folder: &Path,
         first: u64,
-        access: Access,
     ) -> Result<Self, LogError> {
         let path = folder.join(file_name(first));
         let file = files
-            .open(&path, access)
+            .open(&path, Access::Read)
             .map_err(LogError::io("open", &path))?;
-        let mut scanner = Self {
+        Ok(Self {
             file,
             path,
             header: Header {
@@ -56,17 +67,35 @@ impl Scanner {
             window: Vec::new(),
             window_at: 0,
             payload: 0..0,
-        };
-        scanner.fill(0, HEADER, HEADER as u64)?;
-        let header = match scanner.window.first_chunk() {
+        })
+    }
+
+    /// Reads the header.
+    pub(super) fn check_header(&mut self) -> Result<(), LogError> {
+        let at = self.fill(0, HEADER, HEADER as u64)?;
+        let header = match self.window[at..].first_chunk() {
             Some(bytes) => Header::parse(bytes),
-            None => Err("the segment ends in its header"),
+            None => Err(BROKEN),
         };
-        scanner.header = header.map_err(|what| scanner.corrupt(0, what))?;
-        if scanner.header.first != first {
-            return Err(scanner.corrupt(0, "the segment has the name of another"));
+        let header = header.map_err(|what| self.corrupt(0, what))?;
+        if header.first != self.header.first {
+            return Err(self.corrupt(0, "the segment has the name of another"));
         }
-        Ok(scanner)
+        self.header = header;
+        Ok(())
+    }
+
+    /// Whether this is a segment whose making was interrupted: broken at the
+    /// header, with nothing after it. A segment's header is durable before
+    /// anything is written after it.
+    pub(super) fn is_unfinished(&mut self) -> Result<bool, LogError> {
+        match self.check_header() {
+            Err(LogError::Corrupt { what: BROKEN, .. }) => {
+                Ok(self.last_nonzero(HEADER as u64)?.is_none())
+            }
+            Err(LogError::Corrupt { .. }) | Ok(()) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Looks for a record at the position `start`. Nothing at or after the
@@ -74,21 +103,22 @@ impl Scanner {
     pub(super) fn find(&mut self, start: u64, limit: u64) -> Result<Found, LogError> {
         let offset = self.header.offset(start);
         let limit = self.header.offset(limit);
+        let broken = |what, end| Ok(Found::Broken { what, end });
         let at = self.fill(offset, HEAD, limit)?;
         let Some(bytes) = self.window[at..].first_chunk() else {
-            return Ok(Found::Broken("the segment ends inside a record's head"));
+            return broken("the segment ends inside a record's head", None);
         };
         let Some(head) = record::head(bytes, self.header.salt, start) else {
-            return Ok(Found::Broken("no record begins here"));
+            return broken("no record begins here", None);
         };
         if self.header.offset(head.end) > limit {
-            return Ok(Found::Broken("the segment ends inside a record"));
+            return broken("the segment ends inside a record", Some(head.end));
         }
         let at = self.fill(offset, HEAD + head.len, limit)?;
         match self.window[at..].get(..HEAD + head.len) {
-            None => Ok(Found::Broken("the segment ends inside a record")),
+            None => broken("the segment ends inside a record", Some(head.end)),
             Some(record) if !record::is_whole(record) => {
-                Ok(Found::Broken("a record's checksum is wrong"))
+                broken("a record's checksum is wrong", Some(head.end))
             }
             Some(_) => {
                 self.payload = at + HEAD..at + HEAD + head.len;
@@ -102,27 +132,47 @@ impl Scanner {
         self.window.get(self.payload.clone()).unwrap_or_default()
     }
 
+    /// Whether anything was written after the broken record at `start`, up to
+    /// `limit`. Then it is damage and was not torn by a crash: a record is
+    /// begun only when all before it is durable, on nothing but zeros.
+    pub(super) fn is_followed(
+        &mut self,
+        start: u64,
+        end: Option<u64>,
+        limit: u64,
+    ) -> Result<bool, LogError> {
+        if let Some(end) = end
+            && self.last_nonzero(self.header.offset(end))?.is_some()
+        {
+            return Ok(true);
+        }
+        Ok(self.next_head(start + 1, limit)?.is_some())
+    }
+
     /// The first position from `start` on where bytes look like the head of a
-    /// record. They cannot by chance, so a record was begun there, and so
-    /// everything before it had been durable.
+    /// record. They cannot by chance.
     pub(super) fn next_head(&mut self, start: u64, limit: u64) -> Result<Option<u64>, LogError> {
         let end = self.header.offset(limit);
         let mut offset = self.header.offset(start);
         while offset.saturating_add(HEAD as u64) <= end {
             let at = self.fill(offset, HEAD, end)?;
-            let found = self.window[at..].windows(HEAD).zip(offset..).find(|(bytes, offset)| {
-                let position = self.header.position(*offset);
-                bytes
-                    .first_chunk()
-                    .is_some_and(|bytes| record::head(bytes, self.header.salt, position).is_some())
-            });
+            let found = self.window[at..]
+                .windows(HEAD)
+                .zip(offset..)
+                .find(|(bytes, offset)| {
+                    let position = self.header.position(*offset);
+                    bytes.first_chunk().is_some_and(|bytes| {
+                        record::head(bytes, self.header.salt, position).is_some()
+                    })
+                });
             if let Some((_, offset)) = found {
                 return Ok(Some(self.header.position(offset)));
             }
-            let Some(searched) = (self.window.len() - at).checked_sub(HEAD - 1) else {
+            let held = self.window.len() - at;
+            if held < HEAD {
                 break;
-            };
-            offset += searched as u64;
+            }
+            offset += (held - HEAD + 1) as u64;
         }
         Ok(None)
     }
@@ -148,6 +198,14 @@ impl Scanner {
         self.file
             .size()
             .map_err(LogError::io("read the size of", &self.path))
+    }
+
+    /// The bytes of a record that was found whole, by where it begins and ends.
+    pub(super) fn record(&mut self, start: u64, end: u64) -> Result<&[u8], LogError> {
+        let len = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+        let (offset, limit) = (self.header.offset(start), self.header.offset(end));
+        let at = self.fill(offset, len, limit)?;
+        Ok(self.window[at..].get(..len).unwrap_or_default())
     }
 
     /// Damage in this segment at an offset in its file.

@@ -1,0 +1,160 @@
+//! Opening a folder of segments after whatever happened to it.
+//!
+//! A crash can leave three things: a last segment without a whole header, a
+//! record at the end that is not whole, and content that is seen but not yet
+//! durable. All three are put right here. Whatever else is wrong was not a
+//! crash, and is an error that changes nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::header::parse_file_name;
+use super::record::Kind;
+use super::scan::{Found, Scanner};
+use super::tail::Tail;
+use crate::log::{Finding, LogError};
+use crate::platform::Files;
+
+/// A folder of segments that can be appended to.
+pub(super) struct Recovered {
+    /// Where each segment begins.
+    pub(super) segments: BTreeSet<u64>,
+    /// The last segment, unless there is none.
+    pub(super) last: Option<Last>,
+    /// What a crash had left behind.
+    pub(super) notices: Vec<Finding>,
+}
+
+/// The last segment.
+pub(super) struct Last {
+    pub(super) tail: Tail,
+    /// The position after its last record.
+    pub(super) end: u64,
+    /// The epoch of the last writer.
+    pub(super) epoch: u64,
+}
+
+/// Where each segment in a folder begins.
+pub(super) fn list(files: &dyn Files, folder: &Path) -> Result<BTreeSet<u64>, LogError> {
+    let names = files.list(folder).map_err(LogError::io("list", folder))?;
+    Ok(names.iter().filter_map(|n| parse_file_name(n)).collect())
+}
+
+/// Finds the tail of the log in a locked folder and makes all before it durable.
+pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, LogError> {
+    let mut segments = list(files, folder)?;
+    let mut notices = Vec::new();
+    notices.extend(drop_unfinished(files, folder, &mut segments)?);
+    let scanner = check_chain(files, folder, &segments)?;
+    let last = match scanner {
+        None => None,
+        Some(scanner) => Some(recover_last(files, scanner, &mut notices)?),
+    };
+    // A process that was killed may have made the last segment and not synced its name.
+    files
+        .sync_dir(folder)
+        .map_err(LogError::io("sync", folder))?;
+    Ok(Recovered {
+        segments,
+        last,
+        notices,
+    })
+}
+
+fn drop_unfinished(
+    files: &dyn Files,
+    folder: &Path,
+    segments: &mut BTreeSet<u64>,
+) -> Result<Option<Finding>, LogError> {
+    let Some(&last) = segments.last() else {
+        return Ok(None);
+    };
+    let mut scanner = Scanner::open_unchecked(files, folder, last)?;
+    // A lone segment that is not the log's first one had others before it
+    // forgotten, which needs groups in it.
+    if (segments.len() == 1 && last != 0) || !scanner.is_unfinished()? {
+        return Ok(None);
+    }
+    let path = scanner.path;
+    files.remove(&path).map_err(LogError::io("remove", &path))?;
+    segments.remove(&last);
+    Ok(Some(Finding {
+        path,
+        offset: 0,
+        what: "a crash interrupted the making of this segment; it was empty and is removed",
+    }))
+}
+
+/// Checks that no segment is missing, and opens the last one.
+fn check_chain(
+    files: &dyn Files,
+    folder: &Path,
+    segments: &BTreeSet<u64>,
+) -> Result<Option<Scanner>, LogError> {
+    let mut last: Option<Scanner> = None;
+    for first in segments {
+        let scanner = Scanner::open(files, folder, *first)?;
+        if last.is_some_and(|last| last.header.first != scanner.header.previous) {
+            return Err(scanner.corrupt(0, MISSING));
+        }
+        last = Some(scanner);
+    }
+    Ok(last)
+}
+
+/// What is wrong with a segment that names another one as its predecessor than there is.
+pub(super) const MISSING: &str = "the segment before this one is missing";
+
+fn recover_last(
+    files: &dyn Files,
+    mut scanner: Scanner,
+    notices: &mut Vec<Finding>,
+) -> Result<Last, LogError> {
+    let size = scanner.size()?;
+    let limit = scanner.header.position(size);
+    let mut epoch = scanner.header.epoch;
+    let mut end = scanner.header.first;
+    let mut last = None;
+    while end < limit {
+        match scanner.find(end, limit)? {
+            Found::Record(head) => {
+                if let (Kind::Takeover, Ok(bytes)) = (head.kind, scanner.payload().try_into()) {
+                    epoch = epoch.max(u64::from_le_bytes(bytes));
+                }
+                last = Some(end);
+                end = head.end;
+            }
+            Found::Broken { what, end: after } => {
+                if scanner.is_followed(end, after, limit)? {
+                    return Err(scanner.corrupt(scanner.header.offset(end), what));
+                }
+                break;
+            }
+        }
+    }
+    let offset = scanner.header.offset(end);
+    let tail = Tail::open(files, &scanner, size)?;
+    if let Some(torn) = scanner.last_nonzero(offset)? {
+        tail.zero(offset, torn + 1)?;
+        notices.push(Finding {
+            path: scanner.path.clone(),
+            offset,
+            what: TORN,
+        });
+    }
+    // What was written last may be seen and not be durable: its writer was
+    // killed before the sync, or the sync failed. After a failed sync another
+    // one proves nothing, unless the bytes are written again.
+    match last {
+        Some(start) => {
+            let offset = scanner.header.offset(start);
+            tail.write(scanner.record(start, end)?, offset)?;
+        }
+        None => tail.write(&scanner.header.encode(), 0)?,
+    }
+    tail.sync()?;
+    Ok(Last { tail, end, epoch })
+}
+
+/// What a crash leaves of an append.
+pub(super) const TORN: &str = "a crash interrupted an append; the torn record is cut";
