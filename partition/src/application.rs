@@ -1,0 +1,269 @@
+//! An application: its packages loaded, its partitions open, commands and queries routed to them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::key::KeyWriter;
+use engine_core::manifest::ExtensionKind;
+use engine_core::value::Value;
+use engine_core::{json, value};
+
+use crate::answer::Answer;
+use crate::folder;
+use crate::host::{LogLine, Logger};
+use crate::manifest::AppSpec;
+use crate::partition::{Accepted, Opening, Partition, QueryAnswer};
+use crate::platform::{OsPlatform, Platform};
+use crate::program::Program;
+use crate::store::Snapshot;
+
+/// How an application is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// The engine for all packages, instead of those that the manifest names.
+    pub engine: Option<String>,
+    /// The number of partitions, instead of the manifest's.
+    pub partitions: Option<u32>,
+    /// The data folder; without one the application forgets everything when it is closed.
+    pub data: Option<PathBuf>,
+    /// The machine, or none for the one that this runs on.
+    pub platform: Option<Arc<dyn Platform>>,
+    /// Who takes what extensions log.
+    pub logger: Arc<Logger>,
+    /// Who is told what the operator should know: what a crash left behind, a projector that stopped.
+    pub notices: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Default for Options {
+    /// The manifest's engines and partitions, nothing kept, lines and notices to standard error.
+    fn default() -> Self {
+        Self {
+            engine: None,
+            partitions: None,
+            data: None,
+            platform: None,
+            logger: Arc::new(|line: &LogLine<'_>| {
+                eprintln!("[{}] {}: {}", line.level, line.extension, line.message);
+            }),
+            notices: Arc::new(|notice| eprintln!("{notice}")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("engine", &self.engine)
+            .field("partitions", &self.partitions)
+            .field("data", &self.data)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An open application.
+///
+/// It can be used from many threads at once. Dropping it closes it.
+#[derive(Debug)]
+pub struct Application {
+    program: Arc<Program>,
+    partitions: Vec<Partition>,
+}
+
+impl Application {
+    /// Loads the packages and opens the partitions.
+    ///
+    /// # Errors
+    /// Those of [`Program::load`]; `manifest` where the data folder belongs to another application, has another number
+    /// of partitions or schemas that today's do not continue; `busy` where another process has it open; `corrupt`, `io`.
+    pub fn open(spec: AppSpec, options: Options) -> Result<Self> {
+        let mut spec = spec;
+        let platform = match options.platform {
+            Some(platform) => platform,
+            None => os_platform()?,
+        };
+        if let Some(partitions) = options.partitions {
+            set_partitions(&mut spec, partitions)?;
+        }
+        if let Some(data) = &options.data {
+            folder::claim(&*platform, data, &spec)?;
+        }
+        let program = Arc::new(Program::load(spec, options.engine.as_deref())?);
+        let partitions = (0..program.spec().partitions)
+            .map(|number| {
+                Partition::open(Opening {
+                    program: program.clone(),
+                    number,
+                    platform: platform.clone(),
+                    logger: options.logger.clone(),
+                    notices: options.notices.clone(),
+                    folder: options
+                        .data
+                        .as_deref()
+                        .map(|data| folder::of_partition(data, number)),
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            program,
+            partitions,
+        })
+    }
+
+    /// What runs.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// The manifest.
+    pub fn spec(&self) -> &AppSpec {
+        self.program.spec()
+    }
+
+    /// Submits a command with its arguments as a JSON object.
+    ///
+    /// The answer comes when the command is durable, or refused on a state that is durable. A command with an id that
+    /// was accepted before, with the same arguments, answers what it answered then.
+    ///
+    /// # Errors
+    /// At once: `unknown`, `bad_args`, `busy`, `stopped`. In the answer: whatever refuses the command, `id_conflict`,
+    /// `stopped`.
+    pub fn submit(
+        &self,
+        command: &str,
+        args: &serde_json::Value,
+        id: Option<&str>,
+    ) -> Result<Answer<Accepted>> {
+        let extension = self.program.extension(ExtensionKind::Command, command)?;
+        let values = self.args(extension, args)?;
+        let partition = self.route(extension, &values).unwrap_or(0);
+        self.partitions[partition].submit(command, value::encode(&values), id)
+    }
+
+    /// Submits a command and waits until it is answered.
+    ///
+    /// # Errors
+    /// As [`Application::submit`].
+    pub fn run(
+        &self,
+        command: &str,
+        args: &serde_json::Value,
+        id: Option<&str>,
+    ) -> Result<Accepted> {
+        self.submit(command, args, id)?.wait()
+    }
+
+    /// Asks a query: on the partition that its routing field names, else on every partition.
+    ///
+    /// With `at_least`, the state must have every command below that offset, so that a caller reads its own writes:
+    /// one more than the offset of an accepted command.
+    ///
+    /// # Errors
+    /// At once: `unknown`, `bad_args`, `busy`, `stopped`. In the answers: the extension's errors.
+    pub fn query(
+        &self,
+        query: &str,
+        args: &serde_json::Value,
+        at_least: u64,
+    ) -> Result<Vec<Answer<QueryAnswer>>> {
+        let extension = self.program.extension(ExtensionKind::Query, query)?;
+        let values = self.args(extension, args)?;
+        let row = value::encode(&values);
+        let ask = |partition: &Partition| partition.query(extension, row.clone(), at_least);
+        match self.route(extension, &values) {
+            Some(partition) => Ok(vec![ask(&self.partitions[partition])?]),
+            None => self.partitions.iter().map(ask).collect(),
+        }
+    }
+
+    fn args(&self, extension: usize, args: &serde_json::Value) -> Result<Vec<Value>> {
+        let decl = &self.spec().extensions[extension].decl;
+        json::row_from_json(args, &decl.args).map_err(|error| error.at(|| decl.name.to_string()))
+    }
+
+    /// The partition of an invocation: the hash of its routing field.
+    fn route(&self, extension: usize, args: &[Value]) -> Option<usize> {
+        let field = self.spec().extensions[extension].route?;
+        let mut key = Vec::new();
+        // A NaN has no key, and belongs to some partition all the same.
+        drop(KeyWriter(&mut key).value(&args[field]));
+        let hash = blake3::hash(&key);
+        let mut head = [0; 8];
+        head.copy_from_slice(&hash.as_bytes()[..8]);
+        Some((u64::from_le_bytes(head) % self.partitions.len() as u64) as usize)
+    }
+
+    /// Waits until the asynchronous projectors have counted every command that is durable now.
+    ///
+    /// # Errors
+    /// The failure of a projector, or what stopped a partition.
+    pub fn settle(&self) -> Result<()> {
+        self.partitions.iter().try_for_each(Partition::settle)
+    }
+
+    /// Writes a checkpoint of every partition, and waits for them.
+    ///
+    /// # Errors
+    /// `io`, `stopped`.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.partitions.iter().try_for_each(Partition::checkpoint)
+    }
+
+    /// Views of the durable state, one a partition, each with the number of its commands.
+    ///
+    /// # Errors
+    /// `io`, `stopped`.
+    pub fn snapshots(&self) -> Result<Vec<(u64, Arc<dyn Snapshot>)>> {
+        self.partitions.iter().map(Partition::snapshot).collect()
+    }
+
+    /// Answers what was submitted and closes the partitions.
+    ///
+    /// # Errors
+    /// The first error that stopped a partition.
+    pub fn close(mut self) -> Result<()> {
+        let closed: Vec<_> = self.partitions.iter_mut().map(Partition::close).collect();
+        closed.into_iter().collect()
+    }
+}
+
+/// The machine that this runs on.
+///
+/// # Errors
+/// `io` where it has no randomness to give.
+pub fn os_platform() -> Result<Arc<dyn Platform>> {
+    let platform = OsPlatform::new().map_err(|source| {
+        Error::new(
+            ErrorKind::Io,
+            format!("no randomness from the operating system: {source}"),
+        )
+        .with_source(source)
+    })?;
+    Ok(Arc::new(platform))
+}
+
+/// Takes another number of partitions than the manifest's.
+fn set_partitions(spec: &mut AppSpec, partitions: u32) -> Result<()> {
+    if partitions == 0 {
+        return Err(mismatch(
+            "an application has at least one partition".to_owned(),
+        ));
+    }
+    let mut commands = spec
+        .extensions
+        .iter()
+        .filter(|e| e.decl.kind == ExtensionKind::Command);
+    if let Some(unrouted) = commands.find(|e| partitions > 1 && e.route.is_none()) {
+        return Err(mismatch(format!(
+            "command `{}` has no `route`, so it cannot run on {partitions} partitions; name one of its arguments in the manifest",
+            unrouted.decl.name
+        )));
+    }
+    spec.partitions = partitions;
+    Ok(())
+}
+
+/// A mistake in how the application is opened.
+pub(crate) fn mismatch(message: String) -> Error {
+    Error::new(ErrorKind::Manifest, message)
+}

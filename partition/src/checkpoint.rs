@@ -1,0 +1,440 @@
+//! Checkpoints: the state of a partition in one file, from which recovery goes on with the log.
+//!
+//! A file is a magic number and then frames `{u32 length, u32 crc32c, payload}`, little-endian, each payload one
+//! MessagePack array: `[0, version, position, offset, time, storage names, [[projector, through, after]]]` first, then
+//! ids `[1, [[id, offset, hash, result?]]]`, rows `[2, storage, [[key, value]]]`, and `[3, ids, rows]` at the end.
+//! It is written beside its place, made durable and renamed, so a file under its name is whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engine_core::catalog::{Catalog, StorageId};
+use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::value::{Reader, Token, Writer};
+use imbl::Vector;
+
+use crate::ids::Accepted;
+use crate::log::Position;
+use crate::platform::{Access, File, Platform};
+use crate::state::{Progress, State};
+use crate::store::{Snapshot, Write, for_each_row};
+
+const MAGIC: &[u8; 8] = b"EXTCKPT1";
+const VERSION: i64 = 1;
+/// From how many bytes on a frame is written.
+const FRAME: usize = 256 << 10;
+/// The largest frame that is read: a frame and one row of the largest size.
+const MAX_FRAME: u32 = 1 << 30;
+/// How many checkpoints are kept.
+pub(crate) const KEPT: usize = 2;
+
+/// What a checkpoint is written from: shared with the partition, which goes on.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) position: Position,
+    pub(crate) offset: u64,
+    pub(crate) time: i64,
+    pub(crate) projections: Vec<(String, Progress)>,
+    pub(crate) ids: Vector<Arc<Accepted>>,
+    pub(crate) rows: Arc<dyn Snapshot>,
+}
+
+fn file_name(position: Position) -> String {
+    format!("{:020}.checkpoint", position.to_u64())
+}
+
+/// The checkpoints in a folder, newest first.
+pub(crate) fn list(platform: &dyn Platform, folder: &Path) -> Result<Vec<(Position, PathBuf)>> {
+    let files = platform.files();
+    if !files.exists(folder).map_err(io("look for", folder))? {
+        return Ok(Vec::new());
+    }
+    let names = files.list(folder).map_err(io("list", folder))?;
+    let mut found: Vec<_> = names
+        .iter()
+        .filter_map(|name| {
+            let position = name.strip_suffix(".checkpoint")?.parse().ok()?;
+            Some((Position::from_u64(position), folder.join(name)))
+        })
+        .collect();
+    found.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
+    Ok(found)
+}
+
+/// Writes a checkpoint durably and removes all but the last two.
+///
+/// # Errors
+/// `io`; the checkpoints before it are then as they were.
+pub(crate) fn write(
+    platform: &dyn Platform,
+    folder: &Path,
+    catalog: &Catalog,
+    content: &Content,
+) -> Result<()> {
+    let files = platform.files();
+    files.create_dir_all(folder).map_err(io("create", folder))?;
+    let path = folder.join(file_name(content.position));
+    let draft = folder.join("draft");
+    let file = files
+        .open(&draft, Access::Truncate)
+        .map_err(io("create", &draft))?;
+    let mut sink = Sink {
+        file: &*file,
+        path: &draft,
+        at: 0,
+        frame: Vec::new(),
+    };
+    sink.put(MAGIC)?;
+    sink.head(catalog, content)?;
+    sink.ids(&content.ids)?;
+    let mut rows = 0;
+    for (storage, _) in catalog.storages() {
+        rows += sink.rows(&*content.rows, storage)?;
+    }
+    let mut end = Writer(&mut sink.frame);
+    end.list(3);
+    end.int(3);
+    end.int(content.ids.len() as i64);
+    end.int(rows);
+    sink.flush()?;
+    file.sync_data().map_err(io("sync", &draft))?;
+    files.rename(&draft, &path).map_err(io("rename", &draft))?;
+    files.sync_dir(folder).map_err(io("sync", folder))?;
+    for (_, old) in list(platform, folder)?.into_iter().skip(KEPT) {
+        files.remove(&old).map_err(io("remove", &old))?;
+    }
+    Ok(())
+}
+
+struct Sink<'a> {
+    file: &'a dyn File,
+    path: &'a Path,
+    at: u64,
+    frame: Vec<u8>,
+}
+
+impl Sink<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file
+            .write_all_at(bytes, self.at)
+            .map_err(io("write", self.path))?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let frame = std::mem::take(&mut self.frame);
+        self.put(&(frame.len() as u32).to_le_bytes())?;
+        self.put(&crc32c::crc32c(&frame).to_le_bytes())?;
+        self.put(&frame)?;
+        self.frame = frame;
+        self.frame.clear();
+        Ok(())
+    }
+
+    fn head(&mut self, catalog: &Catalog, content: &Content) -> Result<()> {
+        let mut out = Writer(&mut self.frame);
+        out.list(7);
+        out.int(0);
+        out.int(VERSION);
+        out.int(content.position.to_u64() as i64);
+        out.int(content.offset as i64);
+        out.int(content.time);
+        out.list(catalog.len());
+        for (_, storage) in catalog.storages() {
+            out.text(&storage.name);
+        }
+        out.list(content.projections.len());
+        for (projector, progress) in &content.projections {
+            out.list(3);
+            out.text(projector);
+            out.int(progress.through as i64);
+            out.int(progress.after as i64);
+        }
+        self.flush()
+    }
+
+    fn ids(&mut self, ids: &Vector<Arc<Accepted>>) -> Result<()> {
+        let mut items = Vec::new();
+        let mut count = 0;
+        for accepted in ids {
+            let mut out = Writer(&mut items);
+            out.list(4);
+            out.text(&accepted.id);
+            out.int(accepted.offset as i64);
+            out.bytes(&accepted.hash);
+            match &accepted.result {
+                Some(result) => out.bytes(result),
+                None => out.null(),
+            }
+            count += 1;
+            if items.len() >= FRAME {
+                self.list_frame(&[1], count, &items)?;
+                items.clear();
+                count = 0;
+            }
+        }
+        self.list_frame(&[1], count, &items)
+    }
+
+    fn rows(&mut self, view: &dyn Snapshot, storage: StorageId) -> Result<i64> {
+        let mut items = Vec::new();
+        let mut count = 0;
+        let mut total = 0;
+        let head = [2, i64::from(storage.0)];
+        for_each_row(view, storage, |key, value| {
+            let mut out = Writer(&mut items);
+            out.list(2);
+            out.bytes(key);
+            out.bytes(value);
+            count += 1;
+            total += 1;
+            if items.len() >= FRAME {
+                self.list_frame(&head, count, &items)?;
+                items.clear();
+                count = 0;
+            }
+            Ok(())
+        })?;
+        self.list_frame(&head, count, &items)?;
+        Ok(total)
+    }
+
+    /// Writes a frame of some numbers and a list, unless the list is empty.
+    fn list_frame(&mut self, head: &[i64], count: usize, items: &[u8]) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let mut out = Writer(&mut self.frame);
+        out.list(head.len() + 1);
+        for number in head {
+            out.int(*number);
+        }
+        out.list(count);
+        self.frame.extend_from_slice(items);
+        self.flush()
+    }
+}
+
+/// Reads a checkpoint into an empty state.
+///
+/// # Errors
+/// `corrupt` with the file and the byte where it is damaged; `io`.
+pub(crate) fn read(platform: &dyn Platform, path: &Path, state: &mut State) -> Result<()> {
+    let file = platform
+        .files()
+        .open(path, Access::Read)
+        .map_err(io("open", path))?;
+    let mut source = Source {
+        file: &*file,
+        path,
+        at: 0,
+        size: file.size().map_err(io("measure", path))?,
+        frame: Vec::new(),
+    };
+    let mut magic = [0; MAGIC.len()];
+    source.take(&mut magic)?;
+    if magic != *MAGIC {
+        return Err(source.damaged("it is no checkpoint of this version"));
+    }
+    let mut storages = Vec::new();
+    let (mut ids, mut rows) = (0, 0);
+    loop {
+        let start = source.at;
+        let frame = source.frame()?;
+        let mut items = Items(Reader::new(&frame));
+        let done = items
+            .frame(state, &mut storages, &mut ids, &mut rows)
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    format!(
+                        "{} is damaged in the frame at byte {start}: {}",
+                        path.display(),
+                        error.message()
+                    ),
+                )
+            })?;
+        source.frame = frame;
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+struct Source<'a> {
+    file: &'a dyn File,
+    path: &'a Path,
+    at: u64,
+    size: u64,
+    frame: Vec<u8>,
+}
+
+impl Source<'_> {
+    fn take(&mut self, bytes: &mut [u8]) -> Result<()> {
+        if self.size - self.at < bytes.len() as u64 {
+            return Err(self.damaged("it ends early"));
+        }
+        self.file
+            .read_exact_at(bytes, self.at)
+            .map_err(io("read", self.path))?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn frame(&mut self) -> Result<Vec<u8>> {
+        let (mut len, mut crc) = ([0; 4], [0; 4]);
+        self.take(&mut len)?;
+        self.take(&mut crc)?;
+        let len = u32::from_le_bytes(len);
+        if len > MAX_FRAME || u64::from(len) > self.size - self.at {
+            return Err(self.damaged("a frame is longer than the file"));
+        }
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.resize(len as usize, 0);
+        self.take(&mut frame)?;
+        if crc32c::crc32c(&frame) != u32::from_le_bytes(crc) {
+            return Err(self.damaged("a checksum does not agree"));
+        }
+        Ok(frame)
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        Error::new(
+            ErrorKind::Corrupt,
+            format!(
+                "{} is damaged before byte {}: {what}",
+                self.path.display(),
+                self.at
+            ),
+        )
+    }
+}
+
+struct Items<'a>(Reader<'a>);
+
+impl<'a> Items<'a> {
+    /// Takes one frame into the state; true at the end of the checkpoint.
+    fn frame(
+        &mut self,
+        state: &mut State,
+        storages: &mut Vec<StorageId>,
+        ids: &mut i64,
+        rows: &mut i64,
+    ) -> Result<bool> {
+        self.list()?;
+        match self.int()? {
+            0 => {
+                if self.int()? != VERSION {
+                    return Err(form());
+                }
+                state.position = Position::from_u64(self.int()? as u64);
+                state.offset = self.int()? as u64;
+                state.time = self.int()?;
+                for _ in 0..self.list()? {
+                    let name = self.text()?;
+                    storages.push(state.catalog.id(name).ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::Corrupt,
+                            format!("the manifest does not declare its storage `{name}`"),
+                        )
+                    })?);
+                }
+                for _ in 0..self.list()? {
+                    self.list()?;
+                    let projector = self.text()?.to_owned();
+                    let through = self.int()? as u64;
+                    let after = self.int()? as u64;
+                    state
+                        .projections
+                        .insert(projector, Progress { through, after });
+                }
+            }
+            1 => {
+                for _ in 0..self.list()? {
+                    self.list()?;
+                    *ids += 1;
+                    state.ids.remember(Accepted {
+                        id: self.text()?.into(),
+                        offset: self.int()? as u64,
+                        hash: self.bytes()?.try_into().map_err(|_| form())?,
+                        result: match self.0.token()? {
+                            Token::Bytes(result) => Some(result.into()),
+                            Token::Null => None,
+                            _ => return Err(form()),
+                        },
+                    });
+                }
+            }
+            2 => {
+                let number = usize::try_from(self.int()?).map_err(|_| form())?;
+                let storage = *storages.get(number).ok_or_else(form)?;
+                let count = self.list()?;
+                let mut writes = Vec::new();
+                for _ in 0..count {
+                    self.list()?;
+                    *rows += 1;
+                    writes.push(Write {
+                        storage,
+                        key: self.bytes()?.into(),
+                        value: Some(self.bytes()?.into()),
+                    });
+                }
+                state.store.apply(&mut writes.into_iter())?;
+            }
+            3 => {
+                if (self.int()?, self.int()?) != (*ids, *rows) {
+                    return Err(form());
+                }
+                return Ok(true);
+            }
+            _ => return Err(form()),
+        }
+        Ok(false)
+    }
+
+    fn list(&mut self) -> Result<u32> {
+        match self.0.token()? {
+            Token::List(len) => Ok(len),
+            _ => Err(form()),
+        }
+    }
+
+    fn int(&mut self) -> Result<i64> {
+        match self.0.token()? {
+            Token::Int(value) => Ok(value),
+            _ => Err(form()),
+        }
+    }
+
+    fn text(&mut self) -> Result<&'a str> {
+        match self.0.token()? {
+            Token::Text(value) => Ok(value),
+            _ => Err(form()),
+        }
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8]> {
+        match self.0.token()? {
+            Token::Bytes(value) => Ok(value),
+            _ => Err(form()),
+        }
+    }
+}
+
+fn form() -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "it has another form than this build writes",
+    )
+}
+
+fn io<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
+    move |source| {
+        Error::new(
+            ErrorKind::Io,
+            format!("cannot {what} {}: {source}", path.display()),
+        )
+        .with_source(source)
+    }
+}

@@ -1,0 +1,192 @@
+//! The data folder: whose it is, how many partitions it has, and which schemas its rows were written under.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use engine_core::catalog::Catalog;
+use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::schema::Schema;
+use serde::{Deserialize, Serialize};
+
+use crate::application::mismatch;
+use crate::manifest::AppSpec;
+use crate::platform::{Access, Platform};
+
+/// The version of the folder's layout.
+const FORMAT: u32 = 1;
+
+/// What `application.json` in a data folder says.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct FolderFacts {
+    format: u32,
+    /// The application's name.
+    pub application: String,
+    /// The number of partitions, fixed when the folder was made.
+    pub partitions: u32,
+    /// The storages, with the schemas of today's rows.
+    pub storages: BTreeMap<String, StorageFacts>,
+}
+
+/// The schemas of a storage, as texts.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct StorageFacts {
+    /// The key's fields.
+    pub key: String,
+    /// The value's fields.
+    pub value: String,
+}
+
+/// The folder of one partition.
+pub(crate) fn of_partition(data: &Path, number: u32) -> PathBuf {
+    data.join(format!("partition-{number}"))
+}
+
+impl FolderFacts {
+    fn of(spec: &AppSpec) -> Self {
+        let storages = spec.catalog.storages().filter(|(id, _)| !id.is_system());
+        Self {
+            format: FORMAT,
+            application: spec.name.clone(),
+            partitions: spec.partitions,
+            storages: storages
+                .map(|(_, storage)| {
+                    let facts = StorageFacts {
+                        key: storage.key.to_string(),
+                        value: storage.value.to_string(),
+                    };
+                    (storage.name.to_string(), facts)
+                })
+                .collect(),
+        }
+    }
+
+    /// Reads what a data folder says of itself; nothing where there is no folder yet.
+    ///
+    /// # Errors
+    /// `corrupt` where it is not readable or of another version, `io`.
+    pub fn read(platform: &dyn Platform, data: &Path) -> Result<Option<Self>> {
+        let path = data.join("application.json");
+        let files = platform.files();
+        if !files.exists(&path).map_err(io("look for", &path))? {
+            return Ok(None);
+        }
+        let text = files.read(&path).map_err(io("read", &path))?;
+        let facts: Self = serde_json::from_slice(&text).map_err(|source| {
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("{} is damaged: {source}", path.display()),
+            )
+        })?;
+        if facts.format != FORMAT {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "{} has layout {}; this build reads layout {FORMAT}",
+                    path.display(),
+                    facts.format
+                ),
+            ));
+        }
+        Ok(Some(facts))
+    }
+
+    /// A catalog of the storages, for reading rows without the application.
+    ///
+    /// # Errors
+    /// `manifest` where a schema is not readable.
+    pub fn catalog(&self) -> Result<Catalog> {
+        let mut catalog = Catalog::default();
+        for (name, facts) in &self.storages {
+            catalog.add(
+                name,
+                Schema::parse(&facts.key)?,
+                Schema::parse(&facts.value)?,
+            )?;
+        }
+        Ok(catalog)
+    }
+}
+
+/// Makes the data folder an application's, or checks that it is.
+///
+/// # Errors
+/// `manifest` where it belongs to another application, has another number of partitions, or schemas that today's do not
+/// continue; `corrupt`, `io`.
+pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Result<()> {
+    let facts = FolderFacts::of(spec);
+    if let Some(found) = FolderFacts::read(platform, data)? {
+        check(&found, &facts, data)?;
+        if found == facts {
+            return Ok(());
+        }
+    }
+    let files = platform.files();
+    files.create_dir_all(data).map_err(io("create", data))?;
+    let path = data.join("application.json");
+    let draft = data.join("application.draft");
+    let text = serde_json::to_vec_pretty(&facts)
+        .map_err(|source| Error::new(ErrorKind::Internal, source.to_string()))?;
+    let file = files
+        .open(&draft, Access::Truncate)
+        .map_err(io("create", &draft))?;
+    file.write_all_at(&text, 0).map_err(io("write", &draft))?;
+    file.sync_data().map_err(io("sync", &draft))?;
+    files.rename(&draft, &path).map_err(io("rename", &draft))?;
+    files.sync_dir(data).map_err(io("sync", data))
+}
+
+fn check(found: &FolderFacts, facts: &FolderFacts, data: &Path) -> Result<()> {
+    let place = data.display();
+    if found.application != facts.application {
+        return Err(mismatch(format!(
+            "the data folder {place} belongs to application `{}`, not to `{}`; choose another folder",
+            found.application, facts.application
+        )));
+    }
+    if found.partitions != facts.partitions {
+        return Err(mismatch(format!(
+            "the data folder {place} has {} partitions and keeps them; it was asked for {}",
+            found.partitions, facts.partitions
+        )));
+    }
+    for (name, old) in &found.storages {
+        let Some(new) = facts.storages.get(name) else {
+            return Err(mismatch(format!(
+                "the data folder {place} has a storage `{name}`, which the manifest no longer declares; declare it as key `{}`, value `{}`",
+                old.key, old.value
+            )));
+        };
+        if old.key != new.key {
+            return Err(mismatch(format!(
+                "storage `{name}` in {place} has the key `{}`, the manifest says `{}`; a key never changes",
+                old.key, new.key
+            )));
+        }
+        if !continues(&Schema::parse(&new.value)?, &Schema::parse(&old.value)?) {
+            return Err(mismatch(format!(
+                "storage `{name}` in {place} has the value `{}`, the manifest says `{}`; a value only gets new fields at its end",
+                old.value, new.value
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether rows of `old` can be read under `new`: the same fields, and perhaps more behind them.
+fn continues(new: &Schema, old: &Schema) -> bool {
+    let mut pairs = new.fields().iter().zip(old.fields());
+    new.len() >= old.len()
+        && pairs.all(|(new, old)| {
+            new.name == old.name && new.ty == old.ty && (new.optional || !old.optional)
+        })
+}
+
+fn io<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
+    move |source| {
+        Error::new(
+            ErrorKind::Io,
+            format!("cannot {what} {}: {source}", path.display()),
+        )
+        .with_source(source)
+    }
+}

@@ -1,0 +1,156 @@
+//! What a partition answers an extension that asks: a view of its state, and the host's own storages.
+
+use engine_core::catalog::StorageId;
+use engine_core::error::Result;
+use engine_core::host::{Host, RowChunk};
+use engine_core::schema::Schema;
+use engine_core::value::{Value, Writer};
+
+use crate::store::View;
+
+/// A line that an extension logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLine<'a> {
+    /// The extension.
+    pub extension: &'a str,
+    /// The partition that it ran on.
+    pub partition: u32,
+    /// The level, as the extension gave it.
+    pub level: &'a str,
+    /// The message.
+    pub message: &'a str,
+}
+
+/// Who takes the lines that extensions log.
+pub type Logger = dyn Fn(&LogLine<'_>) + Send + Sync;
+
+/// What an invocation knows of the command that it runs for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) time: i64,
+    pub(crate) seed: [u8; 16],
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) id: Option<&'a str>,
+}
+
+/// The host of one invocation.
+pub(crate) struct PartitionHost<'a> {
+    pub(crate) view: &'a dyn View,
+    pub(crate) context: Context<'a>,
+    pub(crate) extension: &'a str,
+    /// The encoded row of `sys.event`, for validators and projectors.
+    pub(crate) event: Option<&'a [u8]>,
+    pub(crate) logger: &'a Logger,
+}
+
+impl PartitionHost<'_> {
+    fn random(&self, index: i64) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("extengine sys.random 1");
+        hasher.update(&self.context.seed);
+        hasher.update(&self.context.offset.to_le_bytes());
+        hasher.update(self.extension.as_bytes());
+        hasher.update(&index.to_le_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
+    fn system(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> bool {
+        let context = &self.context;
+        match storage {
+            StorageId::EVENT => {
+                let Some(event) = self.event else {
+                    return false;
+                };
+                value.extend_from_slice(event);
+            }
+            StorageId::CONTEXT => {
+                let mut row = Writer(value);
+                row.list(4);
+                row.int(context.time);
+                match context.id {
+                    Some(id) => row.text(id),
+                    None => row.null(),
+                }
+                row.int(i64::from(context.partition));
+                row.int(context.offset as i64);
+            }
+            StorageId::RANDOM => {
+                let Some(index) = index_of(key) else {
+                    return false;
+                };
+                let mut row = Writer(value);
+                row.list(1);
+                row.bytes(&self.random(index));
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// The index in a key of `sys.random`.
+fn index_of(key: &[u8]) -> Option<i64> {
+    match Schema::parse("index: int")
+        .ok()?
+        .decode_key(key)
+        .ok()?
+        .first()?
+    {
+        Value::Int(index) => Some(*index),
+        _ => None,
+    }
+}
+
+impl Host for PartitionHost<'_> {
+    fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
+        if storage.is_system() {
+            return Ok(self.system(storage, key, value));
+        }
+        self.view.get(storage, key, value)
+    }
+
+    fn scan(
+        &self,
+        storage: StorageId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        chunk: &mut RowChunk,
+    ) -> Result<()> {
+        if !storage.is_system() {
+            return self.view.scan(storage, prefix, after, chunk);
+        }
+        // `sys.random` has no end, so it has no ranges; the others have one row, under the empty key.
+        let mut value = Vec::new();
+        if after.is_none() && prefix.is_empty() && self.system(storage, prefix, &mut value) {
+            chunk.push(prefix, &value);
+        }
+        Ok(())
+    }
+
+    fn log(&self, level: &str, message: &str) {
+        (self.logger)(&LogLine {
+            extension: self.extension,
+            partition: self.context.partition,
+            level,
+            message,
+        });
+    }
+}
+
+/// The row of `sys.event` for a command.
+pub(crate) fn event_row<'r>(
+    command: &str,
+    args: &[u8],
+    results: impl ExactSizeIterator<Item = &'r [u8]>,
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(args.len() + command.len() + 8);
+    let mut row = Writer(&mut bytes);
+    row.list(3);
+    row.text(command);
+    row.0.extend_from_slice(args);
+    row.list(results.len());
+    for result in results {
+        row.0.extend_from_slice(result);
+    }
+    bytes
+}

@@ -1,0 +1,224 @@
+//! The pending overlay: what accepted commands changed and the store does not have yet.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use engine_core::catalog::{Catalog, StorageId};
+use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::host::RowChunk;
+use engine_core::intent::{Intent, Intents};
+use engine_core::manifest::Verb;
+
+use crate::store::{Bytes, View, Write};
+
+/// Pending writes above a store, with the means to take back those of the command that is running.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    storages: Vec<BTreeMap<Bytes, Option<Bytes>>>,
+    undo: Vec<Undo>,
+}
+
+/// What a key had in the overlay before; `None` where it was not in it.
+#[derive(Debug)]
+struct Undo {
+    storage: StorageId,
+    key: Bytes,
+    before: Option<Option<Bytes>>,
+}
+
+impl Overlay {
+    pub(crate) fn new(storages: usize) -> Self {
+        Self {
+            storages: vec![BTreeMap::new(); storages],
+            undo: Vec::new(),
+        }
+    }
+
+    /// Adds the intents of one invocation, in order, each checked against what the ones before it left.
+    ///
+    /// # Errors
+    /// `exists` and `absent`; the intents before the violated one stay until [`Overlay::take_back`].
+    pub(crate) fn add(
+        &mut self,
+        base: &dyn View,
+        catalog: &Catalog,
+        intents: &Intents,
+    ) -> Result<()> {
+        for intent in intents.iter() {
+            let present = match intent.verb {
+                Verb::Insert | Verb::Update => self.has(base, intent.storage, intent.key)?,
+                _ => false,
+            };
+            match (intent.verb, present) {
+                (Verb::Insert, true) => {
+                    return Err(violated(
+                        ErrorKind::Exists,
+                        "has this key already",
+                        catalog,
+                        intent,
+                    ));
+                }
+                (Verb::Update, false) => {
+                    return Err(violated(
+                        ErrorKind::Absent,
+                        "does not have this key",
+                        catalog,
+                        intent,
+                    ));
+                }
+                _ => {}
+            }
+            let value = (intent.verb != Verb::Delete).then(|| intent.value.into());
+            self.set(intent.storage, intent.key.into(), value);
+        }
+        Ok(())
+    }
+
+    /// Sets or removes one row, without a condition.
+    pub(crate) fn set(&mut self, storage: StorageId, key: Bytes, value: Option<Bytes>) {
+        let rows = &mut self.storages[usize::from(storage.0)];
+        let before = rows.insert(key.clone(), value);
+        self.undo.push(Undo {
+            storage,
+            key,
+            before,
+        });
+    }
+
+    fn has(&self, base: &dyn View, storage: StorageId, key: &[u8]) -> Result<bool> {
+        match self.storages[usize::from(storage.0)].get(key) {
+            Some(pending) => Ok(pending.is_some()),
+            None => base.get(storage, key, &mut Vec::new()),
+        }
+    }
+
+    /// Accepts everything since the last call of this or of [`Overlay::take_back`].
+    pub(crate) fn accept(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Takes everything back since the last [`Overlay::accept`].
+    pub(crate) fn take_back(&mut self) {
+        while let Some(undo) = self.undo.pop() {
+            let rows = &mut self.storages[usize::from(undo.storage.0)];
+            match undo.before {
+                Some(before) => rows.insert(undo.key, before),
+                None => rows.remove(&undo.key),
+            };
+        }
+    }
+
+    /// Empties the overlay into writes for the store.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Write> {
+        self.undo.clear();
+        let storages = self.storages.iter_mut().enumerate();
+        storages.flat_map(|(i, rows)| {
+            let rows = std::mem::take(rows).into_iter();
+            rows.map(move |(key, value)| Write {
+                storage: StorageId(i as u16),
+                key,
+                value,
+            })
+        })
+    }
+
+    /// The state as the overlay changes it.
+    pub(crate) fn above<'a>(&'a self, base: &'a dyn View) -> Above<'a> {
+        Above {
+            overlay: self,
+            base,
+        }
+    }
+}
+
+fn violated(kind: ErrorKind, what: &str, catalog: &Catalog, intent: Intent<'_>) -> Error {
+    let storage = catalog.storage(intent.storage);
+    let key = storage.key.decode_key(intent.key).unwrap_or_default();
+    let key = engine_core::json::row_to_json(&key, &storage.key);
+    Error::new(
+        kind,
+        format!(
+            "{} in storage `{}`, which {what}: {}",
+            intent.verb,
+            storage.name,
+            serde_json::Value::Object(key)
+        ),
+    )
+}
+
+/// An overlay above the rows that it changes.
+pub(crate) struct Above<'a> {
+    overlay: &'a Overlay,
+    base: &'a dyn View,
+}
+
+impl View for Above<'_> {
+    fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
+        match self.overlay.storages[usize::from(storage.0)].get(key) {
+            Some(Some(found)) => {
+                value.extend_from_slice(found);
+                Ok(true)
+            }
+            Some(None) => Ok(false),
+            None => self.base.get(storage, key, value),
+        }
+    }
+
+    fn scan(
+        &self,
+        storage: StorageId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        chunk: &mut RowChunk,
+    ) -> Result<()> {
+        let rows = &self.overlay.storages[usize::from(storage.0)];
+        if rows.is_empty() {
+            return self.base.scan(storage, prefix, after, chunk);
+        }
+        let end = crate::store::range_end(prefix);
+        let start = crate::store::range_start(prefix, after);
+        let mut pending = rows
+            .range::<[u8], _>((start, Bound::Excluded(&end[..])))
+            .peekable();
+        let mut below = RowChunk::default();
+        let mut after = after.map(<[u8]>::to_vec);
+        loop {
+            below.clear();
+            self.base
+                .scan(storage, prefix, after.as_deref(), &mut below)?;
+            for (key, value) in below.rows() {
+                while let Some((pending_key, pending_value)) = pending.next_if(|(k, _)| ***k < *key)
+                {
+                    push(chunk, pending_key, pending_value.as_deref());
+                    if chunk.is_full() {
+                        return Ok(());
+                    }
+                }
+                match pending.next_if(|(k, _)| ***k == *key) {
+                    Some((_, pending_value)) => push(chunk, key, pending_value.as_deref()),
+                    None => chunk.push(key, value),
+                }
+                if chunk.is_full() {
+                    return Ok(());
+                }
+            }
+            match below.rows().last() {
+                Some((key, _)) if below.is_full() => after = Some(key.to_vec()),
+                _ => break,
+            }
+        }
+        for (key, value) in pending {
+            push(chunk, key, value.as_deref());
+            if chunk.is_full() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn push(chunk: &mut RowChunk, key: &[u8], value: Option<&[u8]>) {
+    if let Some(value) = value {
+        chunk.push(key, value);
+    }
+}

@@ -1,0 +1,415 @@
+//! One partition: opened from its log, then a writer, its asynchronous projectors and its query threads.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Sender, TrySendError};
+use engine_core::error::{Error, ErrorKind, Result};
+
+use crate::answer::{self, Answer};
+use crate::board::{Board, Projecting};
+use crate::host::Logger;
+use crate::log::{CommandLog, MemoryLog, Position, SegmentLog, SegmentOptions};
+use crate::platform::{JoinHandle, Platform};
+use crate::program::Program;
+use crate::projector::Projector;
+use crate::queries::{Answerer, Question};
+use crate::record::{GroupHead, GroupWriter};
+use crate::runner::Runner;
+use crate::state::{State, log_error};
+use crate::store::{Bytes, Snapshot};
+use crate::writer::{Message, Submission, Writer, max_entry};
+
+/// The largest group of the log: two entries of the largest size.
+const MAX_GROUP: usize = 256 << 20;
+
+/// An accepted command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The partition that it belongs to.
+    pub partition: u32,
+    /// Its place among the partition's commands.
+    pub offset: u64,
+    /// The encoded result row, where the command had a result.
+    pub result: Option<Bytes>,
+    /// Whether the command had been accepted before, under the same id.
+    pub repeated: bool,
+}
+
+/// What a query answered on one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryAnswer {
+    /// The partition.
+    pub partition: u32,
+    /// How many commands the state had.
+    pub offset: u64,
+    /// The encoded result rows.
+    pub rows: Vec<Vec<u8>>,
+}
+
+/// What the threads of a partition share.
+pub(crate) struct Shared {
+    pub(crate) program: Arc<Program>,
+    pub(crate) number: u32,
+    pub(crate) platform: Arc<dyn Platform>,
+    pub(crate) logger: Arc<Logger>,
+    pub(crate) notices: Arc<dyn Fn(&str) + Send + Sync>,
+    pub(crate) board: Board,
+    /// Commands in the queue.
+    pub(crate) depth: AtomicUsize,
+    /// Where checkpoints go, unless the partition is volatile.
+    pub(crate) checkpoints: Option<PathBuf>,
+    latest: Mutex<Option<(Position, u64, Arc<dyn Snapshot>)>>,
+}
+
+impl Shared {
+    /// Says something to whoever operates the partition.
+    pub(crate) fn notice(&self, message: &str) {
+        (self.notices)(&format!("partition {}: {message}", self.number));
+    }
+
+    /// The last snapshot that a query took, with the position that it has at least.
+    pub(crate) fn latest(&self) -> MutexGuard<'_, Option<(Position, u64, Arc<dyn Snapshot>)>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running partition.
+pub(crate) struct Partition {
+    shared: Arc<Shared>,
+    writer: Sender<Message>,
+    questions: Option<Sender<Question>>,
+    threads: Vec<JoinHandle>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition")
+            .field("number", &self.shared.number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a partition is opened with.
+pub(crate) struct Opening {
+    pub(crate) program: Arc<Program>,
+    pub(crate) number: u32,
+    pub(crate) platform: Arc<dyn Platform>,
+    pub(crate) logger: Arc<Logger>,
+    pub(crate) notices: Arc<dyn Fn(&str) + Send + Sync>,
+    /// The partition's folder, or none for a volatile one.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// Where a partition keeps its log.
+pub(crate) fn log_folder(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+/// Where a partition keeps its checkpoints.
+pub(crate) fn checkpoint_folder(folder: &Path) -> PathBuf {
+    folder.join("checkpoints")
+}
+
+impl Opening {
+    fn log(&self, notices: &mut Vec<String>) -> Result<Box<dyn CommandLog>> {
+        let spec = &self.program.spec().partition;
+        let Some(folder) = &self.folder else {
+            return Ok(Box::new(MemoryLog::open(&Default::default())));
+        };
+        let options = SegmentOptions {
+            segment_size: spec.segment_bytes,
+            max_group: MAX_GROUP,
+            ..SegmentOptions::default()
+        };
+        let folder = log_folder(folder);
+        let (log, report) =
+            SegmentLog::open(self.platform.clone(), &folder, options).map_err(log_error)?;
+        notices.extend(report.notices.iter().map(ToString::to_string));
+        Ok(Box::new(log))
+    }
+
+    fn recover(&self, log: &dyn CommandLog, notices: &mut Vec<String>) -> Result<State> {
+        let spec = self.program.spec();
+        let reader = log.reader();
+        let mut state = match &self.folder {
+            Some(folder) => State::from_checkpoint(
+                &*self.platform,
+                &checkpoint_folder(folder),
+                &spec.catalog,
+                spec.partition.ids,
+                reader.oldest(),
+                notices,
+            )?,
+            None => State::new(spec.catalog.clone(), spec.partition.ids),
+        };
+        state.follow(&*reader)?;
+        Ok(state)
+    }
+}
+
+impl Partition {
+    /// Recovers the state and starts the threads.
+    ///
+    /// # Errors
+    /// `corrupt` and `io`, `busy` where another process has the partition open, and those of making instances.
+    pub(crate) fn open(opening: Opening) -> Result<Self> {
+        let mut notices = Vec::new();
+        let log = opening.log(&mut notices)?;
+        let state = opening.recover(&*log, &mut notices)?;
+        let program = opening.program.clone();
+        let shared = Arc::new(Shared {
+            program: opening.program,
+            number: opening.number,
+            platform: opening.platform,
+            logger: opening.logger,
+            notices: opening.notices,
+            board: Board::default(),
+            depth: AtomicUsize::new(0),
+            checkpoints: opening.folder.as_deref().map(checkpoint_folder),
+            latest: Mutex::new(None),
+        });
+        notices.iter().for_each(|notice| shared.notice(notice));
+        shared.board.update(|standing| {
+            standing.position = state.position;
+            standing.offset = state.offset;
+            for projector in program.async_projectors() {
+                let name = program.name_of(projector);
+                let projecting = Projecting {
+                    progress: state.projections.get(name).copied().unwrap_or_default(),
+                    failed: None,
+                };
+                standing.projections.insert(name.to_owned(), projecting);
+            }
+        });
+        let reader = log.reader();
+        let max_entry = max_entry(&*log);
+        let (writer, queue) = crossbeam_channel::unbounded();
+        let mut partition = Self {
+            shared: shared.clone(),
+            writer: writer.clone(),
+            questions: None,
+            threads: Vec::new(),
+        };
+        partition.start_writer(state, log, queue)?;
+        for extension in program.async_projectors() {
+            let projector = Projector {
+                shared: shared.clone(),
+                writer: writer.clone(),
+                log: reader.clone(),
+                extension,
+                max_entry,
+            };
+            partition.spawn(program.name_of(extension), Box::new(|| projector.run()))?;
+        }
+        let spec = &program.spec().partition;
+        let (questions, asked) = crossbeam_channel::bounded(spec.query_queue);
+        partition.questions = Some(questions);
+        for _ in 0..spec.query_threads {
+            let answerer = Answerer {
+                shared: shared.clone(),
+                questions: asked.clone(),
+                writer: writer.clone(),
+            };
+            partition.spawn("query", Box::new(|| answerer.run()))?;
+        }
+        Ok(partition)
+    }
+
+    fn spawn(&mut self, what: &str, task: Box<dyn FnOnce() + Send>) -> Result<()> {
+        let name = format!("extengine-{}-{what}", self.shared.number);
+        let thread = self.shared.platform.spawn(&name, task).map_err(|source| {
+            Error::new(ErrorKind::Io, format!("no thread `{name}`: {source}")).with_source(source)
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Starts the writer and waits until it has its instances.
+    fn start_writer(
+        &mut self,
+        state: State,
+        log: Box<dyn CommandLog>,
+        queue: crossbeam_channel::Receiver<Message>,
+    ) -> Result<()> {
+        let (ready, made) = answer::channel();
+        let shared = self.shared.clone();
+        let own = self.writer.clone();
+        self.spawn(
+            "writer",
+            Box::new(move || {
+                let program = shared.program.clone();
+                let storages = program.spec().catalog.len();
+                let mut runner = Runner::new(program.clone());
+                let commands = program.spec().extensions.iter().enumerate();
+                let mut commands = commands.filter(|(_, e)| e.decl.kind.may_write());
+                let warm = commands.try_for_each(|(n, _)| runner.instances.of(n).map(|_| ()));
+                let warmed = warm.is_ok();
+                ready.send(warm);
+                if !warmed {
+                    return;
+                }
+                let writer = Writer {
+                    shared,
+                    queue,
+                    own,
+                    runner,
+                    state,
+                    log,
+                    group: GroupWriter::new(storages),
+                    answers: Vec::new(),
+                    projections: Vec::new(),
+                    bytes: Vec::new(),
+                    since_checkpoint: 0,
+                    checkpointing: None,
+                    head: GroupHead::default(),
+                    logged: 0,
+                    checkpointed: Default::default(),
+                };
+                writer.run();
+            }),
+        )?;
+        made.wait()
+    }
+
+    /// Puts a command into the queue.
+    ///
+    /// # Errors
+    /// `busy` where the queue is full, `stopped` where the partition has stopped.
+    pub(crate) fn submit(
+        &self,
+        command: &str,
+        args: Vec<u8>,
+        id: Option<&str>,
+    ) -> Result<Answer<Accepted>> {
+        let limit = self.shared.program.spec().partition.queue;
+        if self.shared.depth.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.shared.depth.fetch_sub(1, Ordering::Relaxed);
+            return Err(busy(limit, "commands"));
+        }
+        let (answer, to_come) = answer::channel();
+        let submission = Submission {
+            command: command.to_owned(),
+            args,
+            id: id.map(ToOwned::to_owned),
+            answer,
+        };
+        if self.writer.send(Message::Command(submission)).is_err() {
+            return Err(self.why_stopped());
+        }
+        Ok(to_come)
+    }
+
+    /// Puts a query into the queue.
+    ///
+    /// # Errors
+    /// `busy` where the queue is full, `stopped` where the partition has stopped.
+    pub(crate) fn query(
+        &self,
+        extension: usize,
+        args: Vec<u8>,
+        at_least: u64,
+    ) -> Result<Answer<QueryAnswer>> {
+        let (answer, to_come) = answer::channel();
+        let question = Question {
+            extension,
+            args,
+            at_least,
+            answer,
+        };
+        let Some(questions) = &self.questions else {
+            return Err(self.why_stopped());
+        };
+        match questions.try_send(question) {
+            Ok(()) => Ok(to_come),
+            Err(TrySendError::Full(_)) => Err(busy(
+                self.shared.program.spec().partition.query_queue,
+                "queries",
+            )),
+            Err(TrySendError::Disconnected(_)) => Err(self.why_stopped()),
+        }
+    }
+
+    /// A view of the durable state, and how many commands it has.
+    ///
+    /// # Errors
+    /// `stopped`, `io`.
+    pub(crate) fn snapshot(&self) -> Result<(u64, Arc<dyn Snapshot>)> {
+        let (answer, snapshot) = answer::channel();
+        if self.writer.send(Message::Snapshot(answer)).is_err() {
+            return Err(self.why_stopped());
+        }
+        snapshot.wait()
+    }
+
+    /// Writes a checkpoint and waits for it.
+    ///
+    /// # Errors
+    /// `stopped`, `io`.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let (answer, written) = answer::channel();
+        if self.writer.send(Message::Checkpoint(answer)).is_err() {
+            return Err(self.why_stopped());
+        }
+        written.wait()
+    }
+
+    /// Waits until the asynchronous projectors have counted what is durable now.
+    ///
+    /// # Errors
+    /// The failure of a projector, or what stopped the partition.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.shared.board.settle()
+    }
+
+    fn why_stopped(&self) -> Error {
+        let standing = self.shared.board.read();
+        let reason = standing.stopped.as_ref();
+        let reason = reason.map_or("it was closed".to_owned(), ToString::to_string);
+        Error::new(
+            ErrorKind::Stopped,
+            format!("partition {} has stopped: {reason}", self.shared.number),
+        )
+    }
+
+    /// Answers what is in the queue and ends the threads.
+    ///
+    /// # Errors
+    /// What stopped the partition before, and `internal` where a thread panicked.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        self.questions = None;
+        self.shared.board.update(|standing| standing.closing = true);
+        // A writer that failed before is not there to be told.
+        drop(self.writer.send(Message::Stop));
+        let mut panicked = false;
+        for thread in self.threads.drain(..) {
+            panicked |= thread.join().is_err();
+        }
+        if panicked {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("a thread of partition {} panicked", self.shared.number),
+            ));
+        }
+        match &self.shared.board.read().stopped {
+            Some(error) if error.kind() != ErrorKind::Stopped => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        // Errors were given to those who wait for answers.
+        drop(self.close());
+    }
+}
+
+fn busy(limit: usize, what: &str) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format!("{limit} {what} are waiting already; try again when some are answered"),
+    )
+}

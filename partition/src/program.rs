@@ -1,0 +1,200 @@
+//! What a partition runs: the packages of an application, loaded, and which extension follows which.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use engine_core::engine::{ExtensionInstance, ExtensionPackage, Invocation, Outcome};
+use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::factory::factory;
+use engine_core::host::{Host, Tracer};
+use engine_core::intent::Intents;
+use engine_core::manifest::ExtensionKind;
+
+use crate::manifest::AppSpec;
+use crate::record::PackageHash;
+use crate::registry::{self, Registry};
+
+/// The packages of an application on the engines that were chosen, shared by its partitions.
+#[derive(Debug)]
+pub struct Program {
+    spec: AppSpec,
+    packages: Vec<Loaded>,
+    pipelines: HashMap<String, Pipeline>,
+}
+
+/// A loaded package.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The engine that it is loaded on.
+    pub engine: String,
+    /// The identity of its code.
+    pub hash: PackageHash,
+    /// The package.
+    pub package: Arc<dyn ExtensionPackage>,
+}
+
+/// What runs for one command: numbers of extensions.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) command: usize,
+    /// The validators in the order of the manifest, then the synchronous projectors.
+    pub(crate) followers: Vec<usize>,
+}
+
+impl Program {
+    /// Loads every package of an application, on `engine` where one is given, else on the engine that the manifest names.
+    ///
+    /// # Errors
+    /// `manifest` where no engine is named, `unknown` where it is not in this build, and those of loading.
+    pub fn load(spec: AppSpec, engine: Option<&str>) -> Result<Self> {
+        let mut packages = Vec::new();
+        for (number, package) in spec.packages.iter().enumerate() {
+            let name = engine.or(package.engine.as_deref()).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Manifest,
+                    format!(
+                        "package `{}` names no engine: give it `engine = \"…\"`, or choose one on the command line",
+                        package.name
+                    ),
+                )
+            })?;
+            let source = spec.source(number, name, factory(name)?.kind())?;
+            packages.push(Loaded {
+                engine: name.to_owned(),
+                hash: registry::hash(&source.code),
+                package: Registry::global().package(name, &source)?,
+            });
+        }
+        let pipelines = pipelines(&spec);
+        Ok(Self {
+            spec,
+            packages,
+            pipelines,
+        })
+    }
+
+    /// The application.
+    pub fn spec(&self) -> &AppSpec {
+        &self.spec
+    }
+
+    /// The packages, in the order of the manifest.
+    pub fn packages(&self) -> &[Loaded] {
+        &self.packages
+    }
+
+    pub(crate) fn pipeline(&self, command: &str) -> Result<&Pipeline> {
+        self.pipelines
+            .get(command)
+            .ok_or_else(|| unknown(&self.spec, ExtensionKind::Command, command))
+    }
+
+    /// The extension of a kind with this name.
+    pub(crate) fn extension(&self, kind: ExtensionKind, name: &str) -> Result<usize> {
+        self.spec
+            .extension(name)
+            .filter(|&number| self.spec.extensions[number].decl.kind == kind)
+            .ok_or_else(|| unknown(&self.spec, kind, name))
+    }
+
+    /// The identity of the code that an extension is in.
+    pub(crate) fn hash_of(&self, extension: usize) -> PackageHash {
+        self.packages[self.spec.extensions[extension].package].hash
+    }
+
+    pub(crate) fn name_of(&self, extension: usize) -> &str {
+        &self.spec.extensions[extension].decl.name
+    }
+
+    /// The asynchronous projectors.
+    pub(crate) fn async_projectors(&self) -> impl Iterator<Item = usize> {
+        let extensions = self.spec.extensions.iter().enumerate();
+        extensions
+            .filter(|(_, e)| e.asynchronous)
+            .map(|(number, _)| number)
+    }
+}
+
+fn unknown(spec: &AppSpec, kind: ExtensionKind, name: &str) -> Error {
+    let names = spec.extensions.iter().filter(|e| e.decl.kind == kind);
+    let names: Vec<_> = names.map(|e| &*e.decl.name).collect();
+    Error::new(
+        ErrorKind::Unknown,
+        format!(
+            "application `{}` has no {kind} `{name}`; it has: {}",
+            spec.name,
+            names.join(", ")
+        ),
+    )
+}
+
+fn pipelines(spec: &AppSpec) -> HashMap<String, Pipeline> {
+    let of_kind = |kind| {
+        let extensions = spec.extensions.iter().enumerate();
+        extensions.filter(move |(_, e)| e.decl.kind == kind && !e.asynchronous)
+    };
+    of_kind(ExtensionKind::Command)
+        .map(|(command, extension)| {
+            let name = extension.decl.name.to_string();
+            let followers = of_kind(ExtensionKind::Validator)
+                .chain(of_kind(ExtensionKind::Projector))
+                .filter(|(_, follower)| follower.on.contains(&name))
+                .map(|(number, _)| number)
+                .collect();
+            (name, Pipeline { command, followers })
+        })
+        .collect()
+}
+
+/// The instances of one thread, made when they are first needed.
+#[derive(Debug)]
+pub(crate) struct Instances {
+    program: Arc<Program>,
+    live: Vec<Option<Box<dyn ExtensionInstance>>>,
+}
+
+impl Instances {
+    pub(crate) fn new(program: Arc<Program>) -> Self {
+        let live = program.packages.iter().map(|_| None).collect();
+        Self { program, live }
+    }
+
+    pub(crate) fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// The instance of the package that an extension is in.
+    ///
+    /// # Errors
+    /// Those of its initialisation.
+    pub(crate) fn of(&mut self, extension: usize) -> Result<&mut dyn ExtensionInstance> {
+        let package = self.program.spec.extensions[extension].package;
+        let slot = &mut self.live[package];
+        let instance = match slot.take() {
+            Some(instance) => instance,
+            None => self.program.packages[package].package.instantiate()?,
+        };
+        Ok(&mut **slot.insert(instance))
+    }
+
+    /// Runs an extension once.
+    pub(crate) fn invoke(
+        &mut self,
+        extension: usize,
+        args: &[u8],
+        tracer: Option<&dyn Tracer>,
+        host: &dyn Host,
+        intents: &mut Intents,
+    ) -> Outcome {
+        let number = self.program.spec.extensions[extension].number;
+        let invocation = Invocation {
+            extension: number,
+            args,
+            tracer,
+        };
+        match self.of(extension) {
+            Ok(instance) => instance.invoke(invocation, host, intents),
+            Err(error) => Outcome::from(error),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Asynchronous projectors: each follows the log at its own pace, on a thread of its own.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use engine_core::error::{Error, Result};
+use engine_core::intent::Intents;
+
+use crate::answer;
+use crate::host::{Context, Logger, PartitionHost, event_row};
+use crate::log::{LogCursor, LogReader, Position};
+use crate::overlay::Overlay;
+use crate::partition::Shared;
+use crate::program::Instances;
+use crate::record::{Command, Entry, Group, GroupHead, Projection};
+use crate::runner::EMPTY;
+use crate::state::log_error;
+use crate::store::Snapshot;
+use crate::writer::{Message, too_large};
+
+/// How often an event is tried before its projector stops.
+const ATTEMPTS: usize = 3;
+
+/// How many events go into one entry of the log at most.
+const BATCH: usize = 1024;
+
+/// One asynchronous projector at work.
+pub(crate) struct Projector {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Sender<Message>,
+    pub(crate) log: Arc<dyn LogReader>,
+    /// The projector's number.
+    pub(crate) extension: usize,
+    /// The largest entry of the log.
+    pub(crate) max_entry: usize,
+}
+
+impl Projector {
+    /// Follows the log until the partition closes; stops before that only at an event that it cannot count.
+    pub(crate) fn run(self) {
+        if let Err(error) = self.follow() {
+            let name = self.name().to_owned();
+            self.shared.notice(&format!(
+                "asynchronous projector `{name}` stopped until the partition is opened again: {error}"
+            ));
+            self.shared.board.update(|standing| {
+                standing.projections.entry(name).or_default().failed = Some(error);
+            });
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.shared.program.name_of(self.extension)
+    }
+
+    fn follow(&self) -> Result<()> {
+        let start = self.shared.board.read().projections[self.name()].progress;
+        let (answer, snapshot) = answer::channel();
+        if self.writer.send(Message::Snapshot(answer)).is_err() {
+            return Ok(());
+        }
+        let Ok((_, snapshot)) = snapshot.wait() else {
+            return Ok(());
+        };
+        let mut work = Work {
+            projector: self,
+            instances: Instances::new(self.shared.program.clone()),
+            overlay: Overlay::new(self.shared.program.spec().catalog.len()),
+            snapshot,
+            batch: Projection {
+                projector: self.name().to_owned(),
+                package: self.shared.program.hash_of(self.extension),
+                through: start.through,
+                after: start.after,
+                events: Vec::new(),
+            },
+            counted: start.through,
+            bytes: 0,
+        };
+        let after = Position::from_u64(start.after).max(self.log.oldest());
+        let mut cursor = self.log.read(after).map_err(log_error)?;
+        while self.wait_behind(cursor.position()) {
+            if !work.read_on(&mut *cursor)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the log has more than `position`; false when the partition closes.
+    fn wait_behind(&self, position: Position) -> bool {
+        self.shared.board.wait(|standing| {
+            if standing.closing || standing.stopped.is_some() {
+                return Some(false);
+            }
+            (standing.position > position).then_some(true)
+        })
+    }
+}
+
+struct Work<'a> {
+    projector: &'a Projector,
+    instances: Instances,
+    overlay: Overlay,
+    snapshot: Arc<dyn Snapshot>,
+    batch: Projection,
+    /// Every event below this offset is in the batch or before it.
+    counted: u64,
+    bytes: usize,
+}
+
+impl Work<'_> {
+    /// Counts what the log has by now; false when the partition closes.
+    fn read_on(&mut self, cursor: &mut dyn LogCursor) -> Result<bool> {
+        let catalog = self.projector.shared.program.spec().catalog.clone();
+        loop {
+            let (position, group) = match cursor.next_group().map_err(log_error)? {
+                Some(group) => (group.position, Group::read(group.bytes, &catalog)?),
+                None => break,
+            };
+            for entry in &group.entries {
+                let Entry::Command(command) = entry else {
+                    continue;
+                };
+                if command.offset < self.counted {
+                    continue;
+                }
+                self.event(group.head, command)?;
+                self.counted = command.offset + 1;
+                let full = self.batch.events.len() >= BATCH || self.bytes >= 1 << 20;
+                if full && !self.hand_over()? {
+                    return Ok(false);
+                }
+            }
+            self.batch.after = position.to_u64();
+        }
+        self.hand_over()
+    }
+
+    fn event(&mut self, head: GroupHead, command: &Command) -> Result<()> {
+        let program = self.projector.shared.program.clone();
+        let extension = self.projector.extension;
+        if !program.spec().extensions[extension]
+            .on
+            .contains(&command.name)
+        {
+            return Ok(());
+        }
+        let results = command.results.iter().map(Vec::as_slice);
+        let event = event_row(&command.name, &command.args, results);
+        let mut intents = Intents::new();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.invoke(head, command, &event, &mut intents) {
+                Ok(()) => break,
+                Err(error) if attempt == ATTEMPTS => {
+                    return Err(Error::new(
+                        error.kind(),
+                        format!("at command {}: {error}", command.offset),
+                    ));
+                }
+                Err(_) => self.overlay.take_back(),
+            }
+        }
+        self.overlay.accept();
+        if intents.is_empty() {
+            return Ok(());
+        }
+        let bytes: usize = intents
+            .iter()
+            .map(|i| i.key.len() + i.value.len() + 32)
+            .sum();
+        if bytes > self.projector.max_entry / 2 {
+            return Err(too_large(self.projector.max_entry / 2));
+        }
+        self.bytes += bytes;
+        self.batch.events.push((command.offset, intents));
+        Ok(())
+    }
+
+    fn invoke(
+        &mut self,
+        head: GroupHead,
+        command: &Command,
+        event: &[u8],
+        intents: &mut Intents,
+    ) -> Result<()> {
+        let shared = &self.projector.shared;
+        let extension = self.projector.extension;
+        let view = self.overlay.above(&*self.snapshot);
+        let logger: &Logger = &*shared.logger;
+        let host = PartitionHost {
+            view: &view,
+            context: Context {
+                time: head.time,
+                seed: head.seed,
+                partition: shared.number,
+                offset: command.offset,
+                id: command.id.as_deref(),
+            },
+            extension: self.projector.name(),
+            event: Some(event),
+            logger,
+        };
+        let outcome = self
+            .instances
+            .invoke(extension, EMPTY, None, &host, intents);
+        outcome.result?;
+        let catalog = &shared.program.spec().catalog;
+        self.overlay.add(&*self.snapshot, catalog, intents)
+    }
+
+    /// Hands the batch to the writer and goes on from the state that has it; false when the partition closes.
+    fn hand_over(&mut self) -> Result<bool> {
+        if self.counted == self.batch.through {
+            return Ok(true);
+        }
+        self.batch.through = self.counted;
+        let batch = Projection {
+            events: std::mem::take(&mut self.batch.events),
+            ..self.batch.clone()
+        };
+        let (answer, snapshot) = answer::channel();
+        if self
+            .projector
+            .writer
+            .send(Message::Projection(batch, answer))
+            .is_err()
+        {
+            return Ok(false);
+        }
+        // Without an answer the partition has stopped; what was handed over is counted again from the log.
+        let Ok(snapshot) = snapshot.wait() else {
+            return Ok(false);
+        };
+        self.snapshot = snapshot;
+        self.overlay = Overlay::new(self.projector.shared.program.spec().catalog.len());
+        self.bytes = 0;
+        Ok(true)
+    }
+}

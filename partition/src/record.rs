@@ -1,0 +1,430 @@
+//! What a group of the log holds: commands and projections with their intents, as one MessagePack array.
+//!
+//! A group is `[version, time, seed, storage names, entries]`; storages inside a group are numbers into its names, so
+//! that a log outlives a reordered manifest. An entry is one of
+//! - `[0, offset, command, id?, args, results, steps]`, with a step for the command, then for each validator and
+//!   synchronous projector that wrote: `[extension, package hash, intents]`;
+//! - `[1, projector, package hash, through offset, after position, events]`, with `[offset, intents]` for each event.
+//!
+//! An intent is `[verb, storage, key, value]`.
+
+use engine_core::catalog::{Catalog, StorageId};
+use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::intent::{Intent, Intents};
+use engine_core::manifest::Verb;
+use engine_core::value::{Reader, Token, Writer};
+
+/// The version of this layout.
+const VERSION: i64 = 1;
+
+/// A package's identity in the log: the head of the BLAKE3 hash of its code.
+pub type PackageHash = [u8; 16];
+
+/// What all commands of a group share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupHead {
+    /// The time of the group in microseconds since the Unix epoch.
+    pub time: i64,
+    /// What the random numbers of the group's commands are made of.
+    pub seed: [u8; 16],
+}
+
+/// Builds the bytes of a group.
+#[derive(Debug)]
+pub(crate) struct GroupWriter {
+    head: GroupHead,
+    entries: Vec<u8>,
+    count: usize,
+    /// The group's number of each storage of the catalog that it uses.
+    numbers: Vec<Option<u32>>,
+    used: Vec<StorageId>,
+}
+
+/// One step of a command: what one extension asked for.
+pub(crate) struct Step<'a> {
+    pub(crate) extension: &'a str,
+    pub(crate) package: PackageHash,
+    pub(crate) intents: &'a Intents,
+}
+
+impl GroupWriter {
+    pub(crate) fn new(storages: usize) -> Self {
+        Self {
+            head: GroupHead::default(),
+            entries: Vec::new(),
+            count: 0,
+            numbers: vec![None; storages],
+            used: Vec::new(),
+        }
+    }
+
+    /// Empties the group and begins another.
+    pub(crate) fn begin(&mut self, head: GroupHead) {
+        self.head = head;
+        self.entries.clear();
+        self.count = 0;
+        self.numbers.fill(None);
+        self.used.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many bytes the entries have.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Where the entries end now, for [`GroupWriter::truncate`].
+    pub(crate) fn mark(&self) -> (usize, usize) {
+        (self.entries.len(), self.count)
+    }
+
+    /// Takes the entries behind a mark back.
+    pub(crate) fn truncate(&mut self, mark: (usize, usize)) {
+        self.entries.truncate(mark.0);
+        self.count = mark.1;
+    }
+
+    pub(crate) fn command(
+        &mut self,
+        offset: u64,
+        command: &str,
+        id: Option<&str>,
+        args: &[u8],
+        steps: &[Step<'_>],
+    ) {
+        self.count += 1;
+        let mut out = Writer(&mut self.entries);
+        out.list(7);
+        out.int(0);
+        out.int(offset as i64);
+        out.text(command);
+        match id {
+            Some(id) => out.text(id),
+            None => out.null(),
+        }
+        out.bytes(args);
+        let results = steps.first().map(|step| step.intents.results());
+        let results = results.into_iter().flatten();
+        out.list(results.clone().count());
+        for row in results {
+            out.bytes(row);
+        }
+        out.list(steps.len());
+        for step in steps {
+            let mut out = Writer(&mut self.entries);
+            out.list(3);
+            out.text(step.extension);
+            out.bytes(&step.package);
+            self.intents(step.intents);
+        }
+    }
+
+    pub(crate) fn projection(&mut self, projection: &Projection) {
+        self.count += 1;
+        let mut out = Writer(&mut self.entries);
+        out.list(6);
+        out.int(1);
+        out.text(&projection.projector);
+        out.bytes(&projection.package);
+        out.int(projection.through as i64);
+        out.int(projection.after as i64);
+        out.list(projection.events.len());
+        for (offset, intents) in &projection.events {
+            let mut out = Writer(&mut self.entries);
+            out.list(2);
+            out.int(*offset as i64);
+            self.intents(intents);
+        }
+    }
+
+    fn intents(&mut self, intents: &Intents) {
+        let mut out = Writer(&mut self.entries);
+        out.list(intents.len());
+        for intent in intents.iter() {
+            let slot = &mut self.numbers[usize::from(intent.storage.0)];
+            let number = *slot.get_or_insert_with(|| {
+                self.used.push(intent.storage);
+                self.used.len() as u32 - 1
+            });
+            out.list(4);
+            out.int(intent.verb as i64);
+            out.int(i64::from(number));
+            out.bytes(intent.key);
+            out.bytes(intent.value);
+        }
+    }
+
+    /// Writes the group.
+    pub(crate) fn finish(&self, catalog: &Catalog, out: &mut Vec<u8>) {
+        out.clear();
+        let mut out = Writer(out);
+        out.list(5);
+        out.int(VERSION);
+        out.int(self.head.time);
+        out.bytes(&self.head.seed);
+        out.list(self.used.len());
+        for storage in &self.used {
+            out.text(&catalog.storage(*storage).name);
+        }
+        out.list(self.count);
+        out.0.extend_from_slice(&self.entries);
+    }
+}
+
+/// What an asynchronous projector made of some events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Projection {
+    /// The projector.
+    pub projector: String,
+    /// The package that it is in.
+    pub package: PackageHash,
+    /// Every event below this offset is counted.
+    pub through: u64,
+    /// The position in the log up to which every event is counted.
+    pub after: u64,
+    /// The intents of each event that had any.
+    pub events: Vec<(u64, Intents)>,
+}
+
+/// A group read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// What its commands share.
+    pub head: GroupHead,
+    /// The entries in order.
+    pub entries: Vec<Entry>,
+}
+
+/// One entry of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// An accepted command.
+    Command(Command),
+    /// What an asynchronous projector made of some events.
+    Projection(Projection),
+}
+
+/// An accepted command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// Its place among the partition's commands, from 0.
+    pub offset: u64,
+    /// The command.
+    pub name: String,
+    /// The id that it came with.
+    pub id: Option<String>,
+    /// The encoded arguments.
+    pub args: Vec<u8>,
+    /// The encoded result rows.
+    pub results: Vec<Vec<u8>>,
+    /// What each extension asked for, the command itself first.
+    pub steps: Vec<LoggedStep>,
+}
+
+/// One step of an accepted command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedStep {
+    /// The extension.
+    pub extension: String,
+    /// The package that it is in.
+    pub package: PackageHash,
+    /// What it asked for.
+    pub intents: Intents,
+}
+
+impl Group {
+    /// Reads a group, with the storages of a catalog.
+    ///
+    /// # Errors
+    /// `corrupt` where the bytes are no group, or name a storage that the catalog lacks.
+    pub fn read(bytes: &[u8], catalog: &Catalog) -> Result<Self> {
+        Parser {
+            reader: Reader::new(bytes),
+            names: Vec::new(),
+            catalog,
+        }
+        .group()
+        .map_err(|error| {
+            if error.kind() == ErrorKind::Corrupt {
+                return error;
+            }
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("a group of the log cannot be read: {}", error.message()),
+            )
+        })
+    }
+}
+
+struct Parser<'a> {
+    reader: Reader<'a>,
+    names: Vec<StorageId>,
+    catalog: &'a Catalog,
+}
+
+impl<'a> Parser<'a> {
+    fn group(mut self) -> Result<Group> {
+        self.list_of(5)?;
+        let version = self.int()?;
+        if version != VERSION {
+            return Err(corrupt(format!(
+                "a group of the log has version {version}; this build reads version {VERSION}"
+            )));
+        }
+        let time = self.int()?;
+        let seed = self.hash()?;
+        for _ in 0..self.list()? {
+            let name = self.text()?;
+            let id = self.catalog.id(name).ok_or_else(|| {
+                corrupt(format!(
+                    "the log writes to a storage `{name}`, which the manifest does not declare"
+                ))
+            })?;
+            self.names.push(id);
+        }
+        let mut entries = Vec::new();
+        for _ in 0..self.list()? {
+            entries.push(self.entry()?);
+        }
+        if !self.reader.is_at_end() {
+            return Err(corrupt("a group of the log goes on behind its end"));
+        }
+        Ok(Group {
+            head: GroupHead { time, seed },
+            entries,
+        })
+    }
+
+    fn entry(&mut self) -> Result<Entry> {
+        self.list()?;
+        match self.int()? {
+            0 => {
+                let offset = self.int()? as u64;
+                let name = self.text()?.to_owned();
+                let id = match self.reader.token()? {
+                    Token::Text(id) => Some(id.to_owned()),
+                    Token::Null => None,
+                    _ => return Err(unexpected()),
+                };
+                let args = self.bytes()?.to_owned();
+                let mut results = Vec::new();
+                for _ in 0..self.list()? {
+                    results.push(self.bytes()?.to_owned());
+                }
+                let mut steps = Vec::new();
+                for _ in 0..self.list()? {
+                    self.list_of(3)?;
+                    steps.push(LoggedStep {
+                        extension: self.text()?.to_owned(),
+                        package: self.hash()?,
+                        intents: self.intents()?,
+                    });
+                }
+                Ok(Entry::Command(Command {
+                    offset,
+                    name,
+                    id,
+                    args,
+                    results,
+                    steps,
+                }))
+            }
+            1 => {
+                let projector = self.text()?.to_owned();
+                let package = self.hash()?;
+                let through = self.int()? as u64;
+                let after = self.int()? as u64;
+                let mut events = Vec::new();
+                for _ in 0..self.list()? {
+                    self.list_of(2)?;
+                    events.push((self.int()? as u64, self.intents()?));
+                }
+                Ok(Entry::Projection(Projection {
+                    projector,
+                    package,
+                    through,
+                    after,
+                    events,
+                }))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn intents(&mut self) -> Result<Intents> {
+        let mut intents = Intents::new();
+        for _ in 0..self.list()? {
+            self.list_of(4)?;
+            let verb = self.int()?;
+            let verb = Verb::ALL
+                .into_iter()
+                .find(|v| *v as i64 == verb && *v != Verb::Read)
+                .ok_or_else(unexpected)?;
+            let number = self.int()?;
+            let storage = usize::try_from(number).ok();
+            let storage = storage
+                .and_then(|n| self.names.get(n))
+                .ok_or_else(unexpected)?;
+            let storage = *storage;
+            let key = self.bytes()?;
+            let value = self.bytes()?;
+            intents.push(Intent {
+                verb,
+                storage,
+                key,
+                value,
+            });
+        }
+        Ok(intents)
+    }
+
+    fn list(&mut self) -> Result<u32> {
+        match self.reader.token()? {
+            Token::List(len) => Ok(len),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn list_of(&mut self, len: u32) -> Result<()> {
+        if self.list()? == len {
+            return Ok(());
+        }
+        Err(unexpected())
+    }
+
+    fn int(&mut self) -> Result<i64> {
+        match self.reader.token()? {
+            Token::Int(value) => Ok(value),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn text(&mut self) -> Result<&'a str> {
+        match self.reader.token()? {
+            Token::Text(value) => Ok(value),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8]> {
+        match self.reader.token()? {
+            Token::Bytes(value) => Ok(value),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn hash(&mut self) -> Result<[u8; 16]> {
+        self.bytes()?.try_into().map_err(|_| unexpected())
+    }
+}
+
+fn corrupt(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+fn unexpected() -> Error {
+    corrupt("a group of the log has another form than this build writes")
+}

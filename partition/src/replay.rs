@@ -1,0 +1,334 @@
+//! Replay: the logged commands run again, on this build's engines, and every difference in what they ask for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use engine_core::catalog::Catalog;
+use engine_core::error::Result;
+use engine_core::intent::Intents;
+
+use crate::folder;
+use crate::host::{Context, LogLine, PartitionHost, event_row};
+use crate::log::{CommandLog, Position, SegmentLog, SegmentOptions};
+use crate::overlay::Overlay;
+use crate::partition::{checkpoint_folder, log_folder};
+use crate::platform::Platform;
+use crate::program::{Instances, Program};
+use crate::record::{Command, Entry, Group, GroupHead, LoggedStep, PackageHash, Projection};
+use crate::runner::{EMPTY, Runner};
+use crate::state::{State, log_error};
+use crate::{checkpoint, rows};
+
+/// What a replay found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// Commands that ran again.
+    pub commands: u64,
+    /// Events that asynchronous projectors counted again.
+    pub events: u64,
+    /// Commands whose package is not the one that made them.
+    pub other_code: u64,
+    /// What differs, in words.
+    pub differences: Vec<Difference>,
+}
+
+/// One difference between the log and a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The partition.
+    pub partition: u32,
+    /// The offset of the command.
+    pub offset: u64,
+    /// The extension.
+    pub extension: String,
+    /// What differs.
+    pub what: String,
+}
+
+/// Runs the logged commands of a data folder again, from the oldest retained checkpoint, and compares.
+///
+/// The state between commands is the logged one, so that one difference does not make others. `progress` is told how
+/// many commands have run.
+///
+/// # Errors
+/// `busy` where another process has the folder open, `corrupt`, `io`.
+pub fn replay(
+    program: &Arc<Program>,
+    platform: &Arc<dyn Platform>,
+    data: &Path,
+    mut progress: impl FnMut(u64),
+) -> Result<Replay> {
+    let mut found = Replay::default();
+    for partition in 0..program.spec().partitions {
+        let folder = folder::of_partition(data, partition);
+        let (log, _) = SegmentLog::open(
+            platform.clone(),
+            &log_folder(&folder),
+            SegmentOptions::default(),
+        )
+        .map_err(log_error)?;
+        let reader = log.reader();
+        let catalog = &program.spec().catalog;
+        let mut state = State::new(catalog.clone(), 0);
+        if reader.oldest() > Position::START {
+            // The log no longer has the beginning: the oldest checkpoint that is kept does.
+            let kept = checkpoint::list(&**platform, &checkpoint_folder(&folder))?;
+            if let Some((_, oldest)) = kept.last() {
+                checkpoint::read(&**platform, oldest, &mut state)?;
+            }
+        }
+        let mut replayer = Replayer {
+            partition,
+            runner: Runner::new(program.clone()),
+            projectors: Instances::new(program.clone()),
+            program,
+            found: &mut found,
+        };
+        // Projections come behind the commands that they count.
+        let mut events = Vec::new();
+        state.follow_until(&*reader, None, |state, group| {
+            replayer.group(state, group, &mut events)?;
+            progress(replayer.found.commands);
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+struct Replayer<'a> {
+    partition: u32,
+    program: &'a Arc<Program>,
+    runner: Runner,
+    projectors: Instances,
+    found: &'a mut Replay,
+}
+
+/// A command that asynchronous projectors have still to count.
+struct Event {
+    head: GroupHead,
+    command: Command,
+}
+
+impl Replayer<'_> {
+    fn group(&mut self, state: &State, group: &Group, events: &mut Vec<Event>) -> Result<()> {
+        for entry in &group.entries {
+            match entry {
+                Entry::Command(command) => {
+                    self.command(state, group.head, command);
+                    events.push(Event {
+                        head: group.head,
+                        command: command.clone(),
+                    });
+                }
+                Entry::Projection(projection) => self.projection(state, projection, events),
+            }
+        }
+        self.runner.overlay.drain().for_each(drop);
+        Ok(())
+    }
+
+    fn differs(&mut self, offset: u64, extension: &str, what: String) {
+        self.found.differences.push(Difference {
+            partition: self.partition,
+            offset,
+            extension: extension.to_owned(),
+            what,
+        });
+    }
+
+    fn command(&mut self, state: &State, head: GroupHead, command: &Command) {
+        self.found.commands += 1;
+        let program = self.program.clone();
+        let catalog = &program.spec().catalog;
+        let context = Context {
+            time: head.time,
+            seed: head.seed,
+            partition: self.partition,
+            offset: command.offset,
+            id: command.id.as_deref(),
+        };
+        let run = program.pipeline(&command.name).and_then(|pipeline| {
+            self.runner
+                .run(&*state.store, pipeline, &command.args, context, &silent())
+        });
+        let mut differences = Vec::new();
+        match run {
+            Err(error) => differences.push((
+                command.name.clone(),
+                format!("accepted then, refused now: {} ({})", error, error.kind()),
+            )),
+            Ok(()) => {
+                let mut logged = command.steps.iter().peekable();
+                for (i, step) in self.runner.steps().enumerate() {
+                    let then = logged.next_if(|then| then.extension == step.extension);
+                    let other = then.is_some_and(|then| then.package != step.package);
+                    self.found.other_code += u64::from(i == 0 && other);
+                    let empty = Intents::new();
+                    let before = then.map_or(&empty, |then| &then.intents);
+                    if let Some(what) = compare(catalog, before, step.intents) {
+                        differences.push((step.extension.to_owned(), what));
+                    }
+                    let results = step.intents.results();
+                    if i == 0 && !results.eq(command.results.iter().map(Vec::as_slice)) {
+                        differences.push((step.extension.to_owned(), "another result".to_owned()));
+                    }
+                }
+                for then in logged {
+                    differences.push((then.extension.clone(), "asks for nothing now".to_owned()));
+                }
+            }
+        }
+        for (extension, what) in differences {
+            self.differs(command.offset, &extension, what);
+        }
+        self.runner.overlay.take_back();
+        self.apply(&command.steps);
+    }
+
+    /// Makes the logged intents what later commands of the group see.
+    fn apply(&mut self, steps: &[LoggedStep]) {
+        for step in steps {
+            set_all(&mut self.runner.overlay, &step.intents);
+        }
+        self.runner.overlay.accept();
+    }
+
+    fn projection(&mut self, state: &State, projection: &Projection, events: &mut Vec<Event>) {
+        let program = self.program.clone();
+        let started = state.projections.get(&projection.projector);
+        let from = started.map_or(0, |progress| progress.through);
+        let mut overlay = Overlay::new(program.spec().catalog.len());
+        let mut logged = projection.events.iter().peekable();
+        let due = from..projection.through;
+        for event in events.iter().filter(|e| due.contains(&e.command.offset)) {
+            let offset = event.command.offset;
+            let then = logged
+                .next_if(|(at, _)| *at == offset)
+                .map(|(_, then)| then);
+            let empty = Intents::new();
+            let then = then.unwrap_or(&empty);
+            let what = match self.count(state, &overlay, &projection.projector, event) {
+                Ok(Some((package, now))) => {
+                    self.found.events += 1;
+                    let other: PackageHash = projection.package;
+                    self.found.other_code += u64::from(package != other);
+                    compare(&program.spec().catalog, then, &now)
+                }
+                Ok(None) if then.is_empty() => None,
+                Ok(None) => Some("no longer counts this command".to_owned()),
+                Err(error) => Some(format!("counted then, fails now: {error}")),
+            };
+            if let Some(what) = what {
+                self.differs(offset, &projection.projector, what);
+            }
+            set_all(&mut overlay, then);
+        }
+        set_all_of(&mut self.runner.overlay, projection);
+        let slowest = program
+            .async_projectors()
+            .map(|extension| {
+                let name = program.name_of(extension);
+                if name == projection.projector {
+                    return projection.through;
+                }
+                state
+                    .projections
+                    .get(name)
+                    .map_or(0, |progress| progress.through)
+            })
+            .min();
+        events.retain(|event| slowest.is_some_and(|slowest| event.command.offset >= slowest));
+    }
+
+    /// Runs an asynchronous projector for one command, if it is for it.
+    fn count(
+        &mut self,
+        state: &State,
+        overlay: &Overlay,
+        projector: &str,
+        event: &Event,
+    ) -> Result<Option<(PackageHash, Intents)>> {
+        let program = self.program.clone();
+        let Some(extension) = program.spec().extension(projector) else {
+            return Ok(None);
+        };
+        let Event { head, command } = event;
+        if !program.spec().extensions[extension]
+            .on
+            .contains(&command.name)
+        {
+            return Ok(None);
+        }
+        let row = event_row(
+            &command.name,
+            &command.args,
+            command.results.iter().map(Vec::as_slice),
+        );
+        let view = overlay.above(&*state.store);
+        let logger = silent();
+        let host = PartitionHost {
+            view: &view,
+            context: Context {
+                time: head.time,
+                seed: head.seed,
+                partition: self.partition,
+                offset: command.offset,
+                id: command.id.as_deref(),
+            },
+            extension: projector,
+            event: Some(&row),
+            logger: &logger,
+        };
+        let mut intents = Intents::new();
+        self.projectors
+            .invoke(extension, EMPTY, None, &host, &mut intents)
+            .result?;
+        Ok(Some((program.hash_of(extension), intents)))
+    }
+}
+
+fn set_all(overlay: &mut Overlay, intents: &Intents) {
+    for intent in intents.iter() {
+        let value =
+            (intent.verb != engine_core::manifest::Verb::Delete).then(|| intent.value.into());
+        overlay.set(intent.storage, intent.key.into(), value);
+    }
+}
+
+fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
+    for (_, intents) in &projection.events {
+        set_all(overlay, intents);
+    }
+    overlay.accept();
+}
+
+/// What the extensions log is history.
+fn silent() -> impl Fn(&LogLine<'_>) + Send + Sync {
+    |_: &LogLine<'_>| {}
+}
+
+/// The first difference between intents then and now, in words.
+fn compare(catalog: &Catalog, then: &Intents, now: &Intents) -> Option<String> {
+    let mut before = then.iter();
+    let mut after = now.iter();
+    loop {
+        match (before.next(), after.next()) {
+            (None, None) => return None,
+            (a, b) if a == b => {}
+            (a, b) => {
+                let show = |intent: Option<engine_core::intent::Intent<'_>>| {
+                    intent.map_or("nothing".to_owned(), |intent| {
+                        let storage = catalog.storage(intent.storage);
+                        let row = rows::to_json(catalog, intent.storage, intent.key, intent.value);
+                        let row = row.map_or_else(
+                            |_| "…".to_owned(),
+                            |row| serde_json::Value::Object(row).to_string(),
+                        );
+                        format!("{} {} {row}", intent.verb, storage.name)
+                    })
+                };
+                return Some(format!("then {}, now {}", show(a), show(b)));
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The state store: what a partition knows, as rows in storages.
+//!
+//! [`StateStore`] is the contract that every driver keeps. [`MemoryStore`] keeps the rows in memory, ordered; what makes
+//! them durable is the log, and checkpoints of its snapshots. Nothing here assumes that the rows fit in memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use engine_core::catalog::StorageId;
+use engine_core::error::Result;
+use engine_core::host::RowChunk;
+
+mod memory;
+
+pub use memory::MemoryStore;
+pub(crate) use memory::{range_end, range_start};
+
+/// Bytes of a key or a value, shared between overlay, store and snapshots.
+pub type Bytes = Arc<[u8]>;
+
+/// Rows that can be read.
+pub trait View {
+    /// Appends the value of a row to `value` and answers true, or answers false where there is no such row.
+    ///
+    /// # Errors
+    /// `io` where the row cannot be read.
+    fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool>;
+
+    /// Fills `chunk` with the next rows whose keys begin with `prefix`, in key order, behind the key `after`.
+    ///
+    /// A chunk that comes back not full is the last one.
+    ///
+    /// # Errors
+    /// `io` where rows cannot be read.
+    fn scan(
+        &self,
+        storage: StorageId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        chunk: &mut RowChunk,
+    ) -> Result<()>;
+}
+
+/// A view that never changes, whatever is applied to its store.
+pub trait Snapshot: View + Send + Sync + fmt::Debug {}
+
+/// One write to a store: a value to set, or none to remove the row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The storage.
+    pub storage: StorageId,
+    /// The encoded key.
+    pub key: Bytes,
+    /// The encoded value, or none.
+    pub value: Option<Bytes>,
+}
+
+/// The rows of one partition, written by its one writer.
+pub trait StateStore: View + Send + fmt::Debug {
+    /// Applies the writes of one group, all of them or none. The log already holds them.
+    ///
+    /// # Errors
+    /// `io`, after which the store is not used again until it is opened anew.
+    fn apply(&mut self, writes: &mut dyn Iterator<Item = Write>) -> Result<()>;
+
+    /// A view of the rows as they are now, cheap to take and to share.
+    ///
+    /// # Errors
+    /// `io`.
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>>;
+}
+
+/// Hands every row of a storage to `each`, in key order.
+///
+/// # Errors
+/// Those of the view and of `each`.
+pub fn for_each_row(
+    view: &dyn View,
+    storage: StorageId,
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut chunk = RowChunk::default();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        chunk.clear();
+        view.scan(storage, &[], after.as_deref(), &mut chunk)?;
+        for (key, value) in chunk.rows() {
+            each(key, value)?;
+        }
+        match chunk.rows().last() {
+            Some((key, _)) if chunk.is_full() => after = Some(key.to_vec()),
+            _ => return Ok(()),
+        }
+    }
+}
