@@ -1,1 +1,115 @@
-//! The macro.
+//! The attribute of the Rust SDK; `extengine-guest` exports and documents it.
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Code;
+use quote::{format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::{Error, Ident, ItemFn, LitStr, Result, Token, parse_macro_input};
+
+/// Makes a function an extension; see `extengine_guest::extension`.
+#[proc_macro_attribute]
+pub fn extension(options: TokenStream, item: TokenStream) -> TokenStream {
+    let options = parse_macro_input!(options as Options);
+    let function = parse_macro_input!(item as ItemFn);
+    register(&options, &function).into()
+}
+
+/// What stands in the attribute's parentheses.
+struct Options {
+    kind: Ident,
+    name: Option<LitStr>,
+    package: Option<LitStr>,
+}
+
+const KINDS: [&str; 6] = [
+    "command",
+    "query",
+    "validator",
+    "projector",
+    "function",
+    "job",
+];
+
+impl Parse for Options {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let expected = format!("expected a kind: {}", KINDS.join(", "));
+        let kind: Ident = match input.parse() {
+            Ok(kind) if KINDS.iter().any(|name| kind == name) => kind,
+            Ok(other) => return Err(Error::new(other.span(), expected)),
+            Err(error) => return Err(Error::new(error.span(), expected)),
+        };
+        let mut options = Self {
+            kind,
+            name: None,
+            package: None,
+        };
+        while !input.is_empty() {
+            input.parse::<Token![,]>()?;
+            if input.is_empty() {
+                break;
+            }
+            let option: Ident = input.parse()?;
+            let value = if option == "name" {
+                &mut options.name
+            } else if option == "package" {
+                &mut options.package
+            } else {
+                return Err(Error::new(option.span(), "expected `name` or `package`"));
+            };
+            if value.is_some() {
+                return Err(Error::new(option.span(), "stands twice"));
+            }
+            input.parse::<Token![=]>()?;
+            *value = Some(non_empty(input.parse()?)?);
+        }
+        Ok(options)
+    }
+}
+
+/// Names cross the WASM boundary with a NUL behind them.
+fn non_empty(name: LitStr) -> Result<LitStr> {
+    let value = name.value();
+    if value.is_empty() || value.contains('\0') {
+        return Err(Error::new(
+            name.span(),
+            "a name is not empty and has no NUL",
+        ));
+    }
+    Ok(name)
+}
+
+fn register(options: &Options, function: &ItemFn) -> Code {
+    let kind = format_ident!("{}", camel_case(&options.kind.to_string()));
+    let run = &function.sig.ident;
+    let name = match &options.name {
+        Some(name) => name.value(),
+        None => camel_case(run.to_string().trim_start_matches("r#")),
+    };
+    let package = match &options.package {
+        Some(package) => quote!(#package),
+        None => quote!(env!("CARGO_PKG_NAME")),
+    };
+    quote! {
+        #function
+
+        extengine_guest::__private::inventory::submit! {
+            extengine_guest::Extension {
+                package: #package,
+                name: #name,
+                kind: extengine_guest::ExtensionKind::#kind,
+                // A closure, so that the function may take the state as `&State` too.
+                run: |state, args| #run(state, args),
+            }
+        }
+    }
+}
+
+fn camel_case(snake: &str) -> String {
+    let words = snake.split('_').filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
+            first.to_uppercase() + rest
+        })
+        .collect()
+}

@@ -1,0 +1,343 @@
+//! Builders of keys and rows, in their one canonical encoding.
+
+use std::fmt;
+
+use crate::key::Key;
+use crate::row::Row;
+
+/// Begins a key, or the prefix of one, in a storage. Its fields follow in schema order.
+///
+/// ```
+/// use extengine_guest::key;
+/// let flight = key("flight").text("UA").int(1545).text("2013-01-01T10:00:00Z");
+/// let flights_of_the_carrier = key("flight").text("UA");
+/// # assert!(flight.as_bytes().starts_with(flights_of_the_carrier.as_bytes()));
+/// ```
+pub fn key(storage: &str) -> KeyBuilder {
+    let mut block = Vec::with_capacity(64);
+    block.extend_from_slice(&(storage.len() as u32).to_le_bytes());
+    block.extend_from_slice(&[0; 4]);
+    block.extend_from_slice(storage.as_bytes());
+    KeyBuilder {
+        key_start: block.len(),
+        block,
+    }
+}
+
+/// Begins a row. Its fields follow in schema order.
+///
+/// ```
+/// use extengine_guest::row;
+/// let row = row().text("N14228").opt_int(None).list(&row().int(1).int(2));
+/// # assert_eq!(row.as_bytes(), b"\x93\xa6N14228\xc0\x92\x01\x02");
+/// ```
+pub fn row() -> RowBuilder {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.extend_from_slice(&[0, 0, 0, 0, 0x90]);
+    RowBuilder { bytes, count: 0 }
+}
+
+/// A key, or the prefix of one, in a storage; [`key`] begins it.
+///
+/// A NaN has no place in the order of keys: the host refuses a read as `bad_key` and a write as `bad_intent`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyBuilder {
+    /// The key block of the ABI, `{u32 storage_len, u32 key_len, storage, key}`, so that a read hands it over as it is.
+    block: Vec<u8>,
+    key_start: usize,
+}
+
+/// How many bytes of a key block stand before the storage's name.
+const BLOCK_HEAD: usize = 8;
+
+impl KeyBuilder {
+    /// The storage's name.
+    pub fn storage(&self) -> &str {
+        // A name is a `str` from the start, so none is lost here.
+        std::str::from_utf8(&self.block[BLOCK_HEAD..self.key_start]).unwrap_or_default()
+    }
+
+    /// The encoded fields.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.block[self.key_start..]
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn as_block(&self) -> &[u8] {
+        &self.block
+    }
+
+    pub(crate) fn has_nan(&self) -> bool {
+        let key = Key::new(self.as_bytes());
+        let mut fields = key.fields();
+        while !fields.is_empty() {
+            if fields.clone().float().is_ok_and(f64::is_nan) {
+                return true;
+            }
+            if fields.skip().is_err() {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Appends null.
+    #[must_use]
+    pub fn null(self) -> Self {
+        self.append(0x00, &[])
+    }
+
+    /// Appends a boolean.
+    #[must_use]
+    pub fn bool(self, value: bool) -> Self {
+        self.append(0x26 + u8::from(value), &[])
+    }
+
+    /// Appends an integer.
+    #[must_use]
+    pub fn int(self, value: i64) -> Self {
+        let size = 8 - value.unsigned_abs().leading_zeros() as usize / 8;
+        let (code, number) = if value < 0 {
+            // One's complement of the magnitude, so that larger magnitudes sort first.
+            (0x14 - size as u8, !value.unsigned_abs())
+        } else {
+            (0x14 + size as u8, value as u64)
+        };
+        self.append(code, &number.to_be_bytes()[8 - size..])
+    }
+
+    /// Appends a float.
+    #[must_use]
+    pub fn float(self, value: f64) -> Self {
+        let bits = value.to_bits();
+        let ordered = if bits >> 63 == 1 {
+            !bits
+        } else {
+            bits | 1 << 63
+        };
+        self.append(0x21, &ordered.to_be_bytes())
+    }
+
+    /// Appends text.
+    #[must_use]
+    pub fn text(self, value: &str) -> Self {
+        self.escaped(0x02, value.as_bytes())
+    }
+
+    /// Appends bytes.
+    #[must_use]
+    pub fn bytes(self, value: &[u8]) -> Self {
+        self.escaped(0x01, value)
+    }
+
+    fn escaped(self, code: u8, bytes: &[u8]) -> Self {
+        let mut pieces = bytes.split(|&byte| byte == 0);
+        let mut key = self.append(code, pieces.next().unwrap_or_default());
+        for piece in pieces {
+            key = key.append(0, &[0xff]).extend(piece);
+        }
+        key.append(0, &[])
+    }
+
+    fn append(mut self, code: u8, bytes: &[u8]) -> Self {
+        self.block.push(code);
+        self.extend(bytes)
+    }
+
+    fn extend(mut self, bytes: &[u8]) -> Self {
+        self.block.extend_from_slice(bytes);
+        let key_len = (self.block.len() - self.key_start) as u32;
+        self.block[4..BLOCK_HEAD].copy_from_slice(&key_len.to_le_bytes());
+        self
+    }
+}
+
+impl fmt::Debug for KeyBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:?}", self.storage(), Key::new(self.as_bytes()))
+    }
+}
+
+/// A row, or a list; [`row()`] begins it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RowBuilder {
+    /// Five bytes, at whose end the array's head stands, then the fields.
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl RowBuilder {
+    /// The encoding.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.head_start()..]
+    }
+
+    /// Appends null.
+    #[must_use]
+    pub fn null(self) -> Self {
+        self.append(0xc0, &[], &[])
+    }
+
+    /// Appends a boolean.
+    #[must_use]
+    pub fn bool(self, value: bool) -> Self {
+        self.append(0xc2 + u8::from(value), &[], &[])
+    }
+
+    /// Appends an integer.
+    #[must_use]
+    pub fn int(self, value: i64) -> Self {
+        let (tag, size) = match value {
+            -32..=0x7f => (value as u8, 0),
+            0x80..=0xff => (0xcc, 1),
+            0x100..=0xffff => (0xcd, 2),
+            0x1_0000..=0xffff_ffff => (0xce, 4),
+            0x1_0000_0000.. => (0xcf, 8),
+            -0x80..=-33 => (0xd0, 1),
+            -0x8000..=-0x81 => (0xd1, 2),
+            -0x8000_0000..=-0x8001 => (0xd2, 4),
+            _ => (0xd3, 8),
+        };
+        self.append(tag, &value.to_be_bytes()[8 - size..], &[])
+    }
+
+    /// Appends a float; every NaN becomes the one canonical NaN.
+    #[must_use]
+    pub fn float(self, value: f64) -> Self {
+        let bits = if value.is_nan() {
+            0x7ff8_0000_0000_0000
+        } else {
+            value.to_bits()
+        };
+        self.append(0xcb, &bits.to_be_bytes(), &[])
+    }
+
+    /// Appends text.
+    #[must_use]
+    pub fn text(self, value: &str) -> Self {
+        let size = size_of_len(value.len());
+        match (value.len(), size) {
+            (len @ 0..=31, _) => self.append(0xa0 | len as u8, &[], value.as_bytes()),
+            (len, 1) => self.sized(0xd9, len, size, value.as_bytes()),
+            (len, 2) => self.sized(0xda, len, size, value.as_bytes()),
+            (len, _) => self.sized(0xdb, len, size, value.as_bytes()),
+        }
+    }
+
+    /// Appends bytes.
+    #[must_use]
+    pub fn bytes(self, value: &[u8]) -> Self {
+        let size = size_of_len(value.len());
+        let tag = match size {
+            1 => 0xc4,
+            2 => 0xc5,
+            _ => 0xc6,
+        };
+        self.sized(tag, value.len(), size, value)
+    }
+
+    /// Appends a list, or a nested record, with the fields of `values`.
+    #[must_use]
+    pub fn list(mut self, values: &Self) -> Self {
+        self.bytes.extend_from_slice(values.as_bytes());
+        self.counted()
+    }
+
+    fn sized(self, tag: u8, len: usize, size: usize, bytes: &[u8]) -> Self {
+        self.append(tag, &(len as u64).to_be_bytes()[8 - size..], bytes)
+    }
+
+    fn append(mut self, tag: u8, number: &[u8], bytes: &[u8]) -> Self {
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(number);
+        self.bytes.extend_from_slice(bytes);
+        self.counted()
+    }
+
+    fn counted(mut self) -> Self {
+        self.count += 1;
+        let [_, _, high, low] = self.count.to_be_bytes();
+        match self.head_start() {
+            4 => self.bytes[4] = 0x90 | low,
+            2 => self.bytes[2..5].copy_from_slice(&[0xdc, high, low]),
+            _ => {
+                self.bytes[0] = 0xdd;
+                self.bytes[1..5].copy_from_slice(&self.count.to_be_bytes());
+            }
+        }
+        self
+    }
+
+    fn head_start(&self) -> usize {
+        match self.count {
+            0..=15 => 4,
+            16..=0xffff => 2,
+            _ => 0,
+        }
+    }
+}
+
+/// Writes the methods that take an option, each beside the one for what is in it.
+macro_rules! optional {
+    ($builder:ident: $($opt:ident, $name:ident($ty:ty), $what:literal;)*) => {
+        impl $builder {
+            $(
+                #[doc = concat!("Appends ", $what, " or null.")]
+                #[must_use]
+                pub fn $opt(self, value: Option<$ty>) -> Self {
+                    match value {
+                        Some(value) => self.$name(value),
+                        None => self.null(),
+                    }
+                }
+            )*
+        }
+    };
+}
+
+optional! { KeyBuilder:
+    opt_bool, bool(bool), "a boolean";
+    opt_int, int(i64), "an integer";
+    opt_float, float(f64), "a float";
+    opt_text, text(&str), "text";
+    opt_bytes, bytes(&[u8]), "bytes";
+}
+
+optional! { RowBuilder:
+    opt_bool, bool(bool), "a boolean";
+    opt_int, int(i64), "an integer";
+    opt_float, float(f64), "a float";
+    opt_text, text(&str), "text";
+    opt_bytes, bytes(&[u8]), "bytes";
+    opt_list, list(&RowBuilder), "a list, a nested record";
+}
+
+/// How many bytes a length takes.
+fn size_of_len(len: usize) -> usize {
+    match len {
+        0..=0xff => 1,
+        0x100..=0xffff => 2,
+        _ => 4,
+    }
+}
+
+impl From<&Row<'_>> for RowBuilder {
+    /// Copies the fields of a row, for more to follow or to write it again.
+    fn from(from: &Row<'_>) -> Self {
+        let fields = from.fields();
+        let mut built = row();
+        let count = fields.len() as u32;
+        built.bytes.extend_from_slice(fields.encoded());
+        if count > 0 {
+            built.count = count - 1;
+            built = built.counted();
+        }
+        built
+    }
+}
+
+impl fmt::Debug for RowBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&Row::new(self.as_bytes()), f)
+    }
+}

@@ -1,0 +1,314 @@
+//! Rows as they are read: arguments, elements of the state, nested records.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::accessors::accessors;
+use crate::error::{Error, ErrorKind};
+
+/// A row: one canonical MessagePack array in schema order, as arguments, elements and nested records are.
+///
+/// A row may have been written before its storage had its latest fields. Fields beyond its last one read as the zero of
+/// their type, or as null where they are read as optional; the defaults that a manifest declares are not known here, so
+/// an extension that needs one looks at [`Row::len`].
+///
+/// Reading by position passes over the fields before it; [`Row::fields`] reads all of them in one pass.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Row<'a>(Cow<'a, [u8]>);
+
+/// The value of a row of the state.
+pub type Element<'a> = Row<'a>;
+
+impl<'a> Row<'a> {
+    /// Takes an encoded row, as hosts hand it over; bytes that are no array are a row without fields.
+    pub fn new(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The encoding.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads the fields in order.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields::new(&self.0)
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.fields().len()
+    }
+
+    /// Whether there are no fields.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.fields(), f)
+    }
+}
+
+/// Reads the fields of a [`Row`], or the elements of a list, in order.
+#[derive(Clone)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+    left: u32,
+    index: u32,
+}
+
+accessors! { Fields, Row, 'a:
+    bool, opt_bool -> bool, "a `bool`";
+    int, opt_int -> i64, "an `int`";
+    float, opt_float -> f64, "a `float`";
+    text, opt_text -> &'a str, "a `text`";
+    bytes, opt_bytes -> &'a [u8], "`bytes`";
+    row, opt_row -> Row<'a>, "a nested record";
+    list, opt_list -> Fields<'a>, "a list";
+}
+
+impl<'a> Fields<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let mut rest = bytes;
+        match head(&mut rest) {
+            Some(Head::List(left)) => Self {
+                rest,
+                left,
+                index: 0,
+            },
+            _ => Self {
+                rest: &[],
+                left: 0,
+                index: 0,
+            },
+        }
+    }
+
+    /// The fields that are left to read, encoded.
+    pub(crate) fn encoded(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// How many fields are left to read.
+    pub fn len(&self) -> usize {
+        self.left as usize
+    }
+
+    /// Whether all fields were read.
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Whether the next field is null, or there is none; it stays the next.
+    pub fn is_null(&self) -> bool {
+        self.left == 0 || self.rest.first() == Some(&0xc0)
+    }
+
+    /// Passes over the next field.
+    ///
+    /// # Errors
+    /// `Misfit` where the row is not encoded as rows are.
+    pub fn skip(&mut self) -> Result<(), Error> {
+        self.take().map(drop)
+    }
+
+    fn get<T: FromItem<'a>>(&mut self) -> Result<T, Error> {
+        let item = self.take()?;
+        self.fit(item)
+    }
+
+    fn opt<T: FromItem<'a>>(&mut self) -> Result<Option<T>, Error> {
+        match self.take()? {
+            Item::Missing | Item::Null => Ok(None),
+            item => self.fit(item).map(Some),
+        }
+    }
+
+    fn fit<T: FromItem<'a>>(&self, item: Item<'a>) -> Result<T, Error> {
+        T::from_item(item).ok_or_else(|| {
+            let found = item.type_name();
+            // The field was read already, so its position is the one before.
+            let index = self.index - 1;
+            Error::new(
+                ErrorKind::Misfit,
+                format!("field {index}: expected {}, found {found}", T::NAME),
+            )
+        })
+    }
+
+    fn take(&mut self) -> Result<Item<'a>, Error> {
+        let index = self.index;
+        self.index += 1;
+        if self.left == 0 {
+            return Ok(Item::Missing);
+        }
+        self.left -= 1;
+        item(&mut self.rest).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Misfit,
+                format!("field {index}: not encoded as rows are"),
+            )
+        })
+    }
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        let mut fields = self.clone();
+        while !fields.is_empty() {
+            match fields.take() {
+                Ok(Item::List(bytes)) => list.entry(&Fields::new(bytes)),
+                Ok(item) => list.entry(&item),
+                Err(error) => return list.entry(&error).finish(),
+            };
+        }
+        list.finish()
+    }
+}
+
+/// One field.
+#[derive(Clone, Copy)]
+enum Item<'a> {
+    Missing,
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    /// A list or nested record, its head included.
+    List(&'a [u8]),
+}
+
+impl Item<'_> {
+    fn type_name(self) -> &'static str {
+        match self {
+            Self::Missing => "nothing",
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Float(_) => "float",
+            Self::Text(_) => "text",
+            Self::Bytes(_) => "bytes",
+            Self::List(_) => "a list or record",
+        }
+    }
+}
+
+impl fmt::Debug for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(value) => value.fmt(f),
+            Self::Float(value) => fmt::Debug::fmt(value, f),
+            Self::Text(value) => fmt::Debug::fmt(value, f),
+            Self::Bytes(value) | Self::List(value) => fmt::Debug::fmt(value, f),
+            Self::Missing | Self::Null => f.write_str(self.type_name()),
+        }
+    }
+}
+
+/// A type that a field can be read as; [`Item::Missing`] is its zero.
+trait FromItem<'a>: Sized {
+    const NAME: &'static str;
+    fn from_item(item: Item<'a>) -> Option<Self>;
+}
+
+macro_rules! from_item {
+    ($($ty:ty, $name:literal, $variant:ident, $value:ident => $from:expr;)*) => {
+        $(impl<'a> FromItem<'a> for $ty {
+            const NAME: &'static str = $name;
+            fn from_item(item: Item<'a>) -> Option<Self> {
+                let $value = match item {
+                    Item::$variant(value) => value,
+                    Item::Missing => Default::default(),
+                    _ => return None,
+                };
+                Some($from)
+            }
+        })*
+    };
+}
+
+from_item! {
+    bool, "bool", Bool, value => value;
+    i64, "int", Int, value => value;
+    f64, "float", Float, value => value;
+    &'a str, "text", Text, value => value;
+    &'a [u8], "bytes", Bytes, value => value;
+    Row<'a>, "a record", List, value => Row::new(value);
+    Fields<'a>, "a list", List, value => Fields::new(value);
+}
+
+/// The head of an item: all of a scalar but the bytes of text and bytes, whose number it is.
+enum Head {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(u32),
+    Bytes(u32),
+    List(u32),
+}
+
+fn head(rest: &mut &[u8]) -> Option<Head> {
+    let tag = number(rest, 1)? as u8;
+    Some(match tag {
+        0x00..=0x7f | 0xe0..=0xff => Head::Int(i64::from(tag as i8)),
+        0x90..=0x9f => Head::List(u32::from(tag & 0x0f)),
+        0xa0..=0xbf => Head::Text(u32::from(tag & 0x1f)),
+        0xc0 => Head::Null,
+        0xc2 | 0xc3 => Head::Bool(tag == 0xc3),
+        0xc4..=0xc6 => Head::Bytes(number(rest, 1 << (tag - 0xc4))? as u32),
+        0xcb => Head::Float(f64::from_bits(number(rest, 8)?)),
+        0xcc..=0xcf => Head::Int(number(rest, 1 << (tag - 0xcc))? as i64),
+        0xd0 => Head::Int(i64::from(number(rest, 1)? as i8)),
+        0xd1 => Head::Int(i64::from(number(rest, 2)? as i16)),
+        0xd2 => Head::Int(i64::from(number(rest, 4)? as i32)),
+        0xd3 => Head::Int(number(rest, 8)? as i64),
+        0xd9..=0xdb => Head::Text(number(rest, 1 << (tag - 0xd9))? as u32),
+        0xdc | 0xdd => Head::List(number(rest, 2 << (tag - 0xdc))? as u32),
+        _ => return None,
+    })
+}
+
+fn item<'a>(rest: &mut &'a [u8]) -> Option<Item<'a>> {
+    let start = *rest;
+    Some(match head(rest)? {
+        Head::Null => Item::Null,
+        Head::Bool(value) => Item::Bool(value),
+        Head::Int(value) => Item::Int(value),
+        Head::Float(value) => Item::Float(value),
+        Head::Text(len) => Item::Text(std::str::from_utf8(bytes(rest, len)?).ok()?),
+        Head::Bytes(len) => Item::Bytes(bytes(rest, len)?),
+        Head::List(len) => {
+            let mut left = u64::from(len);
+            while left > 0 {
+                left -= 1;
+                match head(rest)? {
+                    Head::Text(len) | Head::Bytes(len) => {
+                        bytes(rest, len)?;
+                    }
+                    Head::List(len) => left += u64::from(len),
+                    _ => {}
+                }
+            }
+            Item::List(&start[..start.len() - rest.len()])
+        }
+    })
+}
+
+fn number(rest: &mut &[u8], len: u32) -> Option<u64> {
+    let bytes = bytes(rest, len)?.iter();
+    Some(bytes.fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+fn bytes<'a>(rest: &mut &'a [u8], len: u32) -> Option<&'a [u8]> {
+    let (bytes, behind) = rest.split_at_checked(len as usize)?;
+    *rest = behind;
+    Some(bytes)
+}
