@@ -1,1 +1,75 @@
-//! The extengine command line, as a library with a thin binary
+//! The extengine command line, as a library with a thin binary.
+//!
+//! An application with native extensions links them and this into a binary of its own:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     extengine_cli::main()
+//! }
+//! ```
+//!
+//! JSON lines in and out on standard input and output; messages and progress on standard error. The exit status is 0
+//! when all went well, 1 when a command was refused or a check failed, 2 for bad usage.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use extengine::{ErrorKind, Result};
+
+mod args;
+mod call;
+mod check;
+mod engines;
+mod open;
+mod output;
+mod query;
+mod replay;
+mod run;
+mod state;
+mod verify;
+
+use args::{Args, Command};
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(usage) => {
+            // Help is usage too, but asked for.
+            drop(usage.print());
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(args.command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error ({}): {error}", error.kind());
+            ExitCode::from(if error.kind() == ErrorKind::Unknown {
+                2
+            } else {
+                1
+            })
+        }
+    }
+}
+
+/// Runs one command: true when all went well, false when something was refused or a check failed.
+fn dispatch(command: Command) -> Result<bool> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Query(args) => query::query(&args),
+        Command::State(args) => state::state(&args),
+        Command::Call(args) => call::call(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Verify(args) => verify::verify(&args),
+        Command::Engines => engines::engines(),
+        Command::Completions { shell } => {
+            args::completions(shell);
+            Ok(true)
+        }
+    }
+}

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `extengine` command.
+
+fn main() -> std::process::ExitCode {
+    extengine_cli::main()
+}

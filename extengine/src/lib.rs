@@ -1,1 +1,34 @@
-//! Extengine: user code in WebAssembly, Lua and Rust next to the data it works on
+//! Extengine: user code in WebAssembly, Lua and Rust next to the data it works on.
+//!
+//! This is the one crate that an application depends on. It has no logic of its own: it re-exports the partition and
+//! the contract, and its features choose the engines that are compiled in. An engine is found by its name.
+//!
+//! ```no_run
+//! use extengine::{AppSpec, Application, Options};
+//!
+//! # fn main() -> extengine::Result<()> {
+//! let spec = AppSpec::load("examples/flights".as_ref())?;
+//! let options = Options { data: Some("data".into()), ..Options::default() };
+//! let application = Application::open(spec, options)?;
+//! let args = serde_json::json!({"carrier": "UA", "name": "United Air Lines Inc."});
+//! let accepted = application.run("AddAirline", &args, Some("airline-UA"))?;
+//! println!("partition {}, offset {}", accepted.partition, accepted.offset);
+//! application.close()
+//! # }
+//! ```
+
+pub use engine_core as core;
+pub use engine_core::error::{Error, ErrorKind, Result};
+pub use partition;
+pub use partition::application::{Application, Options};
+pub use partition::manifest::AppSpec;
+pub use partition::{Accepted, Answer, AnswerFuture, LogLine, QueryAnswer};
+
+#[cfg(feature = "builtin")]
+pub use engine_builtin as builtin;
+#[cfg(feature = "lua")]
+pub use engine_lua as lua;
+#[cfg(feature = "wasmer")]
+pub use engine_wasm_wasmer as wasmer;
+#[cfg(feature = "wasmtime")]
+pub use engine_wasm_wasmtime as wasmtime;

@@ -61,7 +61,16 @@ pub(crate) struct Shared {
     pub(crate) depth: AtomicUsize,
     /// Where checkpoints go, unless the partition is volatile.
     pub(crate) checkpoints: Option<PathBuf>,
-    latest: Mutex<Option<(Position, u64, Arc<dyn Snapshot>)>>,
+    latest: Mutex<Option<Latest>>,
+}
+
+/// A snapshot that a query took.
+pub(crate) struct Latest {
+    /// The position that it has at least.
+    pub(crate) position: Position,
+    /// How many commands it has.
+    pub(crate) offset: u64,
+    pub(crate) snapshot: Arc<dyn Snapshot>,
 }
 
 impl Shared {
@@ -70,8 +79,8 @@ impl Shared {
         (self.notices)(&format!("partition {}: {message}", self.number));
     }
 
-    /// The last snapshot that a query took, with the position that it has at least.
-    pub(crate) fn latest(&self) -> MutexGuard<'_, Option<(Position, u64, Arc<dyn Snapshot>)>> {
+    /// The last snapshot that a query took.
+    pub(crate) fn latest(&self) -> MutexGuard<'_, Option<Latest>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

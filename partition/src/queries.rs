@@ -8,7 +8,7 @@ use engine_core::intent::Intents;
 
 use crate::answer;
 use crate::host::{Context, Logger, PartitionHost};
-use crate::partition::{QueryAnswer, Shared};
+use crate::partition::{Latest, QueryAnswer, Shared};
 use crate::program::Instances;
 use crate::store::Snapshot;
 use crate::writer::Message;
@@ -87,17 +87,19 @@ impl Answerer {
     fn snapshot(&self) -> Result<(u64, Arc<dyn Snapshot>)> {
         let position = self.shared.board.read().position;
         let mut latest = self.shared.latest();
-        if let Some((at, offset, snapshot)) = &*latest {
-            if *at == position {
-                return Ok((*offset, snapshot.clone()));
-            }
+        if let Some(latest) = latest.as_ref().filter(|latest| latest.position == position) {
+            return Ok((latest.offset, latest.snapshot.clone()));
         }
         let (answer, snapshot) = answer::channel();
         if self.writer.send(Message::Snapshot(answer)).is_err() {
             return Err(answer::stopped());
         }
         let (offset, snapshot) = snapshot.wait()?;
-        *latest = Some((position, offset, snapshot.clone()));
+        *latest = Some(Latest {
+            position,
+            offset,
+            snapshot: snapshot.clone(),
+        });
         Ok((offset, snapshot))
     }
 }

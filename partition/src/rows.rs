@@ -116,16 +116,30 @@ pub fn to_json(
 /// # Errors
 /// `corrupt` where a row does not fit its schemas, `io`.
 pub fn hash(catalog: &Catalog, snapshots: &[Arc<dyn Snapshot>]) -> Result<String> {
+    let storages = catalog.storages().filter(|(id, _)| !id.is_system());
+    let storages: Vec<_> = storages.map(|(id, _)| id).collect();
+    hash_of(catalog, snapshots, &storages)
+}
+
+/// The same hash over some storages only.
+///
+/// # Errors
+/// As [`hash`].
+pub fn hash_of(
+    catalog: &Catalog,
+    snapshots: &[Arc<dyn Snapshot>],
+    storages: &[StorageId],
+) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let mut put = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    let mut storages: Vec<_> = catalog
-        .storages()
-        .filter(|(id, _)| !id.is_system())
+    let mut storages: Vec<_> = storages
+        .iter()
+        .map(|id| (*id, catalog.storage(*id)))
         .collect();
-    storages.sort_by_key(|(_, storage)| storage.name.clone());
+    storages.sort_by_key(|(_, storage)| &storage.name);
     for (id, storage) in storages {
         put(storage.name.as_bytes());
         // Rows of one key on several partitions count in the order of their values.

@@ -180,10 +180,12 @@ impl Writer {
     /// Runs one command into the group, or says why not.
     fn accept(&mut self, submission: &Submission) -> Result<Accepted> {
         let hash = ids::hash(&submission.command, &submission.args);
-        if let Some(id) = &submission.id {
-            if let Some(known) = self.state.ids.get(id) {
-                return self.repeat(id, known, hash);
-            }
+        let known = submission
+            .id
+            .as_deref()
+            .and_then(|id| self.state.ids.get(id));
+        if let Some(known) = known {
+            return self.repeat(known, hash);
         }
         let program = self.shared.program.clone();
         let context = Context {
@@ -233,13 +235,13 @@ impl Writer {
         })
     }
 
-    fn repeat(&self, id: &str, known: &AcceptedId, hash: [u8; 16]) -> Result<Accepted> {
+    fn repeat(&self, known: &AcceptedId, hash: [u8; 16]) -> Result<Accepted> {
         if known.hash != hash {
             return Err(Error::new(
                 ErrorKind::IdConflict,
                 format!(
-                    "command id `{id}` was accepted before, at offset {}, for another command or other arguments",
-                    known.offset
+                    "command id `{}` was accepted before, at offset {}, for another command or other arguments",
+                    known.id, known.offset
                 ),
             ));
         }

@@ -1,0 +1,186 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Runs users' code (WebAssembly, Lua, native Rust) next to the data that it works on.
+#[derive(Debug, Parser)]
+#[command(name = "extengine", version, about, long_about = None)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run commands and make what they ask for durable.
+    #[command(after_help = "\
+Commands are JSON lines: {\"command\": \"AddAirline\", \"args\": {\"carrier\": \"UA\", …}, \"id\": \"optional\"}.
+Each gives one line, in order: {\"ok\": …, \"partition\": 0, \"offset\": 12} or {\"error\": {\"kind\": \"…\", \"message\": \"…\"}}.
+
+Examples:
+  extengine run examples/flights
+  extengine run examples/flights --engine lua --data /tmp/flights --commands more.jsonl
+  tail -f commands.jsonl | extengine run examples/flights --commands -")]
+    Run(Run),
+    /// Ask a query; every result row is one line.
+    #[command(after_help = "\
+Examples:
+  extengine query examples/flights CarrierReport '{\"carrier\": \"UA\"}'
+  extengine query examples/flights WorstRoutes '{\"min_flights\": 10, \"limit\": 5}'")]
+    Query(Query),
+    /// Print the rows of the state, or one hash of them.
+    #[command(after_help = "\
+Rows are flat JSON objects in key order, the key's fields first. Without STORAGE each row names its storage.
+
+Examples:
+  extengine state examples/flights airline
+  extengine state examples/flights --hash")]
+    State(State),
+    /// Invoke one extension once and apply nothing: print its results, intents and ledger.
+    #[command(after_help = "\
+The arguments of a validator or projector are the event: {\"command\": \"…\", \"args\": {…}}.
+--state takes rows as `extengine state APP` prints them.
+
+Examples:
+  extengine call examples/flights AddAirline '{\"carrier\": \"UA\", \"name\": \"United\"}' --trace
+  extengine call examples/flights CarrierReport '{\"carrier\": \"UA\"}' --state rows.jsonl --engine lua")]
+    Call(Call),
+    /// Run the logged commands again, on this build's engines, and report every difference in intents.
+    #[command(after_help = "\
+Example:
+  extengine replay examples/flights --engine lua")]
+    Replay(Replay),
+    /// Say what a package exports, imports and needs, and whether it would load.
+    #[command(after_help = "\
+Examples:
+  extengine check examples/flights
+  extengine check examples/flights/flights.wasm")]
+    Check(Check),
+    /// Check that the log and the state of a data folder are whole and agree.
+    #[command(after_help = "\
+Example:
+  extengine verify --data .extengine/flights")]
+    Verify(Verify),
+    /// List the engines that are compiled in, their versions, and the limits that each keeps.
+    Engines,
+    /// Print a completion script for a shell.
+    #[command(after_help = "\
+Example:
+  extengine completions bash > ~/.local/share/bash-completion/completions/extengine")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// An application and its data.
+#[derive(Debug, clap::Args)]
+pub(crate) struct App {
+    /// The application: a folder with an app.toml.
+    #[arg(value_name = "APP")]
+    pub(crate) app: PathBuf,
+    /// The data folder [default: .extengine/NAME in the current directory].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The engine for all packages: wasmtime, wasmer, lua or builtin [default: as the manifest says].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) engine: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) app: App,
+    /// Where the commands are, or - for standard input [default: the manifest's file, else standard input].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) commands: Option<PathBuf>,
+    /// How many partitions a new data folder gets [default: as the manifest says].
+    #[arg(long, value_name = "N")]
+    pub(crate) partitions: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) app: App,
+    /// The query.
+    pub(crate) name: String,
+    /// Its arguments as a JSON object.
+    #[arg(default_value = "{}")]
+    pub(crate) args: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct State {
+    #[command(flatten)]
+    pub(crate) app: App,
+    /// One storage, instead of all.
+    pub(crate) storage: Option<String>,
+    /// Print one hash of the rows, which depends on nothing but the rows.
+    #[arg(long)]
+    pub(crate) hash: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Call {
+    /// The application: a folder with an app.toml.
+    #[arg(value_name = "APP")]
+    pub(crate) app: PathBuf,
+    /// The extension.
+    pub(crate) extension: String,
+    /// Its arguments as a JSON object.
+    #[arg(default_value = "{}")]
+    pub(crate) args: String,
+    /// Rows that the extension sees, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// The engine: wasmtime, wasmer, lua or builtin [default: as the manifest says].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) engine: Option<String>,
+    /// Print each crossing between partition, instance, guest and host state to standard error, with times.
+    #[arg(long)]
+    pub(crate) trace: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) app: App,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// An application's folder, or a package's file (.wasm or .lua).
+    #[arg(value_name = "APP|PACKAGE")]
+    pub(crate) target: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// The data folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+/// Prints the completion script of a shell.
+pub(crate) fn completions(shell: Shell) {
+    clap_complete::generate(
+        shell,
+        &mut Args::command(),
+        "extengine",
+        &mut std::io::stdout(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,125 @@
+//! `extengine call`: one invocation by itself.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::time::Instant;
+
+use extengine::core::host::{Party, Tracer};
+use extengine::core::json::row_to_json;
+use extengine::core::manifest::Verb;
+use extengine::partition::LogLine;
+use extengine::partition::application::os_platform;
+use extengine::partition::single::Rows;
+use extengine::{Error, ErrorKind, Result};
+use serde_json::{Value as Json, json};
+
+use crate::args::Call;
+use crate::open;
+use crate::output::{Lines, error_line, row};
+
+pub(crate) fn call(args: &Call) -> Result<bool> {
+    let input = open::json(&args.args, "ARGS")?;
+    let program = open::load(&args.app, args.engine.as_deref())?;
+    let mut rows = Rows::new(program.clone());
+    if let Some(path) = &args.state {
+        add_rows(&mut rows, path)?;
+    }
+    let platform = os_platform()?;
+    let mut seed = [0; 16];
+    seed.copy_from_slice(&platform.random()[..16]);
+    let printer = Printer::new();
+    let tracer = args.trace.then_some(&printer as &dyn Tracer);
+    let logger =
+        |line: &LogLine<'_>| eprintln!("[{}] {}: {}", line.level, line.extension, line.message);
+    let (outcome, intents) = rows.invoke(
+        &args.extension,
+        &input,
+        tracer,
+        &logger,
+        platform.now(),
+        seed,
+    )?;
+    let spec = program.spec();
+    let decl = spec
+        .extension(&args.extension)
+        .map(|number| &spec.extensions[number].decl);
+    let result = decl.map(|decl| decl.result.clone()).unwrap_or_default();
+    let mut lines = Lines::new();
+    if let Err(error) = &outcome.result {
+        lines.put(&error_line(error))?;
+    }
+    for bytes in intents.results() {
+        lines.put(&json!({"result": row(&result, bytes)?}))?;
+    }
+    for intent in intents.iter() {
+        let storage = spec.catalog.storage(intent.storage);
+        let key = row_to_json(&storage.key.decode_key(intent.key)?, &storage.key);
+        let mut line = json!({"intent": intent.verb.name(), "storage": *storage.name, "key": key});
+        if intent.verb != Verb::Delete {
+            line["value"] = Json::Object(row(&storage.value, intent.value)?);
+        }
+        lines.put(&line)?;
+    }
+    lines.put(&json!({"ledger": outcome.ledger}))?;
+    lines.flush()?;
+    Ok(outcome.result.is_ok())
+}
+
+fn add_rows(rows: &mut Rows, path: &Path) -> Result<()> {
+    let unreadable = |source: std::io::Error| {
+        Error::new(
+            ErrorKind::Io,
+            format!("cannot read the rows in {}: {source}", path.display()),
+        )
+        .with_source(source)
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    for (number, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(unreadable)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let place = || format!("{}:{}", path.display(), number + 1);
+        let row = open::json(&line, "a row").map_err(|error| error.at(place))?;
+        rows.add(&row).map_err(|error| error.at(place))?;
+    }
+    Ok(())
+}
+
+/// Prints crossings to standard error, with the microseconds since the first one.
+struct Printer {
+    first: Cell<Option<Instant>>,
+}
+
+impl Printer {
+    fn new() -> Self {
+        Self {
+            first: Cell::new(None),
+        }
+    }
+}
+
+fn name(party: Party) -> &'static str {
+    match party {
+        Party::Partition => "Partition",
+        Party::Instance => "Instance",
+        Party::Guest => "Guest",
+        Party::HostState => "HostState",
+    }
+}
+
+impl Tracer for Printer {
+    fn crossing(&self, from: Party, to: Party, what: &str) {
+        let now = Instant::now();
+        let first = self.first.get().unwrap_or(now);
+        self.first.set(Some(first));
+        let micros = now.duration_since(first).as_secs_f64() * 1e6;
+        eprintln!(
+            "{micros:>9.1} µs  {:>9} -> {:<9}  {what}",
+            name(from),
+            name(to)
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! `extengine run`: commands in, one line each out, in order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use extengine::{Accepted, Answer, Application, Error, ErrorKind, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use crate::args::Run;
+use crate::open;
+use crate::output::{Lines, error_line, row};
+
+/// One line of input.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    command: String,
+    #[serde(default = "no_args")]
+    args: Json,
+    id: Option<String>,
+}
+
+fn no_args() -> Json {
+    json!({})
+}
+
+pub(crate) fn run(args: &Run) -> Result<bool> {
+    let (application, data) = open::open(&args.app, args.partitions)?;
+    let source = args
+        .commands
+        .clone()
+        .or(application.spec().commands.clone());
+    let source = source.filter(|path| path != Path::new("-"));
+    let input = Input::open(source.as_deref())?;
+    let bar = progress_bar(source.as_deref());
+    let mut session = Session {
+        application: &application,
+        lines: Lines::new(),
+        waiting: VecDeque::new(),
+        summary: Summary::default(),
+        bar,
+    };
+    let started = Instant::now();
+    let fed = session.feed(&input.lines);
+    let Session { summary, bar, .. } = session;
+    bar.finish_and_clear();
+    fed?;
+    let settled = application.settle();
+    summary.print(&args.app, &data, started.elapsed());
+    settled?;
+    application.close()?;
+    Ok(summary.refused.is_empty())
+}
+
+/// The lines of the commands' file or of standard input, read on a thread of their own.
+struct Input {
+    lines: Receiver<io::Result<String>>,
+}
+
+impl Input {
+    fn open(path: Option<&Path>) -> Result<Self> {
+        let (sender, lines) = sync_channel(4096);
+        match path {
+            Some(path) => {
+                let file = File::open(path).map_err(|source| {
+                    Error::new(
+                        ErrorKind::Io,
+                        format!("cannot read the commands in {}: {source}", path.display()),
+                    )
+                    .with_source(source)
+                })?;
+                thread::spawn(move || read(BufReader::with_capacity(1 << 20, file), &sender));
+            }
+            None => {
+                thread::spawn(move || read(io::stdin().lock(), &sender));
+            }
+        }
+        Ok(Self { lines })
+    }
+}
+
+fn read(input: impl BufRead, sender: &SyncSender<io::Result<String>>) {
+    for line in input.lines() {
+        let failed = line.is_err();
+        if sender.send(line).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn progress_bar(source: Option<&Path>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let size = source
+        .and_then(|path| path.metadata().ok())
+        .map(|file| file.len());
+    let (bar, template) = match size {
+        Some(size) => (
+            ProgressBar::new(size),
+            "{bar:32} {percent:>3} %  {msg}  {elapsed} (about {eta} left)",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {msg}  {elapsed}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A command whose answer is to come, or was known at once.
+enum Waiting {
+    Answer(String, Answer<Accepted>),
+    Known(Error),
+}
+
+struct Session<'a> {
+    application: &'a Application,
+    lines: Lines,
+    waiting: VecDeque<Waiting>,
+    summary: Summary,
+    bar: ProgressBar,
+}
+
+impl Session<'_> {
+    /// Submits line after line, as many ahead of their answers as the queue takes.
+    fn feed(&mut self, input: &Receiver<io::Result<String>>) -> Result<()> {
+        let mut number = 0u64;
+        loop {
+            let line = match input.try_recv() {
+                Ok(line) => line,
+                Err(TryRecvError::Empty) if self.waiting.is_empty() => {
+                    self.lines.flush()?;
+                    match input.recv() {
+                        Ok(line) => line,
+                        Err(_) => break,
+                    }
+                }
+                Err(TryRecvError::Empty) => {
+                    self.answer()?;
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => break,
+            };
+            number += 1;
+            let line = line.map_err(|source| {
+                Error::new(
+                    ErrorKind::Io,
+                    format!("line {number} of the commands: {source}"),
+                )
+                .with_source(source)
+            })?;
+            self.bar.inc(line.len() as u64 + 1);
+            if line.trim().is_empty() {
+                continue;
+            }
+            self.submit(&line, number)?;
+        }
+        while !self.waiting.is_empty() {
+            self.answer()?;
+        }
+        self.lines.flush()
+    }
+
+    fn submit(&mut self, text: &str, number: u64) -> Result<()> {
+        let line: Line = match serde_json::from_str(text) {
+            Ok(line) => line,
+            Err(source) => {
+                self.waiting.push_back(Waiting::Known(Error::new(
+                    ErrorKind::BadArgs,
+                    format!("line {number} is no command: {source}"),
+                )));
+                return Ok(());
+            }
+        };
+        loop {
+            match self
+                .application
+                .submit(&line.command, &line.args, line.id.as_deref())
+            {
+                Ok(answer) => {
+                    self.waiting
+                        .push_back(Waiting::Answer(line.command, answer));
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Busy && !self.waiting.is_empty() => {
+                    self.answer()?;
+                }
+                Err(error) => {
+                    self.waiting.push_back(Waiting::Known(error));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Waits for the oldest answer and prints it.
+    fn answer(&mut self) -> Result<()> {
+        let line = match self.waiting.pop_front() {
+            Some(Waiting::Answer(command, answer)) => match answer.wait() {
+                Ok(accepted) => self.accepted(&command, &accepted)?,
+                Err(error) => self.refused(&error),
+            },
+            Some(Waiting::Known(error)) => self.refused(&error),
+            None => return Ok(()),
+        };
+        self.lines.put(&line)?;
+        let count = self.summary.count();
+        if count.is_multiple_of(512) {
+            self.bar.set_message(format!("{count} commands"));
+        }
+        Ok(())
+    }
+
+    fn accepted(&mut self, command: &str, accepted: &Accepted) -> Result<Json> {
+        if accepted.repeated {
+            self.summary.repeated += 1;
+        } else {
+            self.summary.accepted += 1;
+        }
+        let ok = match &accepted.result {
+            Some(result) => {
+                let schema = self.application.spec().catalog.command(command);
+                let schema = schema
+                    .map(|schema| schema.result.clone())
+                    .unwrap_or_default();
+                Json::Object(row(&schema, result)?)
+            }
+            None => Json::Null,
+        };
+        Ok(json!({"ok": ok, "partition": accepted.partition, "offset": accepted.offset}))
+    }
+
+    fn refused(&mut self, error: &Error) -> Json {
+        *self.summary.refused.entry(error.kind().name()).or_default() += 1;
+        error_line(error)
+    }
+}
+
+#[derive(Default)]
+struct Summary {
+    accepted: u64,
+    repeated: u64,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    fn count(&self) -> u64 {
+        self.accepted + self.repeated + self.refused.values().sum::<u64>()
+    }
+
+    fn print(&self, app: &Path, data: &Path, elapsed: Duration) {
+        let refused: u64 = self.refused.values().sum();
+        let seconds = elapsed.as_secs_f64();
+        eprintln!(
+            "{} commands in {seconds:.2} s ({:.0} a second): {} accepted, {} repeated, {refused} refused",
+            self.count(),
+            self.count() as f64 / seconds.max(1e-9),
+            self.accepted,
+            self.repeated,
+        );
+        for (kind, count) in &self.refused {
+            eprintln!("  refused as {kind}: {count}");
+        }
+        let (app, place) = (app.display(), data.display());
+        let default = PathBuf::from(".extengine");
+        let option = if data.starts_with(&default) {
+            String::new()
+        } else {
+            format!(" --data {place}")
+        };
+        eprintln!("The state is in {place}. Next:");
+        eprintln!("  extengine state {app}{option} --hash");
+        eprintln!("  extengine replay {app}{option}");
+        eprintln!("  extengine verify --data {place}");
+    }
+}
