@@ -83,7 +83,7 @@ impl Application {
             None => os_platform()?,
         };
         if let Some(partitions) = options.partitions {
-            set_partitions(&mut spec, partitions)?;
+            spec.set_partitions(partitions)?;
         }
         if let Some(data) = &options.data {
             folder::claim(&*platform, data, &spec)?;
@@ -240,27 +240,6 @@ pub fn os_platform() -> Result<Arc<dyn Platform>> {
         .with_source(source)
     })?;
     Ok(Arc::new(platform))
-}
-
-/// Takes another number of partitions than the manifest's.
-fn set_partitions(spec: &mut AppSpec, partitions: u32) -> Result<()> {
-    if partitions == 0 {
-        return Err(mismatch(
-            "an application has at least one partition".to_owned(),
-        ));
-    }
-    let mut commands = spec
-        .extensions
-        .iter()
-        .filter(|e| e.decl.kind == ExtensionKind::Command);
-    if let Some(unrouted) = commands.find(|e| partitions > 1 && e.route.is_none()) {
-        return Err(mismatch(format!(
-            "command `{}` has no `route`, so it cannot run on {partitions} partitions; name one of its arguments in the manifest",
-            unrouted.decl.name
-        )));
-    }
-    spec.partitions = partitions;
-    Ok(())
 }
 
 /// A mistake in how the application is opened.

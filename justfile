@@ -1,0 +1,62 @@
+# Developer verbs; CI calls the same ones.
+
+# List the verbs.
+default:
+    @just --list
+
+# Formatting, lints with warnings as errors, and the direction of dependencies.
+check: fmt clippy dependencies
+
+# Formatting.
+fmt:
+    cargo fmt --all --check
+    cargo fmt --check --manifest-path guests/suite/Cargo.toml
+    cargo fmt --check --manifest-path examples/flights/guest/Cargo.toml
+
+# Lints, warnings as errors, with every feature.
+clippy:
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# Each engine's feature alone, and none.
+features:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for feature in wasmtime wasmer lua builtin; do
+        echo "== only $feature"
+        cargo check --quiet -p extengine-cli --no-default-features --features "$feature"
+    done
+    echo "== no engine"
+    cargo check --quiet -p extengine-cli --no-default-features
+
+# What may depend on what, and what a feature compiles.
+dependencies:
+    scripts/dependencies.sh
+
+# The tests.
+test:
+    cargo nextest run --workspace --all-features
+
+# Rebuild the WASM guests that are committed.
+guests:
+    guests/build.sh
+
+# Commands for all 336,776 flights, in target/flights.
+flights-data:
+    mkdir -p target/flights
+    python3 examples/flights/data/make_commands.py --out target/flights/all.jsonl --csv target/flights/all.csv
+
+# All flights on every engine: one hash, the totals of SQL, and a replay on another engine.
+flights-all: flights-data
+    scripts/flights-all.sh
+
+# The sample on every engine, against SQL.
+flights-sample:
+    scripts/flights-all.sh examples/flights/commands.jsonl
+
+# All flights, killed twenty times at random moments and run again.
+crash: flights-data
+    scripts/crash.sh target/flights/all.jsonl 20
+
+# Fast form of `crash`, on the sample.
+crash-sample:
+    scripts/crash.sh examples/flights/commands.jsonl 5

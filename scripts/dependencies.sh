@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# What may depend on what, and what a feature compiles: proved with `cargo tree`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+failed=0
+
+# names CRATE ARGS...: every package that CRATE compiles, by name.
+names() {
+    cargo tree --quiet --edges normal --prefix none --format '{p}' --package "$@" | sed 's/ .*//' | sort -u
+}
+
+# never CRATE PATTERN ARGS...: CRATE does not compile anything of that name.
+never() {
+    local crate=$1 pattern=$2
+    shift 2
+    local found
+    found=$(names "$crate" "$@" | grep -E "^($pattern)\$" || true)
+    if [ -n "$found" ]; then
+        echo "$crate $* must not depend on: $(echo "$found" | tr '\n' ' ')"
+        failed=1
+    fi
+}
+
+# always CRATE NAME ARGS...: CRATE compiles it, so that a wrong pattern above does not pass for a proof.
+always() {
+    local crate=$1 name=$2
+    shift 2
+    if ! names "$crate" "$@" | grep -qx "$name"; then
+        echo "$crate $* should depend on: $name"
+        failed=1
+    fi
+}
+
+runtimes='wasmtime|wasmer|mlua|wasmparser|cranelift-codegen|mlua-sys'
+engines='engine-wasm-abi|engine-wasm-wasmtime|engine-wasm-wasmer|engine-lua|engine-builtin'
+executors='tokio|async-std|smol|futures-executor'
+
+never engine-core "$runtimes|$engines|partition|extengine|$executors"
+never engine-wasm-abi "wasmtime|wasmer|mlua|partition|engine-lua|engine-builtin"
+never engine-wasm-wasmtime "wasmer|mlua|partition|engine-lua|engine-builtin"
+never engine-wasm-wasmer "wasmtime|mlua|partition|engine-lua|engine-builtin"
+never engine-lua "wasmtime|wasmer|wasmparser|partition|engine-wasm-abi|engine-builtin"
+never engine-builtin "$runtimes|partition|engine-wasm-abi|engine-lua"
+never partition "$runtimes|$engines|$executors"
+
+only() { # only FEATURE PATTERN: a build with one engine compiles no other runtime.
+    never extengine-cli "$2" --no-default-features --features "$1"
+}
+only lua 'wasmtime|wasmer|wasmparser|engine-wasm-abi|engine-builtin|cranelift-codegen'
+only builtin "$runtimes|engine-wasm-abi|engine-lua"
+only wasmtime 'wasmer|mlua|engine-lua|engine-builtin'
+only wasmer 'wasmtime|mlua|engine-lua|engine-builtin'
+always extengine-cli mlua --no-default-features --features lua
+always extengine-cli wasmtime --no-default-features --features wasmtime
+always extengine-cli wasmer --no-default-features --features wasmer
+always extengine-cli engine-builtin --no-default-features --features builtin
+
+[ "$failed" = 0 ] && echo "dependencies point one way"
+exit "$failed"
