@@ -3,7 +3,7 @@
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Code;
 use quote::{format_ident, quote};
-use syn::parse::{Parse, ParseStream};
+use syn::parse::{End, Parse, ParseStream};
 use syn::{Error, Ident, ItemFn, LitStr, Result, Token, parse_macro_input};
 
 /// Makes a function an extension; see `extengine_guest::extension`.
@@ -18,7 +18,6 @@ pub fn extension(options: TokenStream, item: TokenStream) -> TokenStream {
 struct Options {
     kind: Ident,
     name: Option<LitStr>,
-    package: Option<LitStr>,
 }
 
 const KINDS: [&str; 6] = [
@@ -38,36 +37,23 @@ impl Parse for Options {
             Ok(other) => return Err(Error::new(other.span(), expected)),
             Err(error) => return Err(Error::new(error.span(), expected)),
         };
-        let mut options = Self {
-            kind,
-            name: None,
-            package: None,
-        };
-        while !input.is_empty() {
+        let mut name = None;
+        if input.peek(Token![,]) && !input.peek2(End) {
             input.parse::<Token![,]>()?;
-            if input.is_empty() {
-                break;
-            }
             let option: Ident = input.parse()?;
-            let value = if option == "name" {
-                &mut options.name
-            } else if option == "package" {
-                &mut options.package
-            } else {
-                return Err(Error::new(option.span(), "expected `name` or `package`"));
-            };
-            if value.is_some() {
-                return Err(Error::new(option.span(), "stands twice"));
+            if option != "name" {
+                return Err(Error::new(option.span(), "expected `name = \"...\"`"));
             }
             input.parse::<Token![=]>()?;
-            *value = Some(non_empty(input.parse()?)?);
+            name = Some(usable(input.parse()?)?);
         }
-        Ok(options)
+        input.parse::<Option<Token![,]>>()?;
+        Ok(Self { kind, name })
     }
 }
 
 /// Names cross the WASM boundary with a NUL behind them.
-fn non_empty(name: LitStr) -> Result<LitStr> {
+fn usable(name: LitStr) -> Result<LitStr> {
     let value = name.value();
     if value.is_empty() || value.contains('\0') {
         return Err(Error::new(
@@ -85,16 +71,12 @@ fn register(options: &Options, function: &ItemFn) -> Code {
         Some(name) => name.value(),
         None => camel_case(run.to_string().trim_start_matches("r#")),
     };
-    let package = match &options.package {
-        Some(package) => quote!(#package),
-        None => quote!(env!("CARGO_PKG_NAME")),
-    };
     quote! {
         #function
 
         extengine_guest::__private::inventory::submit! {
             extengine_guest::Extension {
-                package: #package,
+                krate: env!("CARGO_PKG_NAME"),
                 name: #name,
                 kind: extengine_guest::ExtensionKind::#kind,
                 // A closure, so that the function may take the state as `&State` too.

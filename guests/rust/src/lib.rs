@@ -66,7 +66,7 @@ pub use event::{Context, Event};
 ///
 /// The function takes the state and the arguments, and ends well or in an [`Error`]; one that writes nothing may take
 /// the state as `&State`. Behind the kind may stand `name = "RecordFlight"`, by default the function's name in camel
-/// case, and `package = "flights"`, by default the crate's name: under it the engine `builtin` finds the extension.
+/// case.
 ///
 /// The attribute writes code that names this crate `extengine_guest`. Whoever has it under another name brings it into
 /// scope under this one: `use extengine::guest as extengine_guest;`.
@@ -74,14 +74,13 @@ pub use event::{Context, Event};
 /// ```
 /// use extengine_guest::{Error, Row, State, extension, key, row};
 ///
-/// #[extension(query, name = "SeatsOf", package = "fleet")]
+/// #[extension(query, name = "SeatsOf")]
 /// fn seats(state: &mut State, args: &Row) -> Result<(), Error> {
 ///     let seats = state.must_exist(&key("aircraft").text(args.text(0)?))?.int(0)?;
 ///     state.result(&row().int(seats));
 ///     Ok(())
 /// }
-/// let found = extengine_guest::extensions().find(|e| e.package == "fleet").unwrap();
-/// assert_eq!(found.name, "SeatsOf");
+/// assert_eq!(extengine_guest::extensions().next().unwrap().name, "SeatsOf");
 /// ```
 pub use extengine_guest_macros::extension;
 pub use key::{Key, KeyFields};
@@ -89,8 +88,9 @@ pub use registry::{Extension, ExtensionKind, Run, extensions};
 pub use row::{Element, Fields, Row};
 pub use state::State;
 
-/// What the attribute's code needs.
+/// What the macros' code needs.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::registry::Package;
     pub use inventory;
 }

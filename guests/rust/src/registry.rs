@@ -50,8 +50,8 @@ pub type Run = fn(&mut State<'_>, &Row<'_>) -> Result<(), Error>;
 /// One extension, as [`extension`](macro@crate::extension) registers it.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension {
-    /// The package that it belongs to where it is linked into a program.
-    pub package: &'static str,
+    /// The name of the crate that it stands in.
+    pub krate: &'static str,
     /// The name under which manifests declare it.
     pub name: &'static str,
     /// The kind.
@@ -60,9 +60,45 @@ pub struct Extension {
     pub run: Run,
 }
 
+impl Extension {
+    /// The package that it belongs to where it is linked into a program: what its crate says with
+    /// [`package!`](crate::package!), or else the crate's name.
+    pub fn package(&self) -> &'static str {
+        let mut named = inventory::iter::<Package>().filter(|package| package.krate == self.krate);
+        named.next().map_or(self.krate, |package| package.name)
+    }
+}
+
 inventory::collect!(Extension);
 
 /// The extensions that are linked in, in no particular order.
 pub fn extensions() -> impl Iterator<Item = &'static Extension> {
     inventory::iter::<Extension>()
+}
+
+/// What [`package!`](crate::package!) registers.
+#[derive(Debug)]
+pub struct Package {
+    /// The crate's name.
+    pub krate: &'static str,
+    /// The package's.
+    pub name: &'static str,
+}
+
+inventory::collect!(Package);
+
+/// Names the package that the extensions of this crate make up where they are linked into a program; without it, it
+/// has the crate's name.
+///
+/// ```
+/// extengine_guest::package!("fleet");
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! package {
+    ($name:literal) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::Package { krate: env!("CARGO_PKG_NAME"), name: $name }
+        }
+    };
 }

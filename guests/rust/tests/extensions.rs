@@ -5,6 +5,8 @@ use extengine_guest::{
     Context, Error, ErrorKind, ExtensionKind, Op, Row, State, extension, extensions, key, row,
 };
 
+extengine_guest::package!("units");
+
 #[extension(command)]
 fn add_ünits(state: &mut State, args: &Row) -> Result<(), Error> {
     state.log("info", "adding");
@@ -41,18 +43,17 @@ fn r#match(state: &State, _args: &Row) -> Result<(), Error> {
 }
 
 #[test]
-fn the_attribute_registers_kind_name_and_package() {
+fn the_macros_register_kind_name_and_package() {
     let mut found: Vec<_> = extensions()
-        .map(|extension| (extension.package, extension.name, extension.kind))
+        .map(|extension| (extension.package(), extension.name, extension.kind))
         .collect();
     found.sort_by_key(|extension| extension.1);
-    let own = "extengine-guest";
     assert_eq!(
         found,
         [
-            (own, "AddÜnits", ExtensionKind::Command),
-            (own, "Match", ExtensionKind::Validator),
-            ("elsewhere", "sum", ExtensionKind::Query),
+            ("units", "AddÜnits", ExtensionKind::Command),
+            ("units", "Match", ExtensionKind::Validator),
+            ("units", "sum", ExtensionKind::Query),
         ]
     );
 }

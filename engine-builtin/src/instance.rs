@@ -1,0 +1,77 @@
+//! An instance, which holds nothing of its own: what an extension has in hand lives and dies with the invocation.
+
+use std::fmt;
+use std::sync::Arc;
+
+use engine_core::call::Call;
+use engine_core::engine::{ExtensionInstance, Invocation, Outcome};
+use engine_core::error::Result;
+use engine_core::host::{Host, Party};
+use engine_core::intent::Intents;
+use engine_core::manifest::PackageManifest;
+use engine_core::ticker::Ticker;
+use extengine_guest::{Row, Run, State};
+
+use crate::error::{catch, from_guest};
+use crate::host::NativeHost;
+
+/// An instance of a package of native extensions.
+pub struct BuiltinInstance {
+    manifest: Arc<PackageManifest>,
+    ticker: Arc<Ticker>,
+    runs: Arc<[Run]>,
+}
+
+impl BuiltinInstance {
+    pub(crate) fn new(
+        manifest: Arc<PackageManifest>,
+        ticker: Arc<Ticker>,
+        runs: Arc<[Run]>,
+    ) -> Self {
+        Self {
+            manifest,
+            ticker,
+            runs,
+        }
+    }
+}
+
+impl fmt::Debug for BuiltinInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuiltinInstance")
+            .field("package", &self.manifest.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ExtensionInstance for BuiltinInstance {
+    fn invoke(
+        &mut self,
+        invocation: Invocation<'_>,
+        host: &dyn Host,
+        intents: &mut Intents,
+    ) -> Outcome {
+        match Call::begin(invocation, &self.manifest, &self.ticker, host, intents) {
+            Ok(call) => {
+                // `begin` has found the extension, and there is a function for each.
+                let ended = run(self.runs[invocation.extension], &call);
+                call.finish(ended)
+            }
+            Err(error) => error.into(),
+        }
+    }
+}
+
+fn run(extension: Run, call: &Call<'_>) -> Result<()> {
+    call.trace(Party::Instance, Party::Guest, || {
+        format!("run {}", call.extension().name)
+    });
+    let host = NativeHost::new(call);
+    let ended = catch(|| extension(&mut State::new(&host), &Row::new(call.args())))
+        .and_then(|ended| ended.map_err(from_guest));
+    call.trace(Party::Guest, Party::Instance, || match &ended {
+        Ok(()) => "done".to_owned(),
+        Err(error) => format!("{}: {}", error.kind(), error.message()),
+    });
+    ended
+}
