@@ -32,7 +32,7 @@ pub enum LogError {
         /// What the system said.
         source: io::Error,
     },
-    /// The log is damaged, and not in the way that a crash leaves it. Nothing was changed.
+    /// The log is damaged, and not in the way that a crash leaves it. No record was changed.
     #[error("{} is damaged at byte {offset}: {what}; restore this file from a copy", path.display())]
     Corrupt {
         /// The damaged file.

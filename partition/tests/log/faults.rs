@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use partition::log::{Append, CommandLog, LogError, Position};
+use partition::log::{Append, CommandLog, LogError, Position, SegmentLog};
 use partition::platform::sim::{Fault, SimPlatform};
 use partition::platform::{Access, Platform};
 
@@ -18,12 +18,23 @@ struct Told {
     unknown: Option<Vec<u8>>,
     /// A position that was forgotten below, as far as anybody knows.
     forgot: Position,
+    /// The epoch and the takeover's position of the last opening that went well.
+    opened: (u64, Position),
     finished: bool,
+}
+
+/// Opens the log, and checks that this writer comes after the last one.
+fn open(platform: &SimPlatform, told: &mut Told) -> Result<SegmentLog, LogError> {
+    let (mut log, _) = open_sim(platform)?;
+    let opened = (log.epoch(), log.tail()?);
+    assert!(opened.0 > told.opened.0 && opened.1 > told.opened.1);
+    told.opened = opened;
+    Ok(log)
 }
 
 /// Opens the log, appends across several segments and forgets some, until something fails.
 fn run(platform: &SimPlatform, numbers: std::ops::Range<u64>, told: &mut Told) {
-    let Ok((mut log, _)) = open_sim(platform) else {
+    let Ok(mut log) = open(platform, told) else {
         return;
     };
     let mut tail = log.tail().unwrap();
@@ -63,7 +74,7 @@ fn assert_poisoned(log: &mut dyn CommandLog, tail: Position) {
 /// Opens the log again and checks that it has what was appended, in order, and no more than
 /// that and the unknown group.
 fn check(platform: &SimPlatform, told: &mut Told, context: &str) {
-    let (log, _) = open_sim(platform).unwrap_or_else(|e| panic!("{context}: {e}"));
+    let log = open(platform, told).unwrap_or_else(|e| panic!("{context}: {e}"));
     let reader = log.reader();
     let groups = read(&*reader, reader.oldest());
     let told_last = told.appended.last().map(|group| group.0);
@@ -91,17 +102,21 @@ fn fail_everywhere(fault: Fault, seeds: std::ops::Range<u64>) {
             let finished = told.finished;
             for round in 1..4 {
                 let context = format!("{fault:?} at {at}, seed {seed}, round {round}");
-                if fault == Fault::PowerCut || (round + seed) % 2 == 0 {
-                    platform.power_loss();
-                } else {
-                    platform.kill();
-                }
+                let crash = || match fault == Fault::PowerCut || (round + seed) % 2 == 0 {
+                    true => platform.power_loss(),
+                    false => platform.kill(),
+                };
+                crash();
+                // A second fault, in the recovery from the first.
+                platform.fail_after((at + seed) % 23, fault);
+                run(&platform, 0..0, &mut told);
+                crash();
                 check(&platform, &mut told, &context);
+                run(&platform, round * 20..round * 20 + 3, &mut told);
                 platform.power_loss();
                 check(&platform, &mut told, &context);
-                // A second fault, mostly in the recovery from the first.
                 platform.fail_after((at * 7 + round) % 37, fault);
-                run(&platform, round * 20..round * 20 + 5, &mut told);
+                run(&platform, round * 20 + 3..round * 20 + 6, &mut told);
             }
             if finished {
                 assert!(at > 80, "the script met only {at} operations");

@@ -1,5 +1,7 @@
 //! The command log's drivers, each against one suite, and the segment driver against a bad disk.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 #[macro_use]
 mod suite;
 mod damage;

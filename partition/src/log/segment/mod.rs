@@ -88,8 +88,8 @@ impl SegmentLog {
     ///
     /// # Errors
     /// `Locked` while another process, or another opening in this one, has the
-    /// log; `Corrupt` where it is damaged in a way that no crash explains, with
-    /// nothing changed; `Io`; `Full`.
+    /// log; `Corrupt` where it is damaged in a way that no crash explains;
+    /// `Io`; `Full`.
     pub fn open(
         platform: Arc<dyn Platform>,
         folder: &Path,
@@ -103,7 +103,7 @@ impl SegmentLog {
         let recovered = recover::recover(files, folder)?;
         let mut segments = recovered.segments;
         let (tail, end, epoch) = match recovered.last {
-            Some(last) => (last.tail, last.end, last.epoch + 1),
+            Some(last) => (last.tail, last.end, last.epoch.saturating_add(1)),
             None => (create(&*platform, folder, 0, 0, 1, &options)?, 0, 1),
         };
         segments.insert(tail.header.first);

@@ -3,7 +3,7 @@
 //! A crash can leave three things: a last segment without a whole header, a
 //! record at the end that is not whole, and content that is seen but not yet
 //! durable. All three are put right here. Whatever else is wrong was not a
-//! crash, and is an error that changes nothing.
+//! crash, and is an error that changes no record.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -61,6 +61,7 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Log
     })
 }
 
+/// Removes a last segment that was never finished; there is no record in it.
 fn drop_unfinished(
     files: &dyn Files,
     folder: &Path,
@@ -105,6 +106,8 @@ fn check_chain(
 /// What is wrong with a segment that names another one as its predecessor than there is.
 pub(super) const MISSING: &str = "the segment before this one is missing";
 
+/// Finds the end of the last segment's records, cuts what is torn after it,
+/// and makes the rest durable.
 fn recover_last(
     files: &dyn Files,
     mut scanner: Scanner,
