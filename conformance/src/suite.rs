@@ -1,0 +1,155 @@
+//! What the suite's guests are: their storages, and the extensions that each of them offers under the same names.
+
+use std::sync::{Arc, LazyLock};
+
+use engine_core::catalog::{Catalog, CommandSchema, StorageId};
+use engine_core::json;
+use engine_core::manifest::{ExtensionDecl, ExtensionKind, Verb, Verbs};
+use engine_core::schema::Schema;
+use engine_core::value::Value;
+use serde_json::Value as Json;
+
+/// Every type, required and optional, in lists and in records.
+pub const EVERY: &str = "b: bool, i: int, f: float, t: text, y: bytes, \
+    ob: bool?, oi: int?, of: float?, ot: text?, oy: bytes?, \
+    ints: [int], texts: [text], floats: [float]?, \
+    record: {x: float, tags: [bytes], inner: {n: int?}?}?, records: [{a: int, b: text?}]";
+
+/// Every type that a key can have.
+pub const KEYED: &str = "b: bool, i: int, f: float, t: text, y: bytes, o: int?";
+
+/// The key of a storage of the common shape, a shelf; its value is `v: text`.
+pub const SHELF: &str = "group: text, n: int";
+
+/// The shelves, with what the guests may do with each of them.
+///
+/// `broken` cannot be read at all, `torn` not to the end, `gate` holds one row that appears when the case says so, and
+/// `endless` has no last row.
+pub const SHELVES: [(&str, &[Verb]); 8] = [
+    ("open", &Verb::ALL),
+    ("read_only", &[Verb::Read]),
+    ("insert_only", &[Verb::Insert]),
+    ("sealed", &[]),
+    ("broken", &[Verb::Read]),
+    ("torn", &[Verb::Read]),
+    ("gate", &[Verb::Read]),
+    ("endless", &[Verb::Read]),
+];
+
+/// The extensions: name, kind, arguments, result.
+///
+/// What each of them does is written at its function in the Rust guest.
+const EXTENSIONS: [(&str, ExtensionKind, &str, &str); 23] = {
+    use ExtensionKind::{Command, Function, Job, Projector, Query, Validator};
+    const SHELF_ARGS: &str = "storage: text, group: text, n: int";
+    [
+        ("Echo", Function, EVERY, EVERY),
+        ("Keep", Command, EVERY, ""),
+        ("Copy", Command, "from: int, to: int", ""),
+        ("Find", Command, KEYED, "n: int?"),
+        ("Get", Query, SHELF_ARGS, "v: text?"),
+        ("Must", Query, SHELF_ARGS, "v: text"),
+        (
+            "Write",
+            Command,
+            "verb: text, storage: text, group: text, n: int, v: text",
+            "",
+        ),
+        (
+            "Range",
+            Query,
+            "storage: text, group: text?",
+            "group: text, n: int, v: text",
+        ),
+        ("Count", Query, "storage: text, group: text?", "rows: int"),
+        ("Nest", Query, "depth: int", "visits: int"),
+        ("Many", Command, "n: int, bytes: int", ""),
+        ("Rows", Query, "n: int, bytes: int", "v: text"),
+        ("Reads", Query, "n: int", ""),
+        ("Fail", Command, "how: text, catch: bool", "n: int"),
+        ("Counter", Function, "", "n: int"),
+        ("Log", Command, "lines: int, bytes: int", ""),
+        (
+            "Context",
+            Function,
+            "",
+            "time: int, command_id: text?, partition: int, offset: int, first: bytes, second: bytes",
+        ),
+        ("Check", Validator, "", ""),
+        ("Project", Projector, "", ""),
+        ("Tick", Job, "", ""),
+        ("Sneak", Query, "", ""),
+        ("Wait", Query, "", "reads: int"),
+        ("Retry", Command, "", ""),
+    ]
+};
+
+/// The storages of the suite, and its one command with typed arguments, `Order`.
+pub fn catalog() -> &'static Arc<Catalog> {
+    static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
+        let mut catalog = Catalog::default();
+        for (name, _) in SHELVES {
+            add(&mut catalog, name, SHELF, "v: text");
+        }
+        add(&mut catalog, "every", "id: int", EVERY);
+        add(&mut catalog, "keyed", KEYED, "n: int");
+        let order = CommandSchema {
+            args: schema("item: text, count: int"),
+            result: schema("total: int"),
+        };
+        catalog.add_command("Order", order);
+        Arc::new(catalog)
+    });
+    &CATALOG
+}
+
+fn add(catalog: &mut Catalog, name: &str, key: &str, value: &str) {
+    let added = catalog.add(name, schema(key), schema(value));
+    added.expect("a storage of the suite");
+}
+
+/// The storage of this name.
+pub fn storage(name: &str) -> StorageId {
+    catalog().id(name).expect("a storage of the suite")
+}
+
+/// Every extension of the suite.
+pub fn extensions() -> Vec<ExtensionDecl> {
+    let declare = |(name, kind, args, result)| declare(name, kind, args, result);
+    EXTENSIONS.into_iter().map(declare).collect()
+}
+
+/// Declares an extension with the access that all extensions of the suite have, but for queries, functions and
+/// validators, which only read.
+pub fn declare(name: &str, kind: ExtensionKind, args: &str, result: &str) -> ExtensionDecl {
+    let reads_only = |verbs: Verbs| {
+        let read = Verbs::NONE.with(Verb::Read);
+        if verbs.has(Verb::Read) {
+            read
+        } else {
+            Verbs::NONE
+        }
+    };
+    let mut access: Vec<(StorageId, Verbs)> = SHELVES
+        .iter()
+        .map(|(name, verbs)| (storage(name), verbs.iter().copied().collect()))
+        .collect();
+    let all: Verbs = Verb::ALL.into_iter().collect();
+    access.extend([(storage("every"), all), (storage("keyed"), all)]);
+    if !kind.may_write() {
+        for (_, verbs) in &mut access {
+            *verbs = reads_only(*verbs);
+        }
+    }
+    ExtensionDecl::new(name, kind, schema(args), schema(result), catalog(), access)
+}
+
+/// Reads a schema of the suite.
+pub fn schema(text: &str) -> Schema {
+    Schema::parse(text).expect("a schema of the suite")
+}
+
+/// Reads a row of a schema from a JSON object.
+pub fn row(object: &Json, schema: &Schema) -> Vec<Value> {
+    json::row_from_json(object, schema).expect("a row of the suite")
+}
