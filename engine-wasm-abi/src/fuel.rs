@@ -11,8 +11,8 @@
 //! middle does not give the rest back.
 //!
 //! The runtimes' own counters disagree with each other. Of the crates that rewrite, `wasm-instrument`
-//! rests on the abandoned `parity-wasm` and refuses bulk operations, and `walrus-meter` and
-//! `finite-wasm` do not charge bulk operations by length inside the module; hence this one.
+//! rests on the abandoned `parity-wasm` and knows no bulk operations, and `walrus-meter` and
+//! `finite-wasm` call an imported function at every block; hence this one.
 
 mod blocks;
 mod meter;
@@ -64,7 +64,7 @@ pub struct Costs {
 }
 
 impl Default for Costs {
-    /// One unit an instruction, and about as much for what takes about as long.
+    /// One unit an instruction, and for the rest what about as many instructions would take.
     fn default() -> Self {
         Self {
             instruction: 1,

@@ -149,8 +149,15 @@ impl<'a> Inspector<'a> {
     fn validate(&mut self, payload: &Payload<'a>) {
         let strict = self.strict.as_mut().map(|v| v.payload(payload));
         let lenient = self.lenient.as_mut().map(|v| v.payload(payload));
-        if let Some(Err(error)) = strict.as_ref().or(lenient.as_ref()) {
-            self.report_error(None, error);
+        match (&strict, &lenient) {
+            // The parser does not name the proposal in every such error.
+            (Some(Err(error)), Some(Ok(_))) if error.missing_wasm_feature().is_none() => {
+                let what = error.message();
+                let message = format!("needs a proposal that not every engine runs: {what}");
+                self.report(None, error.offset(), message);
+            }
+            (Some(Err(error)), _) | (None, Some(Err(error))) => self.report_error(None, error),
+            _ => {}
         }
         if matches!(strict, Some(Err(_))) {
             self.strict = None;
