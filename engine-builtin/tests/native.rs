@@ -1,5 +1,7 @@
 //! What is special to native extensions: how they are found, how they end, and what is kept of their limits.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panics too")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;

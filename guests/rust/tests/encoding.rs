@@ -1,5 +1,7 @@
 //! What the SDK writes and reads is what the contract's own encodings say, for all types and their edges.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panics too")]
+
 use engine_core::error::ErrorKind as CoreKind;
 use engine_core::key;
 use engine_core::schema::{Schema, Type};

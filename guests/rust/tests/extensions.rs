@@ -20,7 +20,7 @@ fn add_ünits(state: &mut State, args: &Row) -> Result<(), Error> {
     Ok(())
 }
 
-#[extension(query, name = "sum", package = "elsewhere")]
+#[extension(query, name = "sum")]
 fn total_of_units(state: &mut State, _args: &Row) -> Result<(), Error> {
     let mut total = 0;
     state.read(&key("unit"), |state, unit, element| {
@@ -197,16 +197,17 @@ fn event_context_and_randomness_come_from_the_host() {
 fn intents_apply_all_or_none() {
     let mut state = TestState::new();
     state.insert(&key("n").int(1), &row().int(1));
-    let writes = |state: &mut State<'_>, update: i64| {
+    let writes = |state: &mut State<'_>, update: i64| -> Result<(), Error> {
         state.delete(&key("n").int(1));
         state.new_value(&key("n").int(1), &row().int(2));
         state.update_value(&key("n").int(update), &row().int(3));
+        Ok(())
     };
-    state.run(|state, _| Ok(writes(state, 5)), &row()).unwrap();
+    state.run(|state, _| writes(state, 5), &row()).unwrap();
     let refused = state.apply().unwrap_err();
     assert_eq!(refused.op, Op::Update);
     assert_eq!(state.get(&key("n").int(1)).unwrap().int(0), Ok(1));
-    state.run(|state, _| Ok(writes(state, 1)), &row()).unwrap();
+    state.run(|state, _| writes(state, 1), &row()).unwrap();
     state.apply().unwrap();
     assert_eq!(state.get(&key("n").int(1)).unwrap().int(0), Ok(3));
 }
