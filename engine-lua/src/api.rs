@@ -1,0 +1,454 @@
+//! The host functions: what `host`, `print`, `os` and `math.random` ask of the running call.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use engine_core::call::Call;
+use engine_core::catalog::StorageId;
+use engine_core::error::{Error, ErrorKind};
+use engine_core::host::{HostSlot, Party};
+use engine_core::key::Extent;
+use engine_core::limits::Limit;
+use engine_core::manifest::Verb;
+use engine_core::value::Writer;
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
+
+use crate::error::{Cause, kind_named, raise};
+use crate::marshal::{Failure, Marshal, StorageShape, name_of};
+use crate::random::Random;
+use crate::watch::Watch;
+
+/// The index of `sys.random` that `math.random` starts from, far from those that extensions read themselves.
+const RANDOM_INDEX: i64 = i64::MAX;
+
+/// The host's side of one sandbox.
+pub(crate) struct Api {
+    pub(crate) slot: HostSlot,
+    pub(crate) watch: Rc<Watch>,
+    pub(crate) marshal: Marshal,
+    /// Luau's own `pcall`.
+    pub(crate) pcall: Function,
+    /// The metatable by which the host's errors are known.
+    pub(crate) error_metatable: Table,
+    /// The extension that runs.
+    pub(crate) extension: Cell<usize>,
+    pub(crate) random: Cell<Option<Random>>,
+    /// A panic of the host, to go on once no Lua code is on the stack.
+    pub(crate) panic: Cell<Option<Box<dyn Any + Send>>>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api")
+            .field("watch", &self.watch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Fills the table `host` of the guest and makes the table of those functions that only the prelude sees.
+pub(crate) fn install(lua: &Lua, api: &Rc<Api>, host: &Table) -> mlua::Result<Table> {
+    let native = lua.create_table()?;
+    let set = |table: &Table, name: &str, function: mlua::Result<Function>| {
+        table.raw_set(name, function?)
+    };
+    set(
+        host,
+        "get",
+        function(lua, api, |api, lua, (storage, key)| {
+            api.get(lua, "host.get", &storage, &key)
+        }),
+    )?;
+    set(host, "must_exist", function(lua, api, Api::must_exist))?;
+    for (name, verb) in [
+        ("host.new_value", Verb::Insert),
+        ("host.update_value", Verb::Update),
+        ("host.put_value", Verb::Put),
+    ] {
+        let write = function(lua, api, move |api, lua, (storage, key, value)| {
+            api.write(lua, (name, verb), &storage, &key, Some(&value))
+        });
+        set(host, &name["host.".len()..], write)?;
+    }
+    set(
+        host,
+        "delete",
+        function(lua, api, |api, lua, (storage, key)| {
+            api.write(lua, ("host.delete", Verb::Delete), &storage, &key, None)
+        }),
+    )?;
+    set(
+        host,
+        "result",
+        function(lua, api, |api, lua, row: Value| {
+            api.ask(|call| api.result(lua, call, &row))
+        }),
+    )?;
+    set(host, "reject", function(lua, api, Api::reject))?;
+    host.raw_set("null", Value::NULL)?;
+    set(&native, "read", function(lua, api, Api::read))?;
+    set(&native, "log", function(lua, api, Api::log))?;
+    set(&native, "now", function(lua, api, Api::now))?;
+    set(&native, "random", function(lua, api, Api::draw))?;
+    set(
+        &native,
+        "seed",
+        function(lua, api, |api, _, seed: f64| {
+            api.random.set(Some(Random::from_seed(seed)));
+            Ok(())
+        }),
+    )?;
+    set(&native, "judge", function(lua, api, Api::judge))?;
+    Ok(native)
+}
+
+/// Makes a Lua function that refuses once the invocation is lost, and that no panic leaves into Lua, where a guest
+/// could catch it.
+fn function<A: FromLuaMulti, R: IntoLuaMulti>(
+    lua: &Lua,
+    api: &Rc<Api>,
+    body: impl Fn(&Api, &Lua, A) -> mlua::Result<R> + 'static,
+) -> mlua::Result<Function> {
+    let api = Rc::clone(api);
+    lua.create_function(move |lua, args| {
+        api.watch.check().map_err(raise)?;
+        catch_unwind(AssertUnwindSafe(|| body(&api, lua, args))).unwrap_or_else(|panic| {
+            api.panic.set(Some(panic));
+            let error = Error::new(ErrorKind::Internal, "the host panicked");
+            Err(raise(api.watch.fail(error)))
+        })
+    })
+}
+
+impl Api {
+    fn ask<R>(&self, ask: impl FnOnce(&Call<'_>) -> mlua::Result<R>) -> mlua::Result<R> {
+        self.slot.with(|call| Ok(ask(call))).map_err(raise)?
+    }
+
+    // Reads.
+
+    fn get(&self, lua: &Lua, function: &str, storage: &Value, key: &Value) -> mlua::Result<Value> {
+        self.ask(|call| {
+            let id = self.readable(call, function, storage)?;
+            let shape = self.marshal.storage(lua, id)?;
+            let key = self.read_key(call, id, &shape, key, Extent::Full)?;
+            let mut row = Vec::new();
+            if !self.read_result(call.get(id, &key, &mut row))? {
+                return Ok(Value::Nil);
+            }
+            let table = self.marshal.value(lua, id, &shape, &row);
+            Ok(Value::Table(self.checked(call, id, table)?))
+        })
+    }
+
+    fn must_exist(&self, lua: &Lua, (storage, key): (Value, Value)) -> mlua::Result<Value> {
+        match self.get(lua, "host.must_exist", &storage, &key)? {
+            Value::Nil => {
+                let name = storage.to_string()?;
+                let text = format!("storage `{name}` has no row with the key that must exist");
+                Err(raise(Error::new(ErrorKind::NotFound, text)))
+            }
+            row => Ok(row),
+        }
+    }
+
+    /// Answers true, or false and the error that the function raised, as Lua has it.
+    fn read(
+        &self,
+        lua: &Lua,
+        (storage, prefix, each): (Value, Value, Value),
+    ) -> mlua::Result<(bool, Value)> {
+        let Value::Function(each) = each else {
+            let found = name_of(&each);
+            return Err(mlua::Error::runtime(format!(
+                "host.read: expected a function of key and value, found {found}"
+            )));
+        };
+        let mut raised: Option<mlua::Result<Value>> = None;
+        let read = self.ask(|call| {
+            let id = self.readable(call, "host.read", &storage)?;
+            let shape = self.marshal.storage(lua, id)?;
+            let prefix = self.read_key(call, id, &shape, &prefix, Extent::Prefix)?;
+            let read = call.read(id, &prefix, |key, value| {
+                call.trace(Party::Instance, Party::Guest, || "row".to_owned());
+                let step = (|| {
+                    let key = self.checked(call, id, self.marshal.key(lua, id, &shape, key))?;
+                    let value = self.marshal.value(lua, id, &shape, value);
+                    let value = self.checked(call, id, value)?;
+                    self.pcall.call::<(bool, Value)>((&each, key, value))
+                })();
+                raised = match step {
+                    Ok((true, _)) => return Ok(()),
+                    Ok((false, error)) => Some(Ok(error)),
+                    Err(error) => Some(Err(error)),
+                };
+                // Ends the read; what was raised is told below.
+                Err(Error::new(ErrorKind::Trap, "the function raised an error"))
+            });
+            match raised.take() {
+                Some(raised) => raised.map(Some),
+                None => self.read_result(read).map(|()| None),
+            }
+        })?;
+        Ok(match read {
+            None => (true, Value::Nil),
+            Some(error) => (false, error),
+        })
+    }
+
+    /// The storage to read from; a name without access loses the invocation.
+    fn readable(
+        &self,
+        call: &Call<'_>,
+        function: &str,
+        storage: &Value,
+    ) -> mlua::Result<StorageId> {
+        let storage = storage_name(function, storage)?;
+        call.trace(Party::Guest, Party::Instance, || {
+            format!("{function}(\"{storage}\")")
+        });
+        let id = call.storage(&storage);
+        id.map_err(|error| raise(self.watch.fail(call.fail(error))))
+    }
+
+    fn read_key(
+        &self,
+        call: &Call<'_>,
+        id: StorageId,
+        shape: &StorageShape,
+        key: &Value,
+        extent: Extent,
+    ) -> mlua::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        match self.marshal.key_to(shape, key, extent, &mut out) {
+            Ok(()) => Ok(out),
+            // Without the right to read, the key does not matter: the call denies it.
+            Err(_) if !call.extension().verbs(id).has(Verb::Read) => Ok(Vec::new()),
+            Err(failure) => {
+                let place = || format!("storage `{}`", call.package().catalog.storage(id).name);
+                Err(raise(self.error(failure, ErrorKind::BadKey, place)))
+            }
+        }
+    }
+
+    /// Passes on what a guest may catch, and loses the invocation for everything else.
+    fn read_result<T>(&self, read: engine_core::error::Result<T>) -> mlua::Result<T> {
+        read.map_err(|error| match error.kind() {
+            ErrorKind::BadKey | ErrorKind::Io => raise(error),
+            _ => raise(self.watch.fail(error)),
+        })
+    }
+
+    /// What the host gave and does not fit its schema is the host's fault.
+    fn checked(
+        &self,
+        call: &Call<'_>,
+        id: StorageId,
+        table: Result<Table, Failure>,
+    ) -> mlua::Result<Table> {
+        table.map_err(|failure| {
+            let place = || format!("storage `{}`", call.package().catalog.storage(id).name);
+            raise(self.error(failure, ErrorKind::Io, place))
+        })
+    }
+
+    // Intents and results.
+
+    fn write(
+        &self,
+        lua: &Lua,
+        (function, verb): (&str, Verb),
+        storage: &Value,
+        key: &Value,
+        value: Option<&Value>,
+    ) -> mlua::Result<()> {
+        self.ask(|call| {
+            let name = storage_name(function, storage)?;
+            call.trace(Party::Guest, Party::Instance, || {
+                format!("{function}(\"{name}\")")
+            });
+            let id = call.storage(&name);
+            let id = id.map_err(|error| raise(call.refuse_intent(error)))?;
+            let shape = self.marshal.storage(lua, id)?;
+            let max = self.watch.limits().intent_bytes;
+            let (mut encoded_key, mut encoded) = (Vec::new(), Vec::new());
+            let marshal = &self.marshal;
+            let marshalled = marshal
+                .key_to(&shape, key, Extent::Full, &mut encoded_key)
+                .and_then(|()| match value {
+                    Some(value) => marshal.row_to(&shape.value, value, max, &mut encoded),
+                    None => Ok(()),
+                });
+            // Without the right to write, the row does not matter: the call denies it.
+            if let Err(failure) = marshalled
+                && call.extension().verbs(id).has(verb)
+            {
+                let place = || format!("{verb} in storage `{name}`");
+                return Err(self.refuse(call, failure, (Limit::IntentBytes, max), place));
+            }
+            call.write(verb, id, &encoded_key, &encoded).map_err(raise)
+        })
+    }
+
+    /// Takes a result row.
+    pub(crate) fn result(&self, lua: &Lua, call: &Call<'_>, row: &Value) -> mlua::Result<()> {
+        call.trace(Party::Guest, Party::Instance, || "result".to_owned());
+        let shape = self.marshal.extension(lua, self.extension.get())?;
+        let max = self.watch.limits().result_bytes;
+        let mut encoded = Vec::new();
+        match self.marshal.row_to(&shape.result, row, max, &mut encoded) {
+            Ok(()) => call.result(&encoded).map_err(raise),
+            Err(failure) => {
+                let place = || "result".to_owned();
+                Err(self.refuse(call, failure, (Limit::ResultBytes, max), place))
+            }
+        }
+    }
+
+    /// Refuses an intent or a result that does not fit, or is longer than the limit allows.
+    fn refuse(
+        &self,
+        call: &Call<'_>,
+        failure: Failure,
+        (limit, allowed): (Limit, u64),
+        place: impl FnOnce() -> String,
+    ) -> mlua::Error {
+        raise(match failure {
+            Failure::TooLong => call.refuse_intent(Error::limit(limit, allowed)),
+            Failure::Misfit(_) => {
+                call.refuse_intent(self.error(failure, ErrorKind::BadIntent, place))
+            }
+            other => self.error(other, ErrorKind::BadIntent, place),
+        })
+    }
+
+    fn error(&self, failure: Failure, kind: ErrorKind, place: impl FnOnce() -> String) -> Error {
+        failure.into_error(&self.watch, kind, place)
+    }
+
+    fn reject(&self, _: &Lua, message: Value) -> mlua::Result<()> {
+        let message = text_of("host.reject", &message)?;
+        Err(raise(Error::new(ErrorKind::Rejected, message)))
+    }
+
+    fn log(&self, _: &Lua, (level, message): (Value, Value)) -> mlua::Result<()> {
+        let level = text_of("host.log", &level)?;
+        let message = text_of("host.log", &message)?;
+        self.ask(|call| {
+            let mut row = Vec::new();
+            let mut writer = Writer(&mut row);
+            writer.list(2);
+            writer.text(&level);
+            writer.text(&message);
+            let logged = call.write(Verb::Insert, StorageId::LOG, &[], &row);
+            logged.map_err(raise)
+        })
+    }
+
+    // Time and randomness.
+
+    /// Microseconds since the Unix epoch.
+    fn now(&self, _: &Lua, (): ()) -> mlua::Result<f64> {
+        let time = self.ask(|call| self.read_result(call.time()))?;
+        Ok(time as f64)
+    }
+
+    /// `math.random`, with the arguments that Lua's own takes.
+    fn draw(&self, _: &Lua, range: Variadic<f64>) -> mlua::Result<f64> {
+        let mut random = match self.random.get() {
+            Some(random) => random,
+            None => {
+                let seed = self.ask(|call| self.read_result(call.random(RANDOM_INDEX)))?;
+                Random::from_bytes(&seed)
+            }
+        };
+        let whole = |value: f64| {
+            let exact = value.fract() == 0.0 && value.abs() < (1u64 << 53) as f64;
+            let refuse =
+                || mlua::Error::runtime("math.random: expected whole numbers within 2^53-1");
+            exact.then_some(value as i64).ok_or_else(refuse)
+        };
+        let drawn = match range[..] {
+            [] => random.unit(),
+            [high] => within(&mut random, 1, whole(high)?)?,
+            [low, high, ..] => within(&mut random, whole(low)?, whole(high)?)?,
+        };
+        self.random.set(Some(random));
+        Ok(drawn)
+    }
+
+    // Errors.
+
+    /// Raises again what a guest must not catch, and gives the rest as the guest may see it.
+    fn judge(&self, lua: &Lua, error: Value) -> mlua::Result<Value> {
+        let cause = match error {
+            Value::Error(error) => Cause::from(*error),
+            Value::String(ref text) => match Cause::of_text(&text.to_string_lossy()) {
+                Cause::Other(_) => return Ok(error),
+                cause => cause,
+            },
+            other => return Ok(other),
+        };
+        match cause {
+            Cause::Contract(error) => Ok(Value::Table(self.error_table(lua, &error)?)),
+            Cause::Other(text) => Ok(Value::String(lua.create_string(text)?)),
+            Cause::Memory | Cause::Stack => Err(raise(self.watch.settle(cause))),
+        }
+    }
+
+    fn error_table(&self, lua: &Lua, error: &Error) -> mlua::Result<Table> {
+        let table = lua.create_table_with_capacity(0, 2)?;
+        table.raw_set("kind", error.kind().name())?;
+        table.raw_set("message", error.message())?;
+        table.set_metatable(Some(self.error_metatable.clone()))?;
+        table.set_readonly(true);
+        Ok(table)
+    }
+
+    /// The error of an invocation that ended with this error uncaught.
+    pub(crate) fn uncaught(&self, error: Value) -> Error {
+        let trap = |text: String| Error::new(ErrorKind::Trap, text);
+        match error {
+            Value::Error(error) => self.watch.settle(Cause::from(*error)),
+            Value::String(text) => self.watch.settle(Cause::of_text(&text.to_string_lossy())),
+            Value::Table(table) if table.metatable().as_ref() == Some(&self.error_metatable) => {
+                let field = |name: &str| table.raw_get::<String>(name).unwrap_or_default();
+                Error::new(kind_named(&field("kind")), field("message"))
+            }
+            Value::Integer(number) => trap(number.to_string()),
+            Value::Number(number) => trap(number.to_string()),
+            other => trap(format!("an error that is a {}", name_of(&other))),
+        }
+    }
+}
+
+fn within(random: &mut Random, low: i64, high: i64) -> mlua::Result<f64> {
+    if low > high {
+        return Err(mlua::Error::runtime("math.random: the range is empty"));
+    }
+    Ok(random.within(low, high) as f64)
+}
+
+fn storage_name(function: &str, storage: &Value) -> mlua::Result<String> {
+    match storage {
+        Value::String(name) => Ok(name.to_string_lossy()),
+        other => Err(mlua::Error::runtime(format!(
+            "{function}: expected the name of a storage, found {}",
+            name_of(other)
+        ))),
+    }
+}
+
+/// Text for people: what is not UTF-8 is replaced.
+fn text_of(function: &str, value: &Value) -> mlua::Result<String> {
+    match value {
+        Value::String(text) => Ok(text.to_string_lossy()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Number(number) => Ok(number.to_string()),
+        other => Err(mlua::Error::runtime(format!(
+            "{function}: expected text, found {}",
+            name_of(other)
+        ))),
+    }
+}

@@ -1,0 +1,148 @@
+//! The watch over running Lua code: deadline, memory, stack and fuel, checked at every interrupt.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::limits::{Limit, Limits};
+use engine_core::ticker::Ticker;
+use mlua::Lua;
+
+use crate::error::Cause;
+
+/// Bytes of stack that one Lua call counts as: its record and the registers of a usual function.
+pub(crate) const FRAME: u32 = 128;
+
+/// The stack is looked at once in so many interrupts; every call is an interrupt, so recursion gets this much deeper.
+const STACK_EVERY: u64 = 16;
+
+/// When running code has to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    /// The tick at which the time is over.
+    pub(crate) at: u64,
+    /// The time in milliseconds, for the message.
+    pub(crate) ms: u32,
+}
+
+/// Ends an invocation that hits a limit of its sandbox, and keeps it ended: what the watch refused once it refuses
+/// at every later interrupt and host call, so that no `pcall` can go on.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    ticker: Arc<Ticker>,
+    limits: Limits,
+    /// Bytes that the empty sandbox takes; they are the engine's, not the guest's.
+    base: Cell<usize>,
+    deadline: Cell<Deadline>,
+    steps: Cell<u64>,
+    lost: RefCell<Option<Error>>,
+}
+
+impl Watch {
+    pub(crate) fn new(ticker: Arc<Ticker>, limits: Limits, deadline: Deadline) -> Self {
+        Self {
+            ticker,
+            limits,
+            base: Cell::new(0),
+            deadline: Cell::new(deadline),
+            steps: Cell::new(0),
+            lost: RefCell::new(None),
+        }
+    }
+
+    /// Sets what the empty sandbox takes, and the allocator's cap above the limit.
+    ///
+    /// The cap is the backstop for one large allocation between two interrupts. It leaves room for what the collector
+    /// has not got round to.
+    pub(crate) fn start(&self, lua: &Lua) -> mlua::Result<()> {
+        self.base.set(lua.used_memory());
+        let slack = (self.limits.memory / 4).max(256 << 10);
+        let cap = self.limits.memory.saturating_add(slack);
+        let cap = usize::try_from(cap).unwrap_or(usize::MAX);
+        lua.set_memory_limit(self.base.get().saturating_add(cap))?;
+        Ok(())
+    }
+
+    /// Begins an invocation.
+    pub(crate) fn begin(&self, deadline: Deadline) {
+        self.deadline.set(deadline);
+        self.steps.set(0);
+    }
+
+    /// Goes on, unless the invocation is lost or its deadline is over.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(error) = &*self.lost.borrow() {
+            return Err(error.clone());
+        }
+        let Deadline { at, ms } = self.deadline.get();
+        if self.ticker.now() >= at {
+            let allowed = format!("{ms} ms");
+            return Err(self.fail(Error::limit(Limit::Deadline, allowed)));
+        }
+        Ok(())
+    }
+
+    /// What the interrupt does, which Luau calls at every loop, call and return, and in pattern matching.
+    pub(crate) fn step(&self, lua: &Lua) -> Result<()> {
+        let steps = self.steps.get() + 1;
+        self.steps.set(steps);
+        self.check()?;
+        if self.limits.fuel.is_some_and(|fuel| steps > fuel) {
+            let allowed = self.limits.fuel.unwrap_or_default();
+            return Err(self.fail(Error::limit(Limit::Fuel, allowed)));
+        }
+        if steps.is_multiple_of(STACK_EVERY) {
+            let frames = (self.limits.stack / FRAME) as usize;
+            if lua.inspect_stack(frames, |_| ()).is_some() {
+                return Err(self.settle(Cause::Stack));
+            }
+        }
+        self.check_memory(lua)
+    }
+
+    /// Refuses to go on where the guest's memory is over its limit even without garbage.
+    pub(crate) fn check_memory(&self, lua: &Lua) -> Result<()> {
+        if self.memory(lua) <= self.limits.memory {
+            return Ok(());
+        }
+        if lua.gc_collect().is_ok() && self.memory(lua) <= self.limits.memory {
+            return Ok(());
+        }
+        Err(self.settle(Cause::Memory))
+    }
+
+    /// Bytes that the guest takes.
+    pub(crate) fn memory(&self, lua: &Lua) -> u64 {
+        lua.used_memory().saturating_sub(self.base.get()) as u64
+    }
+
+    /// The limits that are kept.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Interrupts so far, where fuel is limited.
+    pub(crate) fn fuel(&self) -> Option<u64> {
+        self.limits.fuel.map(|_| self.steps.get())
+    }
+
+    /// Loses the invocation, unless it is lost already, and gives back the error that stands.
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        self.lost.borrow_mut().get_or_insert(error).clone()
+    }
+
+    /// The error that lost the invocation.
+    pub(crate) fn lost(&self) -> Option<Error> {
+        self.lost.borrow().clone()
+    }
+
+    /// The error for a cause; Lua's own limits lose the invocation.
+    pub(crate) fn settle(&self, cause: Cause) -> Error {
+        match cause {
+            Cause::Contract(error) => error,
+            Cause::Memory => self.fail(Error::limit(Limit::Memory, self.limits.memory)),
+            Cause::Stack => self.fail(Error::limit(Limit::Stack, self.limits.stack)),
+            Cause::Other(text) => Error::new(ErrorKind::Trap, text),
+        }
+    }
+}
