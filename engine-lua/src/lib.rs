@@ -88,7 +88,8 @@
 //! - `memory` counts what the chunk and its data take beyond an empty sandbox. It is checked at every loop, call and
 //!   return, after a collection; in between an allocator's cap stands a quarter above it (256 KiB at least).
 //! - `deadline` is checked at the same places, and in pattern matching. A single library function that does not call
-//!   back runs to its end, which is bounded by `memory` or by the limits above: tens of milliseconds at 64 MiB.
+//!   back runs to its end, which is bounded by `memory` or by the limits above: tens of milliseconds at 64 MiB. A chunk
+//!   that is run to load a package or to make an instance has a second at least.
 //! - `stack` counts 128 bytes for each Lua call; what larger calls take is memory. Luau itself allows 20,000 calls, and
 //!   200 that pass through its C code, and these end as `stack` too.
 //! - `fuel` counts the same places. Its unit is Lua's own.
