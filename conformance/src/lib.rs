@@ -23,8 +23,10 @@ pub use subject::Subject;
 #[macro_export]
 macro_rules! suite {
     ($kind:ident, $factory:expr) => {
-        fn subject() -> $crate::Subject {
-            $crate::Subject::new(&$factory)
+        fn subject() -> &'static $crate::Subject {
+            static SUBJECT: std::sync::LazyLock<$crate::Subject> =
+                std::sync::LazyLock::new(|| $crate::Subject::new(&$factory));
+            &SUBJECT
         }
 
         $crate::__cases!(__tests; $kind);
@@ -53,7 +55,7 @@ macro_rules! __tests {
         $(mod $theme {
             $(#[test]
             fn $case() {
-                $crate::cases::$theme::$case(&super::subject());
+                $crate::cases::$theme::$case(super::subject());
             })*
         })*
     };

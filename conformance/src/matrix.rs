@@ -43,12 +43,12 @@ pub const MATRIX: &[Cell] = cells! {
     // Loading.
     "package" {
         "loads": all [the_factory_is_found_by_name every_kind_of_extension_runs sound_code_passes_inspection] builtin [inspection_lists_what_is_linked_in];
-        "lacks a declared extension": all [every_missing_extension_is_reported_at_once a_refusal_names_the_package] lua [a_global_that_is_no_function_is_no_extension];
+        "lacks a declared extension": all [extensions_that_the_code_lacks_are_refused a_refusal_names_the_package] lua [a_global_that_is_no_function_is_no_extension];
         "asks for a limit that is not kept": all [a_limit_is_kept_or_refused];
         "is of another kind": all [code_of_another_kind_is_refused] lua [bytecode_is_refused];
         "is cut off": sandboxed [truncated_code_is_refused] wasm [a_truncated_module_is_refused] builtin ("native code is linked, not read");
         "is garbage": sandboxed [garbage_is_refused] lua [a_chunk_that_does_not_load_is_refused] builtin [a_package_that_is_not_linked_in_is_refused];
-        "has many problems": all [every_missing_extension_is_reported_at_once] wasm [every_problem_of_a_module_is_in_one_report];
+        "has many problems": wasm [every_problem_of_a_module_is_in_one_report] lua [extensions_that_the_code_lacks_are_refused] builtin [extensions_that_the_code_lacks_are_refused];
         "needs what not every engine has": wasm [a_proposal_that_not_every_engine_runs_is_refused a_start_function_is_refused] lua ("there is one Lua engine") builtin ("there is one native engine");
         "has the inner name of another": all [two_packages_with_the_same_inner_name_are_two] sandboxed [packages_share_no_memory];
     }
@@ -80,7 +80,7 @@ pub const MATRIX: &[Cell] = cells! {
     }
     "export WasmRun" {
         "is called in order": all [an_instance_serves_many_invocations crossings_are_traced_in_order] wasm [exports_are_called_in_order name_and_arguments_lie_in_their_blocks];
-        "is missing": all [every_missing_extension_is_reported_at_once] wasm [missing_exports_are_named_at_load];
+        "is missing": all [extensions_that_the_code_lacks_are_refused] wasm [missing_exports_are_named_at_load];
         "is of another type": wasm [exports_of_another_type_are_named_at_load] lua [a_global_that_is_no_function_is_no_extension] builtin ("the compiler checks the type");
         "traps": all [trap_yields_no_intents] wasm [each_trap_is_a_trap] lua [any_uncaught_error_is_a_trap] builtin [a_panic_is_caught_with_its_message];
         "does not end": sandboxed [a_deadline_ends_a_loop a_deadline_cannot_be_caught] lua [nothing_swallows_a_deadline a_pattern_cannot_hold_the_thread] builtin ("native code cannot be ended; the manifest waives the limit");

@@ -1,6 +1,6 @@
 //! The engine under test, and how a case loads packages on it and calls their extensions.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use engine_core::catalog::StorageId;
 use engine_core::engine::{
@@ -25,9 +25,10 @@ const LUA: &[u8] = include_bytes!("../guests/suite.lua");
 const NATIVE: &str = "suite";
 
 /// An engine under test.
-#[derive(Clone, Copy)]
 pub struct Subject {
     factory: &'static dyn ExtEngineFactory,
+    /// The suite's package, which most cases need as it is.
+    package: OnceLock<Arc<dyn ExtensionPackage>>,
 }
 
 impl std::fmt::Debug for Subject {
@@ -39,7 +40,10 @@ impl std::fmt::Debug for Subject {
 impl Subject {
     /// Puts the engine of a factory under test.
     pub fn new(factory: &'static dyn ExtEngineFactory) -> Self {
-        Self { factory }
+        Self {
+            factory,
+            package: OnceLock::new(),
+        }
     }
 
     /// The engine's factory.
@@ -68,7 +72,7 @@ impl Subject {
         let capabilities = self.factory.capabilities();
         let not_kept = |limit: &Limit| capabilities.of(*limit) == Keeping::NotKept;
         Setup {
-            subject: *self,
+            factory: self.factory,
             code: self.code(),
             manifest: PackageManifest {
                 name: "suite".into(),
@@ -84,20 +88,30 @@ impl Subject {
         }
     }
 
-    /// An instance of the suite's package under the policy `keep`.
+    /// An instance of the suite's package under the policy `keep`; all of them share the compiled package.
     pub fn instance(&self) -> Instance {
-        self.package().instance()
+        let load = || self.package().load().expect("the package loads");
+        Instance::of(self.package.get_or_init(load))
     }
 }
 
 /// A package to be loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
-    subject: Subject,
+    factory: &'static dyn ExtEngineFactory,
     /// The code.
     pub code: Code,
     /// The manifest.
     pub manifest: PackageManifest,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup")
+            .field("engine", &self.factory.name())
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Setup {
@@ -133,7 +147,7 @@ impl Setup {
     /// Makes an engine for the package's limits.
     pub fn engine(&self) -> Arc<dyn ExtEngine> {
         let limits = EngineLimits::from(&self.manifest.limits);
-        self.subject.factory.create(&limits).expect("an engine")
+        self.factory.create(&limits).expect("an engine")
     }
 
     /// Loads the package on an engine of its own.
@@ -163,7 +177,7 @@ impl Setup {
 
     /// What keeps the package from loading.
     pub fn refusal(self) -> (ErrorKind, String) {
-        let name = self.subject.name();
+        let name = self.factory.name();
         match self.load() {
             Ok(_) => panic!("{name} loads what it should refuse"),
             Err(error) => (error.kind(), error.to_string()),

@@ -5,20 +5,34 @@ use engine_core::error::ErrorKind;
 use engine_core::factory::EngineKind;
 use engine_core::limits::{Keeping, Limit};
 use engine_core::manifest::ExtensionKind;
+use serde_json::json;
 
+use crate::host::TestHost;
 use crate::subject::Subject;
 use crate::suite;
 
 /// Extensions that the manifest declares and the code does not offer are all named in one report.
-pub fn every_missing_extension_is_reported_at_once(subject: &Subject) {
+///
+/// A WASM module does not tell its extensions: there each is refused when it is called, as the broken rule that it is.
+pub fn extensions_that_the_code_lacks_are_refused(subject: &Subject) {
     let mut setup = subject.package();
-    for name in ["NotThere", "NeitherThere"] {
+    let names = ["NotThere", "NeitherThere"];
+    for name in names {
         let absent = suite::declare(name, ExtensionKind::Command, "", "");
         setup.manifest.extensions.push(absent);
     }
+    if subject.factory().kind() == EngineKind::Wasm {
+        let mut instance = setup.instance();
+        for name in names {
+            let answer = instance.call(&TestHost::new(), name, json!({}));
+            let answer = answer.fails(ErrorKind::Abi);
+            assert!(answer.message().contains(name), "{}", answer.message());
+        }
+        return;
+    }
     let (kind, report) = setup.refusal();
     assert_eq!(kind, ErrorKind::Package);
-    for name in ["NotThere", "NeitherThere"] {
+    for name in names {
         assert!(report.contains(name), "{name} is not in: {report}");
     }
 }
@@ -67,8 +81,10 @@ pub fn sound_code_passes_inspection(subject: &Subject) {
 /// A refusal names the package.
 pub fn a_refusal_names_the_package(subject: &Subject) {
     let mut setup = subject.package().named("unlucky");
-    let absent = suite::declare("NotThere", ExtensionKind::Command, "", "");
-    setup.manifest.extensions.push(absent);
+    setup.code = match subject.factory().kind() {
+        EngineKind::Builtin => Code::Native("nowhere".into()),
+        _ => Code::Bytes((*b")(").into()),
+    };
     let (_, report) = setup.refusal();
     assert!(report.contains("unlucky"), "{report}");
 }

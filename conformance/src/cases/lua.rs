@@ -47,7 +47,7 @@ pub fn a_chunk_that_does_not_load_is_refused(subject: &Subject) {
         ("error('too early')", "too early"),
         ("while true do end", "deadline"),
         ("host.get('open', { group = 'g', n = 0 })", "host"),
-        ("function Probe(", "expected"),
+        ("function Probe(", "suite.lua:1"),
     ] {
         let setup = subject.package().code(chunk.as_bytes(), probe(""));
         let setup = setup.limits(|limits| limits.deadline_ms = 100);

@@ -75,7 +75,7 @@ macro_rules! __cases {
                     crossings_are_traced_in_order
                 }
                 loading {
-                    every_missing_extension_is_reported_at_once
+                    extensions_that_the_code_lacks_are_refused
                     a_limit_is_kept_or_refused
                     code_of_another_kind_is_refused
                     sound_code_passes_inspection

@@ -1,0 +1,3 @@
+//! The behaviour suite on engine `lua`.
+
+conformance::suite!(lua, engine_lua::LuaFactory);

@@ -1,0 +1,3 @@
+//! The behaviour suite on engine `wasmer`.
+
+conformance::suite!(wasm, engine_wasm_wasmer::WasmerFactory);

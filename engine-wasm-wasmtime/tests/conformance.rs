@@ -1,0 +1,3 @@
+//! The behaviour suite on engine `wasmtime`.
+
+conformance::suite!(wasm, engine_wasm_wasmtime::WasmtimeFactory);
