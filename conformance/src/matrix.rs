@@ -43,7 +43,7 @@ pub const MATRIX: &[Cell] = cells! {
     // Loading.
     "package" {
         "loads": all [the_factory_is_found_by_name every_kind_of_extension_runs sound_code_passes_inspection] builtin [inspection_lists_what_is_linked_in];
-        "lacks a declared extension": all [extensions_that_the_code_lacks_are_refused a_refusal_names_the_package] lua [a_global_that_is_no_function_is_no_extension];
+        "lacks a declared extension": all [extensions_that_the_code_lacks_are_refused a_refusal_names_the_package] wasm [a_module_is_held_to_the_extensions_that_it_tells] lua [a_global_that_is_no_function_is_no_extension];
         "asks for a limit that is not kept": all [a_limit_is_kept_or_refused];
         "is of another kind": all [code_of_another_kind_is_refused] lua [bytecode_is_refused];
         "is cut off": sandboxed [truncated_code_is_refused] wasm [a_truncated_module_is_refused] builtin ("native code is linked, not read");

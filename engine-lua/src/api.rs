@@ -226,8 +226,20 @@ impl Api {
             // Without the right to read, the key does not matter: the call denies it.
             Err(_) if !call.extension().verbs(id).has(Verb::Read) => Ok(Vec::new()),
             Err(failure) => {
-                let place = || format!("storage `{}`", call.package().catalog.storage(id).name);
-                Err(raise(self.error(failure, ErrorKind::BadKey, place)))
+                // It is a read all the same, and counts as one: no key begins with this byte.
+                const NO_KEY: &[u8] = &[0xff];
+                let refused = match extent {
+                    Extent::Full => call.get(id, NO_KEY, &mut Vec::new()).map(drop),
+                    Extent::Prefix => call.read(id, NO_KEY, |_, _| Ok(())),
+                };
+                match refused {
+                    Err(error) if error.kind() != ErrorKind::BadKey => self.read_result(Err(error)),
+                    _ => {
+                        let name = &call.package().catalog.storage(id).name;
+                        let place = || format!("storage `{name}`");
+                        Err(raise(self.error(failure, ErrorKind::BadKey, place)))
+                    }
+                }
             }
         }
     }

@@ -89,6 +89,8 @@ pub fn a_validator_rejects(subject: &Subject) {
 pub fn a_failure_has_a_ledger(subject: &Subject) {
     for (how, reads) in [
         ("must_exist", 1),
+        ("bad_key", 1),
+        ("bad_prefix", 1),
         ("io", 1),
         ("denied_get", 0),
         ("crash", 0),

@@ -8,12 +8,13 @@ use engine_core::manifest::ExtensionKind;
 use serde_json::json;
 
 use crate::host::TestHost;
-use crate::subject::Subject;
+use crate::subject::{Instance, Subject};
 use crate::suite;
 
 /// Extensions that the manifest declares and the code does not offer are all named in one report.
 ///
-/// A WASM module does not tell its extensions: there each is refused when it is called, as the broken rule that it is.
+/// A WASM module need not tell its extensions: of one that does not, each is refused when it is called, as the broken
+/// rule that it is.
 pub fn extensions_that_the_code_lacks_are_refused(subject: &Subject) {
     let mut setup = subject.package();
     let names = ["NotThere", "NeitherThere"];
@@ -21,19 +22,23 @@ pub fn extensions_that_the_code_lacks_are_refused(subject: &Subject) {
         let absent = suite::declare(name, ExtensionKind::Command, "", "");
         setup.manifest.extensions.push(absent);
     }
-    if subject.factory().kind() == EngineKind::Wasm {
-        let mut instance = setup.instance();
-        for name in names {
-            let answer = instance.call(&TestHost::new(), name, json!({}));
-            let answer = answer.fails(ErrorKind::Abi);
-            assert!(answer.message().contains(name), "{}", answer.message());
+    match setup.load() {
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Package);
+            let report = error.to_string();
+            for name in names {
+                assert!(report.contains(name), "{name} is not in: {report}");
+            }
         }
-        return;
-    }
-    let (kind, report) = setup.refusal();
-    assert_eq!(kind, ErrorKind::Package);
-    for name in names {
-        assert!(report.contains(name), "{name} is not in: {report}");
+        Ok(package) => {
+            assert_eq!(subject.factory().kind(), EngineKind::Wasm);
+            let mut instance = Instance::of(&package);
+            for name in names {
+                let answer = instance.call(&TestHost::new(), name, json!({}));
+                let answer = answer.fails(ErrorKind::Abi);
+                assert!(answer.message().contains(name), "{}", answer.message());
+            }
+        }
     }
 }
 

@@ -229,6 +229,7 @@ macro_rules! __cases {
                     a_truncated_module_is_refused
                     a_proposal_that_not_every_engine_runs_is_refused
                     every_problem_of_a_module_is_in_one_report
+                    a_module_is_held_to_the_extensions_that_it_tells
                 }
                 wasm_imports {
                     get_elem_0_hands_over_the_element

@@ -292,3 +292,16 @@ pub fn every_problem_of_a_module_is_in_one_report(subject: &Subject) {
         assert!(report.contains(name), "{name} is not in: {report}");
     }
 }
+
+/// A module that tells its extensions is held to them at load, name and kind.
+pub fn a_module_is_held_to_the_extensions_that_it_tells(subject: &Subject) {
+    let telling = |lines: &str| {
+        let section = format!(r#"(@custom "extengine.extensions" "{lines}")"#);
+        Guest::default().and(section)
+    };
+    call(subject, &telling("query Other\\ncommand Probe\\n")).ok();
+    for lines in ["query Other\\n", "query Probe\\n", ""] {
+        let report = refusal(subject, &telling(lines));
+        assert!(report.contains("Probe"), "{report}");
+    }
+}
