@@ -14,7 +14,7 @@ use crate::folder;
 use crate::host::{LogLine, Logger};
 use crate::manifest::AppSpec;
 use crate::partition::{Accepted, Opening, Partition, QueryAnswer};
-use crate::platform::{OsPlatform, Platform};
+use crate::platform::{FolderLock, OsPlatform, Platform};
 use crate::program::Program;
 use crate::store::Snapshot;
 
@@ -68,6 +68,7 @@ impl std::fmt::Debug for Options {
 pub struct Application {
     program: Arc<Program>,
     partitions: Vec<Partition>,
+    _lock: Option<FolderLock>,
 }
 
 impl Application {
@@ -85,10 +86,10 @@ impl Application {
         if let Some(partitions) = options.partitions {
             spec.set_partitions(partitions)?;
         }
-        if let Some(data) = &options.data {
-            folder::claim(&*platform, data, &spec)?;
-        }
         let program = Arc::new(Program::load(spec, options.engine.as_deref())?);
+        let data = options.data.as_deref();
+        let lock = data.map(|data| folder::claim(&*platform, data, program.spec()));
+        let lock = lock.transpose()?;
         let partitions = (0..program.spec().partitions)
             .map(|number| {
                 Partition::open(Opening {
@@ -97,16 +98,14 @@ impl Application {
                     platform: platform.clone(),
                     logger: options.logger.clone(),
                     notices: options.notices.clone(),
-                    folder: options
-                        .data
-                        .as_deref()
-                        .map(|data| folder::of_partition(data, number)),
+                    folder: data.map(|data| folder::of_partition(data, number)),
                 })
             })
             .collect::<Result<_>>()?;
         Ok(Self {
             program,
             partitions,
+            _lock: lock,
         })
     }
 

@@ -1,12 +1,14 @@
 //! Where a partition's threads read how far it is.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use engine_core::error::{Error, Result};
 
+use crate::answer;
 use crate::log::Position;
 use crate::state::Progress;
+use crate::store::Snapshot;
 
 /// How far a partition is, durably.
 #[derive(Debug, Default)]
@@ -20,8 +22,10 @@ pub(crate) struct Standing {
     pub(crate) position: Position,
     /// The offset of the next command.
     pub(crate) offset: u64,
+    /// The state that the last query asked for, with its offset, until a group comes after it.
+    pub(crate) snapshot: Option<(u64, Arc<dyn Snapshot>)>,
     pub(crate) projections: BTreeMap<String, Projecting>,
-    /// Why the partition takes no more commands.
+    /// What the writer failed at.
     pub(crate) stopped: Option<Error>,
     /// The partition is being closed.
     pub(crate) closing: bool,
@@ -77,10 +81,10 @@ impl Board {
                 }
                 waiting = true;
             }
-            match (&standing.stopped, waiting) {
-                (_, false) => Some(Ok(())),
-                (Some(error), true) => Some(Err(error.clone())),
-                (None, true) => None,
+            match &standing.stopped {
+                _ if !waiting => Some(Ok(())),
+                Some(error) => Some(Err(error.clone())),
+                None => standing.closing.then(|| Err(answer::stopped())),
             }
         })
     }

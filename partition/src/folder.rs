@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::application::mismatch;
 use crate::manifest::AppSpec;
-use crate::platform::{Access, Platform};
+use crate::platform::{Access, FolderLock, Platform};
 
 /// The version of the folder's layout.
 const FORMAT: u32 = 1;
@@ -107,24 +107,40 @@ impl FolderFacts {
     }
 }
 
-/// Makes the data folder an application's, or checks that it is.
+/// Makes the data folder an application's, or checks that it is, and keeps every other opening out.
 ///
 /// # Errors
-/// `manifest` where it belongs to another application, has another number of partitions, or schemas that today's do not
-/// continue; `corrupt`, `io`.
-pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Result<()> {
-    let facts = FolderFacts::of(spec);
-    if let Some(found) = FolderFacts::read(platform, data)? {
-        check(&found, &facts, data)?;
-        if found == facts {
-            return Ok(());
-        }
-    }
+/// `busy` where another opening has it; `manifest` where it belongs to another application, has another number of
+/// partitions, or schemas that today's do not continue; `corrupt`, `io`.
+pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Result<FolderLock> {
     let files = platform.files();
     files.create_dir_all(data).map_err(io("create", data))?;
+    let lock = files.lock(data).map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => Error::new(
+            ErrorKind::Busy,
+            format!(
+                "the data folder {} is open already; stop whoever has it first",
+                data.display()
+            ),
+        ),
+        _ => io("lock", data)(source),
+    })?;
+    let facts = FolderFacts::of(spec);
+    let found = FolderFacts::read(platform, data)?;
+    if let Some(found) = &found {
+        check(found, &facts, data)?;
+    }
+    if found.as_ref() != Some(&facts) {
+        write(platform, data, &facts)?;
+    }
+    Ok(lock)
+}
+
+fn write(platform: &dyn Platform, data: &Path, facts: &FolderFacts) -> Result<()> {
+    let files = platform.files();
     let path = data.join("application.json");
     let draft = data.join("application.draft");
-    let text = serde_json::to_vec_pretty(&facts)
+    let text = serde_json::to_vec_pretty(facts)
         .map_err(|source| Error::new(ErrorKind::Internal, source.to_string()))?;
     let file = files
         .open(&draft, Access::Truncate)
@@ -164,7 +180,7 @@ fn check(found: &FolderFacts, facts: &FolderFacts, data: &Path) -> Result<()> {
         }
         if !continues(&Schema::parse(&new.value)?, &Schema::parse(&old.value)?) {
             return Err(mismatch(format!(
-                "storage `{name}` in {place} has the value `{}`, the manifest says `{}`; a value only gets new fields at its end",
+                "storage `{name}` in {place} has the value `{}`, the manifest says `{}`; a value only gets new fields at its end, and defaults stay",
                 old.value, new.value
             )));
         }
@@ -172,12 +188,14 @@ fn check(found: &FolderFacts, facts: &FolderFacts, data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether rows of `old` can be read under `new`: the same fields, and perhaps more behind them.
+/// Whether rows of `old` read the same under `new`: the same fields with the same defaults, for rows that are older
+/// still, and perhaps more behind them.
 fn continues(new: &Schema, old: &Schema) -> bool {
     let mut pairs = new.fields().iter().zip(old.fields());
     new.len() >= old.len()
         && pairs.all(|(new, old)| {
-            new.name == old.name && new.ty == old.ty && (new.optional || !old.optional)
+            let same = new.name == old.name && new.ty == old.ty && new.default == old.default;
+            same && (new.optional || !old.optional)
         })
 }
 

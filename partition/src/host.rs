@@ -1,9 +1,10 @@
 //! What a partition answers an extension that asks: a view of its state, and the host's own storages.
 
-use engine_core::catalog::StorageId;
+use std::sync::LazyLock;
+
+use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::Result;
 use engine_core::host::{Host, RowChunk};
-use engine_core::schema::Schema;
 use engine_core::value::{Value, Writer};
 
 use crate::store::View;
@@ -90,12 +91,9 @@ impl PartitionHost<'_> {
 
 /// The index in a key of `sys.random`.
 fn index_of(key: &[u8]) -> Option<i64> {
-    match Schema::parse("index: int")
-        .ok()?
-        .decode_key(key)
-        .ok()?
-        .first()?
-    {
+    static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::default);
+    let schema = &CATALOG.storage(StorageId::RANDOM).key;
+    match schema.decode_key(key).ok()?.first()? {
         Value::Int(index) => Some(*index),
         _ => None,
     }

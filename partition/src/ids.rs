@@ -46,7 +46,12 @@ impl Ids {
         self.by_id.insert(accepted.id.clone(), accepted.clone());
         self.order.push_back(accepted);
         while self.order.len() > self.window {
-            if let Some(oldest) = self.order.pop_front() {
+            // Under a smaller window, an id may have been forgotten and accepted again.
+            if let Some(oldest) = self.order.pop_front()
+                && self
+                    .get(&oldest.id)
+                    .is_some_and(|last| last.offset == oldest.offset)
+            {
                 self.by_id.remove(&oldest.id);
             }
         }

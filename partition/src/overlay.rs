@@ -222,3 +222,129 @@ fn push(chunk: &mut RowChunk, key: &[u8], value: Option<&[u8]>) {
         chunk.push(key, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use engine_core::catalog::{Catalog, StorageId};
+    use engine_core::intent::{Intent, Intents};
+    use engine_core::manifest::Verb;
+    use engine_core::schema::Schema;
+    use engine_core::{key, value};
+    use proptest::prelude::*;
+
+    use super::Overlay;
+    use crate::store::suite::{self, check, writes};
+    use crate::store::{MemoryStore, StateStore, Write};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn an_overlay_above_a_store_reads_as_both_applied(
+            below in writes(), accepted in writes(), taken_back in writes(),
+        ) {
+            let mut store = MemoryStore::new(suite::STORAGES);
+            let mut model = suite::Model::default();
+            let mut overlay = Overlay::new(suite::STORAGES);
+            store.apply(&mut below.iter().cloned()).unwrap();
+            for write in accepted.iter().cloned() {
+                overlay.set(write.storage, write.key, write.value);
+            }
+            overlay.accept();
+            for write in taken_back {
+                overlay.set(write.storage, write.key, write.value);
+            }
+            overlay.take_back();
+            below.into_iter().chain(accepted).for_each(|write| model.write(write));
+            check(&overlay.above(&store), &model)?;
+            let drained: Vec<Write> = overlay.drain().collect();
+            store.apply(&mut drained.into_iter()).unwrap();
+            check(&store, &model)?;
+            check(&overlay.above(&store), &model)?;
+        }
+
+        #[test]
+        fn conditions_are_those_of_a_plain_map(
+            intents in prop::collection::vec((1..5usize, 0..6i64), 0..40),
+            present in prop::collection::btree_set(0..6i64, 0..6),
+        ) {
+            let mut catalog = Catalog::default();
+            let schema = |text| Schema::parse(text).unwrap();
+            let storage = catalog.add("row", schema("id: int"), schema("")).unwrap();
+            let row = value::encode(&[]);
+            let key_of = |id: i64| key::encode(&[value::Value::Int(id)]).unwrap();
+            let mut store = MemoryStore::new(catalog.len());
+            let mut model = BTreeMap::new();
+            for id in present {
+                let write = Write { storage, key: key_of(id).into(), value: Some(row.clone().into()) };
+                store.write(write);
+                model.insert(id, ());
+            }
+            let before = model.clone();
+            let mut asked = Intents::new();
+            let mut holds = true;
+            for (verb, id) in intents {
+                let verb = Verb::ALL[verb];
+                let value = if verb == Verb::Delete { &[][..] } else { &row };
+                asked.push(Intent { verb, storage, key: &key_of(id), value });
+                holds &= match verb {
+                    Verb::Insert => !model.contains_key(&id),
+                    Verb::Update => model.contains_key(&id),
+                    _ => true,
+                };
+                match verb {
+                    Verb::Delete => model.remove(&id),
+                    _ => model.insert(id, ()),
+                };
+            }
+            let mut overlay = Overlay::new(catalog.len());
+            let added = overlay.add(&store, &catalog, &asked);
+            prop_assert_eq!(added.is_ok(), holds);
+            let expected = match added {
+                Ok(()) => model,
+                Err(_) => {
+                    overlay.take_back();
+                    before
+                }
+            };
+            let mut found = BTreeMap::new();
+            crate::store::for_each_row(&overlay.above(&store), storage, |key, _| {
+                let id = (0..6).find(|id| key_of(*id) == key);
+                found.insert(id.unwrap(), ());
+                Ok(())
+            }).unwrap();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_scan_goes_on_behind_rows_that_the_overlay_removed() {
+        let storage = StorageId(0);
+        let mut store = MemoryStore::new(1);
+        let mut overlay = Overlay::new(1);
+        let mut model = suite::Model::default();
+        // Several whole chunks of removed rows, then one that is left, then a pending one at the end.
+        for n in 0..1000u16 {
+            let write = |value: Option<&[u8]>| Write {
+                storage,
+                key: n.to_be_bytes()[..].into(),
+                value: value.map(Into::into),
+            };
+            store.write(write(Some(b"below")));
+            model.write(write(Some(b"below")));
+            if n != 900 {
+                overlay.set(storage, n.to_be_bytes()[..].into(), None);
+                model.write(write(None));
+            }
+        }
+        overlay.set(storage, b"\x09last"[..].into(), Some(b"above"[..].into()));
+        model.write(Write {
+            storage,
+            key: b"\x09last"[..].into(),
+            value: Some(b"above"[..].into()),
+        });
+        check(&overlay.above(&store), &model).unwrap();
+    }
+}

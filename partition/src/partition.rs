@@ -1,9 +1,10 @@
 //! One partition: opened from its log, then a writer, its asynchronous projectors and its query threads.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Sender, TrySendError};
 use engine_core::error::{Error, ErrorKind, Result};
@@ -11,16 +12,15 @@ use engine_core::error::{Error, ErrorKind, Result};
 use crate::answer::{self, Answer};
 use crate::board::{Board, Projecting};
 use crate::host::Logger;
-use crate::log::{CommandLog, MemoryLog, Position, SegmentLog, SegmentOptions};
+use crate::log::{CommandLog, MemoryLog, SegmentLog, SegmentOptions};
 use crate::platform::{JoinHandle, Platform};
 use crate::program::Program;
 use crate::projector::Projector;
 use crate::queries::{Answerer, Question};
-use crate::record::{GroupHead, GroupWriter};
 use crate::runner::Runner;
 use crate::state::{State, log_error};
 use crate::store::{Bytes, Snapshot};
-use crate::writer::{Message, Submission, Writer, max_entry};
+use crate::writer::{Message, Place, Submission, Writer, max_entry};
 
 /// The largest group of the log: two entries of the largest size.
 const MAX_GROUP: usize = 256 << 20;
@@ -61,16 +61,6 @@ pub(crate) struct Shared {
     pub(crate) depth: AtomicUsize,
     /// Where checkpoints go, unless the partition is volatile.
     pub(crate) checkpoints: Option<PathBuf>,
-    latest: Mutex<Option<Latest>>,
-}
-
-/// A snapshot that a query took.
-pub(crate) struct Latest {
-    /// The position that it has at least.
-    pub(crate) position: Position,
-    /// How many commands it has.
-    pub(crate) offset: u64,
-    pub(crate) snapshot: Arc<dyn Snapshot>,
 }
 
 impl Shared {
@@ -78,11 +68,12 @@ impl Shared {
     pub(crate) fn notice(&self, message: &str) {
         (self.notices)(&format!("partition {}: {message}", self.number));
     }
+}
 
-    /// The last snapshot that a query took.
-    pub(crate) fn latest(&self) -> MutexGuard<'_, Option<Latest>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Turns a panic into an error, so that nobody waits for a thread that is gone.
+pub(crate) fn catch<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, format!("{what} panicked"))))
 }
 
 /// A running partition.
@@ -90,6 +81,9 @@ pub(crate) struct Partition {
     shared: Arc<Shared>,
     writer: Sender<Message>,
     questions: Option<Sender<Question>>,
+    /// The threads that answer queries.
+    answerers: Vec<JoinHandle>,
+    /// The writer and the projectors.
     threads: Vec<JoinHandle>,
 }
 
@@ -178,7 +172,6 @@ impl Partition {
             board: Board::default(),
             depth: AtomicUsize::new(0),
             checkpoints: opening.folder.as_deref().map(checkpoint_folder),
-            latest: Mutex::new(None),
         });
         notices.iter().for_each(|notice| shared.notice(notice));
         shared.board.update(|standing| {
@@ -194,12 +187,13 @@ impl Partition {
             }
         });
         let reader = log.reader();
-        let max_entry = max_entry(&*log);
+        let max_entry = max_entry(&*log, &state.catalog);
         let (writer, queue) = crossbeam_channel::unbounded();
         let mut partition = Self {
             shared: shared.clone(),
             writer: writer.clone(),
             questions: None,
+            answerers: Vec::new(),
             threads: Vec::new(),
         };
         partition.start_writer(state, log, queue)?;
@@ -211,7 +205,8 @@ impl Partition {
                 extension,
                 max_entry,
             };
-            partition.spawn(program.name_of(extension), Box::new(|| projector.run()))?;
+            let thread = partition.spawn(program.name_of(extension), || projector.run())?;
+            partition.threads.push(thread);
         }
         let spec = &program.spec().partition;
         let (questions, asked) = crossbeam_channel::bounded(spec.query_queue);
@@ -222,18 +217,18 @@ impl Partition {
                 questions: asked.clone(),
                 writer: writer.clone(),
             };
-            partition.spawn("query", Box::new(|| answerer.run()))?;
+            let thread = partition.spawn("query", || answerer.run())?;
+            partition.answerers.push(thread);
         }
         Ok(partition)
     }
 
-    fn spawn(&mut self, what: &str, task: Box<dyn FnOnce() + Send>) -> Result<()> {
+    fn spawn(&self, what: &str, task: impl FnOnce() + Send + 'static) -> Result<JoinHandle> {
         let name = format!("extengine-{}-{what}", self.shared.number);
-        let thread = self.shared.platform.spawn(&name, task).map_err(|source| {
+        let spawned = self.shared.platform.spawn(&name, Box::new(task));
+        spawned.map_err(|source| {
             Error::new(ErrorKind::Io, format!("no thread `{name}`: {source}")).with_source(source)
-        })?;
-        self.threads.push(thread);
-        Ok(())
+        })
     }
 
     /// Starts the writer and waits until it has its instances.
@@ -246,40 +241,17 @@ impl Partition {
         let (ready, made) = answer::channel();
         let shared = self.shared.clone();
         let own = self.writer.clone();
-        self.spawn(
-            "writer",
-            Box::new(move || {
-                let program = shared.program.clone();
-                let storages = program.spec().catalog.len();
-                let mut runner = Runner::new(program.clone());
-                let commands = program.spec().extensions.iter().enumerate();
-                let mut commands = commands.filter(|(_, e)| e.decl.kind.may_write());
-                let warm = commands.try_for_each(|(n, _)| runner.instances.of(n).map(|_| ()));
-                let warmed = warm.is_ok();
-                ready.send(warm);
-                if !warmed {
-                    return;
+        let thread = self.spawn("writer", move || {
+            let mut runner = Runner::new(shared.program.clone());
+            match runner.warm() {
+                Ok(()) => {
+                    ready.send(Ok(()));
+                    Writer::new(shared, queue, own, runner, state, log).run();
                 }
-                let writer = Writer {
-                    shared,
-                    queue,
-                    own,
-                    runner,
-                    state,
-                    log,
-                    group: GroupWriter::new(storages),
-                    answers: Vec::new(),
-                    projections: Vec::new(),
-                    bytes: Vec::new(),
-                    since_checkpoint: 0,
-                    checkpointing: None,
-                    head: GroupHead::default(),
-                    logged: 0,
-                    checkpointed: Default::default(),
-                };
-                writer.run();
-            }),
-        )?;
+                Err(error) => ready.send(Err(error)),
+            }
+        })?;
+        self.threads.push(thread);
         made.wait()
     }
 
@@ -294,8 +266,9 @@ impl Partition {
         id: Option<&str>,
     ) -> Result<Answer<Accepted>> {
         let limit = self.shared.program.spec().partition.queue;
-        if self.shared.depth.fetch_add(1, Ordering::Relaxed) >= limit {
-            self.shared.depth.fetch_sub(1, Ordering::Relaxed);
+        let before = self.shared.depth.fetch_add(1, Ordering::Relaxed);
+        let place = Place(self.shared.clone());
+        if before >= limit {
             return Err(busy(limit, "commands"));
         }
         let (answer, to_come) = answer::channel();
@@ -303,6 +276,7 @@ impl Partition {
             command: command.to_owned(),
             args,
             id: id.map(ToOwned::to_owned),
+            place,
             answer,
         };
         if self.writer.send(Message::Command(submission)).is_err() {
@@ -389,10 +363,14 @@ impl Partition {
     /// What stopped the partition before, and `internal` where a thread panicked.
     pub(crate) fn close(&mut self) -> Result<()> {
         self.questions = None;
+        let mut panicked = false;
+        // The queries that wait still need the writer.
+        for thread in self.answerers.drain(..) {
+            panicked |= thread.join().is_err();
+        }
         self.shared.board.update(|standing| standing.closing = true);
         // A writer that failed before is not there to be told.
         drop(self.writer.send(Message::Stop));
-        let mut panicked = false;
         for thread in self.threads.drain(..) {
             panicked |= thread.join().is_err();
         }
@@ -402,10 +380,7 @@ impl Partition {
                 format!("a thread of partition {} panicked", self.shared.number),
             ));
         }
-        match &self.shared.board.read().stopped {
-            Some(error) if error.kind() != ErrorKind::Stopped => Err(error.clone()),
-            _ => Ok(()),
-        }
+        self.shared.board.read().stopped.clone().map_or(Ok(()), Err)
     }
 }
 

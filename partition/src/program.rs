@@ -41,6 +41,15 @@ pub(crate) struct Pipeline {
     pub(crate) followers: Vec<usize>,
 }
 
+impl Pipeline {
+    /// Everything that runs, in order.
+    pub(crate) fn extensions(&self) -> impl Iterator<Item = usize> {
+        [self.command]
+            .into_iter()
+            .chain(self.followers.iter().copied())
+    }
+}
+
 impl Program {
     /// Loads every package of an application, on `engine` where one is given, else on the engine that the manifest names.
     ///
@@ -87,6 +96,10 @@ impl Program {
         self.pipelines
             .get(command)
             .ok_or_else(|| unknown(&self.spec, ExtensionKind::Command, command))
+    }
+
+    pub(crate) fn pipelines(&self) -> impl Iterator<Item = &Pipeline> {
+        self.pipelines.values()
     }
 
     /// The extension of a kind with this name.

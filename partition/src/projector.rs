@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use engine_core::error::{Error, Result};
+use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
 
 use crate::answer;
 use crate::host::{Context, Logger, PartitionHost, event_row};
 use crate::log::{LogCursor, LogReader, Position};
 use crate::overlay::Overlay;
-use crate::partition::Shared;
+use crate::partition::{Shared, catch};
 use crate::program::Instances;
 use crate::record::{Command, Entry, Group, GroupHead, Projection};
 use crate::runner::EMPTY;
@@ -23,6 +23,9 @@ const ATTEMPTS: usize = 3;
 
 /// How many events go into one entry of the log at most.
 const BATCH: usize = 1024;
+
+/// Room in an entry for what stands before its events, the projector's name among it.
+const HEAD: usize = 1024;
 
 /// One asynchronous projector at work.
 pub(crate) struct Projector {
@@ -38,7 +41,7 @@ pub(crate) struct Projector {
 impl Projector {
     /// Follows the log until the partition closes; stops before that only at an event that it cannot count.
     pub(crate) fn run(self) {
-        if let Err(error) = self.follow() {
+        if let Err(error) = catch("an asynchronous projector", || self.follow()) {
             let name = self.name().to_owned();
             self.shared.notice(&format!(
                 "asynchronous projector `{name}` stopped until the partition is opened again: {error}"
@@ -76,6 +79,8 @@ impl Projector {
             },
             counted: start.through,
             bytes: 0,
+            // One event more still fits an entry.
+            full: (1 << 20).min(self.max_entry / 2),
         };
         let after = Position::from_u64(start.after).max(self.log.oldest());
         let mut cursor = self.log.read(after).map_err(log_error)?;
@@ -106,7 +111,9 @@ struct Work<'a> {
     batch: Projection,
     /// Every event below this offset is in the batch or before it.
     counted: u64,
+    /// About how many bytes the batch has in the log, and from how many on it is handed over.
     bytes: usize,
+    full: usize,
 }
 
 impl Work<'_> {
@@ -125,9 +132,13 @@ impl Work<'_> {
                 if command.offset < self.counted {
                     continue;
                 }
-                self.event(group.head, command)?;
+                if let Err(error) = self.event(group.head, command) {
+                    // What was counted before counts.
+                    self.hand_over()?;
+                    return Err(error);
+                }
                 self.counted = command.offset + 1;
-                let full = self.batch.events.len() >= BATCH || self.bytes >= 1 << 20;
+                let full = self.batch.events.len() >= BATCH || self.bytes >= self.full;
                 if full && !self.hand_over()? {
                     return Ok(false);
                 }
@@ -138,6 +149,15 @@ impl Work<'_> {
     }
 
     fn event(&mut self, head: GroupHead, command: &Command) -> Result<()> {
+        if command.offset != self.counted {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "the log has command {} where command {} is due; its retention was too short for this projector",
+                    command.offset, self.counted
+                ),
+            ));
+        }
         let program = self.projector.shared.program.clone();
         let extension = self.projector.extension;
         if !program.spec().extensions[extension]
@@ -167,12 +187,11 @@ impl Work<'_> {
         if intents.is_empty() {
             return Ok(());
         }
-        let bytes: usize = intents
-            .iter()
-            .map(|i| i.key.len() + i.value.len() + 32)
-            .sum();
-        if bytes > self.projector.max_entry / 2 {
-            return Err(too_large(self.projector.max_entry / 2));
+        let sizes = intents.iter().map(|i| i.key.len() + i.value.len() + 32);
+        let bytes = sizes.sum::<usize>() + 32;
+        let max = (self.projector.max_entry / 2).saturating_sub(HEAD);
+        if bytes > max {
+            return Err(too_large(max));
         }
         self.bytes += bytes;
         self.batch.events.push((command.offset, intents));

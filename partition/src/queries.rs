@@ -8,7 +8,7 @@ use engine_core::intent::Intents;
 
 use crate::answer;
 use crate::host::{Context, Logger, PartitionHost};
-use crate::partition::{Latest, QueryAnswer, Shared};
+use crate::partition::{QueryAnswer, Shared, catch};
 use crate::program::Instances;
 use crate::store::Snapshot;
 use crate::writer::Message;
@@ -34,7 +34,7 @@ impl Answerer {
     pub(crate) fn run(self) {
         let mut instances = Instances::new(self.shared.program.clone());
         while let Ok(question) = self.questions.recv() {
-            let answer = self.answer(&mut instances, &question);
+            let answer = catch("a query", || self.answer(&mut instances, &question));
             question.answer.send(answer);
         }
     }
@@ -85,21 +85,13 @@ impl Answerer {
 
     /// The durable state: the last snapshot where nothing came after it, else a new one from the writer.
     fn snapshot(&self) -> Result<(u64, Arc<dyn Snapshot>)> {
-        let position = self.shared.board.read().position;
-        let mut latest = self.shared.latest();
-        if let Some(latest) = latest.as_ref().filter(|latest| latest.position == position) {
-            return Ok((latest.offset, latest.snapshot.clone()));
+        if let Some(latest) = self.shared.board.read().snapshot.clone() {
+            return Ok(latest);
         }
         let (answer, snapshot) = answer::channel();
         if self.writer.send(Message::Snapshot(answer)).is_err() {
             return Err(answer::stopped());
         }
-        let (offset, snapshot) = snapshot.wait()?;
-        *latest = Some(Latest {
-            position,
-            offset,
-            snapshot: snapshot.clone(),
-        });
-        Ok((offset, snapshot))
+        snapshot.wait()
     }
 }

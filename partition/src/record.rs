@@ -299,10 +299,9 @@ impl<'a> Parser<'a> {
     }
 
     fn entry(&mut self) -> Result<Entry> {
-        self.list()?;
-        match self.int()? {
-            0 => {
-                let offset = self.int()? as u64;
+        match (self.list()?, self.int()?) {
+            (7, 0) => {
+                let offset = self.number()?;
                 let name = self.text()?.to_owned();
                 let id = match self.reader.token()? {
                     Token::Text(id) => Some(id.to_owned()),
@@ -332,15 +331,15 @@ impl<'a> Parser<'a> {
                     steps,
                 }))
             }
-            1 => {
+            (6, 1) => {
                 let projector = self.text()?.to_owned();
                 let package = self.hash()?;
-                let through = self.int()? as u64;
-                let after = self.int()? as u64;
+                let through = self.number()?;
+                let after = self.number()?;
                 let mut events = Vec::new();
                 for _ in 0..self.list()? {
                     self.list_of(2)?;
-                    events.push((self.int()? as u64, self.intents()?));
+                    events.push((self.number()?, self.intents()?));
                 }
                 Ok(Entry::Projection(Projection {
                     projector,
@@ -402,6 +401,10 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn number(&mut self) -> Result<u64> {
+        u64::try_from(self.int()?).map_err(|_| unexpected())
+    }
+
     fn text(&mut self) -> Result<&'a str> {
         match self.reader.token()? {
             Token::Text(value) => Ok(value),
@@ -427,4 +430,210 @@ fn corrupt(message: impl Into<String>) -> Error {
 
 fn unexpected() -> Error {
     corrupt("a group of the log has another form than this build writes")
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_core::catalog::{Catalog, StorageId};
+    use engine_core::error::ErrorKind;
+    use engine_core::intent::{Intent, Intents};
+    use engine_core::manifest::Verb;
+    use engine_core::schema::Schema;
+    use proptest::prelude::*;
+
+    use super::{Command, Entry, Group, GroupHead, GroupWriter, LoggedStep, Projection, Step};
+
+    fn catalog(names: &[&str]) -> Catalog {
+        let mut catalog = Catalog::default();
+        for name in names {
+            catalog
+                .add(name, Schema::parse("id: int").unwrap(), Schema::default())
+                .unwrap();
+        }
+        catalog
+    }
+
+    fn intents() -> impl Strategy<Value = Intents> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..20);
+        let intent = (1..5usize, 4..7u16, bytes(), bytes());
+        prop::collection::vec(intent, 0..6).prop_map(|all| {
+            let mut intents = Intents::new();
+            for (verb, storage, key, value) in &all {
+                let (verb, storage) = (Verb::ALL[*verb], StorageId(*storage));
+                intents.push(Intent {
+                    verb,
+                    storage,
+                    key,
+                    value,
+                });
+            }
+            intents
+        })
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..40)
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let step = (".{0,9}", any::<[u8; 16]>(), intents());
+        let step = step.prop_map(|(extension, package, intents)| LoggedStep {
+            extension,
+            package,
+            intents,
+        });
+        // Offsets have 63 bits.
+        let number = 0..=i64::MAX as u64;
+        let command = (
+            number.clone(),
+            ".{0,9}",
+            prop::option::of(".{0,9}"),
+            bytes(),
+            prop::option::of(bytes()),
+            prop::collection::vec(step, 1..4),
+        );
+        let command = command.prop_map(|(offset, name, id, args, result, steps)| {
+            Entry::Command(Command {
+                offset,
+                name,
+                id,
+                args,
+                results: result.into_iter().collect(),
+                steps,
+            })
+        });
+        let events = prop::collection::vec((number.clone(), intents()), 0..4);
+        let projection = (".{0,9}", any::<[u8; 16]>(), number.clone(), number, events);
+        let projection = projection.prop_map(|(projector, package, through, after, events)| {
+            Entry::Projection(Projection {
+                projector,
+                package,
+                through,
+                after,
+                events,
+            })
+        });
+        prop_oneof![command, projection]
+    }
+
+    fn group() -> impl Strategy<Value = Group> {
+        let entries = prop::collection::vec(entry(), 0..4);
+        (any::<i64>(), any::<[u8; 16]>(), entries).prop_map(|(time, seed, entries)| Group {
+            head: GroupHead { time, seed },
+            entries,
+        })
+    }
+
+    fn encode(group: &Group, catalog: &Catalog) -> Vec<u8> {
+        let mut writer = GroupWriter::new(catalog.len());
+        writer.begin(group.head);
+        for entry in &group.entries {
+            match entry {
+                Entry::Projection(projection) => writer.projection(projection),
+                Entry::Command(command) => {
+                    let mut intents: Vec<Intents> = command
+                        .steps
+                        .iter()
+                        .map(|step| step.intents.clone())
+                        .collect();
+                    for result in &command.results {
+                        intents[0].push_result(result);
+                    }
+                    let steps = command.steps.iter().zip(&intents);
+                    let steps: Vec<_> = steps
+                        .map(|(step, intents)| Step {
+                            extension: &step.extension,
+                            package: step.package,
+                            intents,
+                        })
+                        .collect();
+                    let Command {
+                        offset,
+                        name,
+                        id,
+                        args,
+                        ..
+                    } = command;
+                    writer.command(*offset, name, id.as_deref(), args, &steps);
+                }
+            }
+        }
+        let mut bytes = Vec::new();
+        writer.finish(catalog, &mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn a_group_reads_back_as_it_was_written(group in group()) {
+            let catalog = catalog(&["a", "b", "c"]);
+            let bytes = encode(&group, &catalog);
+            prop_assert_eq!(Group::read(&bytes, &catalog).unwrap(), group);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_group_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let refused = Group::read(&bytes, &catalog(&["a"])).unwrap_err();
+            prop_assert_eq!(refused.kind(), ErrorKind::Corrupt);
+        }
+
+        #[test]
+        fn a_changed_group_is_another_or_corrupt_and_never_panics(
+            group in group(), at in any::<prop::sample::Index>(), new in bytes(),
+        ) {
+            let catalog = catalog(&["a", "b", "c"]);
+            let mut bytes = encode(&group, &catalog);
+            let at = at.index(bytes.len());
+            let cut = Group::read(&bytes[..at], &catalog).unwrap_err();
+            prop_assert_eq!(cut.kind(), ErrorKind::Corrupt);
+            let end = bytes.len().min(at + new.len());
+            bytes.splice(at..end, new);
+            if let Err(error) = Group::read(&bytes, &catalog) {
+                prop_assert_eq!(error.kind(), ErrorKind::Corrupt);
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_without_content_allocates_nothing() {
+        // A list of 2^32 - 1 storages, and the same of entries.
+        for count in [&[0x93][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]] {
+            let mut bytes = vec![0x95, 1, 0, 0xc4, 16];
+            bytes.extend([0; 16]);
+            bytes.extend(count);
+            assert!(Group::read(&bytes, &catalog(&["a"])).is_err());
+            bytes.truncate(21);
+            bytes.push(0x90);
+            bytes.extend(count);
+            assert!(Group::read(&bytes, &catalog(&["a"])).is_err());
+        }
+    }
+
+    #[test]
+    fn storages_are_found_by_their_names_in_a_reordered_catalog() {
+        let mut intents = Intents::new();
+        let then = catalog(&["a", "b"]);
+        intents.push(Intent {
+            verb: Verb::Put,
+            storage: then.id("b").unwrap(),
+            key: b"k",
+            value: b"v",
+        });
+        let projection = Projection {
+            events: vec![(0, intents)],
+            ..Projection::default()
+        };
+        let group = Group {
+            head: GroupHead::default(),
+            entries: vec![Entry::Projection(projection)],
+        };
+        let bytes = encode(&group, &then);
+        let now = catalog(&["c", "b", "a"]);
+        let Entry::Projection(read) = &Group::read(&bytes, &now).unwrap().entries[0] else {
+            panic!("no projection");
+        };
+        let intent = read.events[0].1.iter().next().unwrap();
+        assert_eq!(intent.storage, now.id("b").unwrap());
+        assert!(Group::read(&bytes, &catalog(&["a"])).is_err());
+    }
 }

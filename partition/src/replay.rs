@@ -9,7 +9,7 @@ use engine_core::intent::Intents;
 
 use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
-use crate::log::{CommandLog, Position, SegmentLog, SegmentOptions};
+use crate::log::{Position, SegmentLog};
 use crate::overlay::Overlay;
 use crate::partition::{checkpoint_folder, log_folder};
 use crate::platform::Platform;
@@ -48,7 +48,7 @@ pub struct Difference {
 /// Runs the logged commands of a data folder again, from the oldest retained checkpoint, and compares.
 ///
 /// The state between commands is the logged one, so that one difference does not make others. `progress` is told how
-/// many commands have run.
+/// many commands have run. Nothing is changed.
 ///
 /// # Errors
 /// `busy` where another process has the folder open, `corrupt`, `io`.
@@ -61,13 +61,9 @@ pub fn replay(
     let mut found = Replay::default();
     for partition in 0..program.spec().partitions {
         let folder = folder::of_partition(data, partition);
-        let (log, _) = SegmentLog::open(
-            platform.clone(),
-            &log_folder(&folder),
-            SegmentOptions::default(),
-        )
-        .map_err(log_error)?;
-        let reader = log.reader();
+        let log = log_folder(&folder);
+        let (reader, _lock) =
+            SegmentLog::open_to_read(platform.clone(), &log).map_err(log_error)?;
         let catalog = &program.spec().catalog;
         let mut state = State::new(catalog.clone(), 0);
         if reader.oldest() > Position::START {
@@ -115,10 +111,12 @@ impl Replayer<'_> {
             match entry {
                 Entry::Command(command) => {
                     self.command(state, group.head, command);
-                    events.push(Event {
-                        head: group.head,
-                        command: command.clone(),
-                    });
+                    if self.program.async_projectors().next().is_some() {
+                        events.push(Event {
+                            head: group.head,
+                            command: command.clone(),
+                        });
+                    }
                 }
                 Entry::Projection(projection) => self.projection(state, projection, events),
             }
@@ -158,9 +156,17 @@ impl Replayer<'_> {
                 format!("accepted then, refused now: {} ({})", error, error.kind()),
             )),
             Ok(()) => {
-                let mut logged = command.steps.iter().peekable();
+                let gone =
+                    |then: &LoggedStep| (then.extension.clone(), "asks for nothing now".to_owned());
+                let mut logged = command.steps.as_slice();
                 for (i, step) in self.runner.steps().enumerate() {
-                    let then = logged.next_if(|then| then.extension == step.extension);
+                    let same = |then: &LoggedStep| then.extension == step.extension;
+                    let then = logged.iter().position(same).map(|at| {
+                        differences.extend(logged[..at].iter().map(gone));
+                        let then = &logged[at];
+                        logged = &logged[at + 1..];
+                        then
+                    });
                     let other = then.is_some_and(|then| then.package != step.package);
                     self.found.other_code += u64::from(i == 0 && other);
                     let empty = Intents::new();
@@ -173,9 +179,7 @@ impl Replayer<'_> {
                         differences.push((step.extension.to_owned(), "another result".to_owned()));
                     }
                 }
-                for then in logged {
-                    differences.push((then.extension.clone(), "asks for nothing now".to_owned()));
-                }
+                differences.extend(logged.iter().map(gone));
             }
         }
         for (extension, what) in differences {
@@ -202,6 +206,10 @@ impl Replayer<'_> {
         let due = from..projection.through;
         for event in events.iter().filter(|e| due.contains(&e.command.offset)) {
             let offset = event.command.offset;
+            // What was counted of commands before the beginning of this replay stays as it is.
+            while let Some((_, then)) = logged.next_if(|(at, _)| *at < offset) {
+                set_all(&mut overlay, then);
+            }
             let then = logged
                 .next_if(|(at, _)| *at == offset)
                 .map(|(_, then)| then);

@@ -32,6 +32,16 @@ impl Runner {
         }
     }
 
+    /// Makes the instances of everything that runs for commands.
+    ///
+    /// # Errors
+    /// Those of their initialisation.
+    pub(crate) fn warm(&mut self) -> Result<()> {
+        let program = self.instances.program().clone();
+        let mut extensions = program.pipelines().flat_map(Pipeline::extensions);
+        extensions.try_for_each(|extension| self.instances.of(extension).map(drop))
+    }
+
     /// Runs a command. What it changed stands in the overlay and is still to be accepted or taken back.
     ///
     /// # Errors

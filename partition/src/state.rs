@@ -38,6 +38,8 @@ pub(crate) struct State {
     /// The time of that group.
     pub(crate) time: i64,
     pub(crate) projections: BTreeMap<String, Progress>,
+    /// Bytes of groups behind the last checkpoint.
+    pub(crate) since_checkpoint: u64,
 }
 
 impl State {
@@ -51,6 +53,7 @@ impl State {
             position: Position::START,
             time: i64::MIN,
             projections: BTreeMap::new(),
+            since_checkpoint: 0,
         }
     }
 
@@ -111,9 +114,11 @@ impl State {
                 return Ok(());
             }
             let position = group.position;
+            let len = group.bytes.len() as u64;
             let group = Group::read(group.bytes, &self.catalog)?;
             each(self, &group)?;
             self.apply(group, position)?;
+            self.since_checkpoint += len;
         }
         Ok(())
     }
@@ -179,7 +184,8 @@ impl State {
 /// A failure of the log in the contract's terms.
 pub(crate) fn log_error(error: LogError) -> Error {
     let kind = match error {
-        LogError::Corrupt { .. } => ErrorKind::Corrupt,
+        // What a checkpoint or a projector has counted must be in the log.
+        LogError::Corrupt { .. } | LogError::OutOfRange { .. } => ErrorKind::Corrupt,
         LogError::Locked { .. } => ErrorKind::Busy,
         _ => ErrorKind::Io,
     };

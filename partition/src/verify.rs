@@ -7,7 +7,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::checkpoint;
 use crate::folder::{self, FolderFacts};
-use crate::log::{self, CommandLog, Position, SegmentLog, SegmentOptions};
+use crate::log::{self, Position, SegmentLog};
 use crate::partition::{checkpoint_folder, log_folder};
 use crate::platform::Platform;
 use crate::rows;
@@ -37,7 +37,7 @@ pub struct Verified {
 /// Nothing is changed: not even what a crash left behind.
 ///
 /// # Errors
-/// `unknown` where the folder is no data folder, `io`. Damage is not an error here.
+/// `unknown` where the folder is no data folder, `busy` where it is open, `io`. Damage is not an error here.
 pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
     let Some(facts) = FolderFacts::read(&**platform, data)? else {
         return Err(Error::new(
@@ -61,7 +61,10 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
                 snapshots.push(state.store.snapshot()?);
             }
             Ok(None) => {}
-            Err(error) => found.problems.push(format!("partition {number}: {error}")),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                found.problems.push(format!("partition {number}: {error}"));
+            }
+            Err(error) => return Err(error),
         }
     }
     if found.problems.is_empty() {
@@ -77,7 +80,18 @@ fn partition(
     facts: &FolderFacts,
     found: &mut Verified,
 ) -> Result<Option<State>> {
+    let catalog = Arc::new(facts.catalog()?);
+    let mut state = State::new(catalog.clone(), usize::MAX);
     let log_folder = log_folder(folder);
+    let files = platform.files();
+    let exists = files.exists(&log_folder).map_err(|source| {
+        let what = format!("cannot look for {}: {source}", log_folder.display());
+        Error::new(ErrorKind::Io, what).with_source(source)
+    });
+    if !exists? {
+        // The folder was claimed, and the partition was never opened.
+        return Ok(Some(state));
+    }
     let walked = log::verify(platform, &log_folder).map_err(log_error)?;
     found.groups += walked.groups;
     found
@@ -89,11 +103,8 @@ fn partition(
     if !walked.damage.is_empty() {
         return Ok(None);
     }
-    let (log, _) = SegmentLog::open(platform.clone(), &log_folder, SegmentOptions::default())
-        .map_err(log_error)?;
-    let reader = log.reader();
-    let catalog = Arc::new(facts.catalog()?);
-    let mut state = State::new(catalog.clone(), usize::MAX);
+    let (reader, _lock) =
+        SegmentLog::open_to_read(platform.clone(), &log_folder).map_err(log_error)?;
     let mut kept = checkpoint::list(&**platform, &checkpoint_folder(folder))?;
     kept.reverse();
     if reader.oldest() > Position::START {

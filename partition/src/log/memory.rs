@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Append, CommandLog, Group, LogCursor, LogError, LogReader, Position, Verification};
 
 /// The largest group that a [`MemoryLog`] takes, in bytes.
-const MAX_GROUP: usize = 1 << 20;
+const MAX_GROUP: usize = 64 << 20;
 
 /// What several openings of one volatile log share. Clones are handles to the same store.
 #[derive(Debug, Clone, Default)]

@@ -165,12 +165,12 @@ impl fmt::Debug for FolderLock {
 
 /// A thread that [`Platform::spawn`] started. Dropping the handle lets the thread run on.
 pub struct JoinHandle {
-    join: Box<dyn FnOnce() -> thread::Result<()> + Send>,
+    join: Box<dyn FnOnce() -> thread::Result<()> + Send + Sync>,
 }
 
 impl JoinHandle {
     /// A handle whose [`join`](Self::join) calls `join`.
-    pub fn new(join: impl FnOnce() -> thread::Result<()> + Send + 'static) -> Self {
+    pub fn new(join: impl FnOnce() -> thread::Result<()> + Send + Sync + 'static) -> Self {
         Self {
             join: Box::new(join),
         }

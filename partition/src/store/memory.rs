@@ -95,3 +95,14 @@ impl StateStore for MemoryStore {
         Ok(Arc::new(self.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryStore;
+    use crate::store::suite::keeps_the_contract;
+
+    #[test]
+    fn the_store_in_memory_keeps_the_contract() {
+        keeps_the_contract(|storages| Box::new(MemoryStore::new(storages)));
+    }
+}

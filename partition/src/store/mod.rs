@@ -11,6 +11,8 @@ use engine_core::error::Result;
 use engine_core::host::RowChunk;
 
 mod memory;
+#[cfg(test)]
+pub(crate) mod suite;
 
 pub use memory::MemoryStore;
 pub(crate) use memory::{range_end, range_start};

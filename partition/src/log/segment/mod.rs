@@ -127,6 +127,23 @@ impl SegmentLog {
         }
     }
 
+    /// Opens the log in `folder` for reading alone, and changes nothing: what
+    /// a crash left at its end is passed over. No writer opens it while the
+    /// lock is held.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_to_read(
+        platform: Arc<dyn Platform>,
+        folder: &Path,
+    ) -> Result<(Arc<dyn LogReader>, FolderLock), LogError> {
+        let files = platform.files();
+        let lock = lock(files, folder)?;
+        let (segments, end) = recover::survey(files, folder)?;
+        let shared = Shared::new(platform, folder.to_owned(), segments, end);
+        Ok((Arc::new(SegmentReader(Arc::new(shared))), lock))
+    }
+
     /// Appends one record, durably.
     fn write(&mut self, kind: Kind, payload: &[u8]) -> Result<Append, LogError> {
         self.begin()?;

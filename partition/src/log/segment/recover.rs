@@ -6,7 +6,7 @@
 //! crash, and is an error that changes no record.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::header::parse_file_name;
 use super::record::Kind;
@@ -62,11 +62,23 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Log
 }
 
 /// Removes a last segment that was never finished; there is no record in it.
-fn drop_unfinished(
+/// Where the segments of a log begin that is left as it is, and the position of its last record.
+pub(super) fn survey(files: &dyn Files, folder: &Path) -> Result<(BTreeSet<u64>, u64), LogError> {
+    let mut segments = list(files, folder)?;
+    take_unfinished(files, folder, &mut segments)?;
+    let end = match check_chain(files, folder, &segments)? {
+        None => 0,
+        Some(mut scanner) => find_end(&mut scanner)?.end,
+    };
+    Ok((segments, end))
+}
+
+/// Takes the last segment out of the set if a crash interrupted its making, and gives its path.
+fn take_unfinished(
     files: &dyn Files,
     folder: &Path,
     segments: &mut BTreeSet<u64>,
-) -> Result<Option<Finding>, LogError> {
+) -> Result<Option<PathBuf>, LogError> {
     let Some(&last) = segments.last() else {
         return Ok(None);
     };
@@ -76,9 +88,19 @@ fn drop_unfinished(
     if (segments.len() == 1 && last != 0) || !scanner.is_unfinished()? {
         return Ok(None);
     }
-    let path = scanner.path;
-    files.remove(&path).map_err(LogError::io("remove", &path))?;
     segments.remove(&last);
+    Ok(Some(scanner.path))
+}
+
+fn drop_unfinished(
+    files: &dyn Files,
+    folder: &Path,
+    segments: &mut BTreeSet<u64>,
+) -> Result<Option<Finding>, LogError> {
+    let Some(path) = take_unfinished(files, folder, segments)? else {
+        return Ok(None);
+    };
+    files.remove(&path).map_err(LogError::io("remove", &path))?;
     Ok(Some(Finding {
         path,
         offset: 0,
@@ -108,13 +130,19 @@ pub(super) const MISSING: &str = "the segment before this one is missing";
 
 /// Finds the end of the last segment's records, cuts what is torn after it,
 /// and makes the rest durable.
-fn recover_last(
-    files: &dyn Files,
-    mut scanner: Scanner,
-    notices: &mut Vec<Finding>,
-) -> Result<Last, LogError> {
-    let size = scanner.size()?;
-    let limit = scanner.header.position(size);
+/// Where the whole records of the last segment end.
+struct End {
+    /// The position after the last record.
+    end: u64,
+    /// Where the last record begins, unless there is none.
+    last: Option<u64>,
+    /// The epoch of the last writer.
+    epoch: u64,
+}
+
+/// Finds the end of the last segment.
+fn find_end(scanner: &mut Scanner) -> Result<End, LogError> {
+    let limit = scanner.header.position(scanner.size()?);
     let mut epoch = scanner.header.epoch;
     let mut end = scanner.header.first;
     let mut last = None;
@@ -135,6 +163,16 @@ fn recover_last(
             }
         }
     }
+    Ok(End { end, last, epoch })
+}
+
+fn recover_last(
+    files: &dyn Files,
+    mut scanner: Scanner,
+    notices: &mut Vec<Finding>,
+) -> Result<Last, LogError> {
+    let size = scanner.size()?;
+    let End { end, last, epoch } = find_end(&mut scanner)?;
     let offset = scanner.header.offset(end);
     let tail = Tail::open(files, &scanner, size)?;
     if let Some(torn) = scanner.last_nonzero(offset)? {

@@ -1,0 +1,152 @@
+//! The data folder: whose it is, and which schemas its rows may be read under.
+
+use engine_core::error::ErrorKind;
+use serde_json::json;
+
+use crate::app::{App, DATA, hash, kind, put, rows_of, run};
+use partition::platform::Platform;
+
+/// A closed application with some rows.
+fn closed() -> App {
+    let app = App::new();
+    let application = app.open();
+    run(&application, &put(1, 1)).unwrap();
+    run(&application, &put(2, 2)).unwrap();
+    application.settle().unwrap();
+    application.checkpoint().unwrap();
+    application.close().unwrap();
+    app
+}
+
+#[test]
+fn the_folder_of_another_application_is_refused() {
+    let app = closed().replace("name = \"ledger\"", "name = \"other\"");
+    assert_eq!(kind(app.try_open()), ErrorKind::Manifest);
+}
+
+#[test]
+fn another_number_of_partitions_is_refused() {
+    let app = closed().partitions(2);
+    let refused = app.try_open().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Manifest);
+    assert!(refused.message().contains("1 partitions"), "{refused}");
+}
+
+#[test]
+fn routing_stays_the_same_over_openings() {
+    let app = App::new().partitions(4);
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let application = app.open();
+        let partitions = ["a", "b", "c", "", "longer", "é"].map(|by| {
+            let args = json!({"ops": [], "by": by});
+            run(&application, &args).unwrap().partition
+        });
+        application.close().unwrap();
+        all.push(partitions);
+    }
+    assert_eq!(all, [ROUTES; 3]);
+}
+
+/// What data folders out there were made with.
+const ROUTES: [u32; 6] = [3, 3, 2, 1, 3, 0];
+
+#[test]
+fn schemas_that_do_not_continue_the_old_ones_are_refused() {
+    let row = "[storages.row]\nkey = \"id: int\"\nvalue = \"n: int\"";
+    for other in [
+        "[storages.row]\nkey = \"id: int?\"\nvalue = \"n: int\"",
+        "[storages.row]\nkey = \"key: int\"\nvalue = \"n: int\"",
+        "[storages.row]\nkey = \"id: int, more: int\"\nvalue = \"n: int\"",
+        "[storages.row]\nkey = \"id: int\"\nvalue = \"m: int\"",
+        "[storages.row]\nkey = \"id: int\"\nvalue = \"n: float\"",
+        "[storages.row]\nkey = \"id: int\"\nvalue = \"m: int, n: int\"",
+        "[storages.row]\nkey = \"id: int\"\nvalue = \"n: int = 4\"",
+        "[storages.row]\nkey = \"id: int\"\nvalue = \"n: int?\"",
+        "[storages.row]\nkey = \"id: int\"\nvalue = \"\"",
+    ] {
+        let app = closed().replace(row, other);
+        let refused = app.try_open().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Manifest, "{other}");
+        assert!(refused.message().contains("`row`"), "{refused}");
+    }
+}
+
+#[test]
+fn a_storage_that_is_no_longer_declared_is_refused() {
+    let app = closed();
+    let unused = "[storages.unused]\nkey = \"id: int\"\nvalue = \"\"\n\n[storages.row]";
+    let app = app.replace("[storages.row]", unused);
+    app.open().close().unwrap();
+    let app = app.replace(unused, "[storages.row]");
+    assert_eq!(kind(app.try_open()), ErrorKind::Manifest);
+}
+
+#[test]
+fn appended_fields_read_as_their_defaults_and_the_hash_is_of_whole_rows() {
+    let wider = "value = \"n: int, flag: bool, by: text? = \\\"me\\\"\"\n\n[storages.mirror]";
+    let narrow = "value = \"n: int\"\n\n[storages.mirror]";
+    let app = closed().replace(narrow, wider);
+    let application = app.open();
+    assert_eq!(
+        rows_of(&application, "row")[0],
+        json!({"id": 1, "n": 1, "flag": false, "by": "me"})
+    );
+    let short = hash(&application);
+    // The same row, written under the new schema.
+    app.native.set("Do", |guest| {
+        let row = guest.get("row", json!({"id": 1}))?.unwrap();
+        assert_eq!(row["by"], "me");
+        guest.put("row", json!({"id": 1}), row);
+        guest.result(json!({"n": 0}));
+        Ok(())
+    });
+    for extension in ["Mirror", "Sum"] {
+        app.native.set(extension, |_| Ok(()));
+    }
+    run(&application, &put(1, 1)).unwrap();
+    assert_eq!(hash(&application), short);
+    application.close().unwrap();
+    // Nothing reads the new rows under the old schema.
+    let app = app.replace(wider, narrow);
+    assert_eq!(kind(app.try_open()), ErrorKind::Manifest);
+    // And a default stays what rows were read with.
+    let app = app.replace(narrow, &wider.replace("me", "you"));
+    assert_eq!(kind(app.try_open()), ErrorKind::Manifest);
+    let app = app.replace(&wider.replace("me", "you"), wider);
+    assert_eq!(hash(&app.open()), short);
+}
+
+#[test]
+fn storages_may_be_declared_in_another_order() {
+    let app = closed();
+    let before = hash(&app.open());
+    let row = "[storages.row]\nkey = \"id: int\"\nvalue = \"n: int\"\n";
+    let app = app
+        .replace(row, "")
+        .replace("[packages.main]", &format!("{row}\n[packages.main]"));
+    assert_eq!(hash(&app.open()), before);
+    // From the log alone, too.
+    for path in app.files("checkpoints", ".checkpoint") {
+        app.platform.files().remove(&path).unwrap();
+    }
+    assert_eq!(hash(&app.open()), before);
+}
+
+#[test]
+fn a_folder_that_is_open_is_refused_as_busy() {
+    let app = App::new();
+    let first = app.open();
+    run(&first, &put(1, 1)).unwrap();
+    assert_eq!(kind(app.try_open()), ErrorKind::Busy);
+    run(&first, &put(2, 2)).unwrap();
+    first.close().unwrap();
+    app.open().close().unwrap();
+}
+
+#[test]
+fn an_application_that_does_not_load_leaves_no_mark_on_its_folder() {
+    let app = App::new().replace("engine = \"probe\"", "engine = \"not-in-this-build\"");
+    assert_eq!(kind(app.try_open()), ErrorKind::Unknown);
+    assert!(!app.platform.files().exists(DATA.as_ref()).unwrap());
+}

@@ -1,0 +1,23 @@
+//! What a partition promises, on a simulated machine and with closures for extensions.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail as tests do, by a panic"
+)]
+
+mod app;
+mod engine;
+
+mod answers;
+mod checkpoints;
+mod commands;
+mod context;
+mod faults;
+mod folder;
+mod groups;
+mod hashes;
+mod ids;
+mod projectors;
+mod queries;
+mod replay;
+mod verify;
