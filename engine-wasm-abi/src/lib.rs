@@ -1,5 +1,30 @@
-//! The WASM boundary, written once for every runtime
+//! The WASM boundary, written once for every runtime.
+//!
+//! [`WasmEngine`](engine::WasmEngine) is the whole contract of [`engine_core`] for ABI 1.0, generic over a
+//! [`Runtime`](runtime::Runtime). A runtime's crate implements that trait and nothing of the ABI; another ABI is another
+//! driver of the same trait. `ABI.md` beside this crate's sources is the specification of ABI 1.0.
+//!
+//! ```
+//! let module = wat::parse_str(r#"(module (func (export "WasmInit")))"#).unwrap();
+//! let inspection = engine_wasm_abi::inspect::inspect(&module);
+//! assert!(inspection.problems.is_empty());
+//! assert!(inspection.info.export("WasmInit").is_some());
+//! ```
 
+pub mod engine;
 pub mod fuel;
 pub mod inspect;
 pub mod runtime;
+
+mod block;
+mod check;
+mod exports;
+mod guest;
+mod host;
+mod instance;
+mod memory;
+mod offers;
+mod package;
+mod sandbox;
+mod state;
+mod wasi;

@@ -36,13 +36,16 @@ pub trait Guest<S> {
     /// # Errors
     /// * What a host function returned, unchanged, however many guest frames lay between.
     /// * `deadline`, `fuel` and `stack`, each with the amount that was allowed.
-    /// * `memory` or `table_elements` where growth was denied because of the package's limit, even if the guest went on:
-    ///   the denial wins over whatever came behind it. Growth beyond the module's own declared maximum is no such denial;
-    ///   the guest sees −1 and nothing else happens.
+    /// * `memory` or `table_elements` where the guest tried to grow beyond the package's limit, even if it went on: the
+    ///   denial wins over whatever came behind it. Growth within the limit but beyond the module's own maximum is no
+    ///   denial: the guest sees −1 and nothing else happens.
     /// * `trap` for all other traps, with the runtime's words.
     /// * `internal` where the module lacks the export or its number of parameters is another.
     fn call(&mut self, export: usize, args: &[i32]) -> Result<i32>;
 }
+
+/// The most tables of a module, so that runtimes can hold places for them ready.
+pub const MAX_TABLES: usize = 4;
 
 /// A function that the host offers, by the shape of its type, so that a runtime wraps it statically.
 ///
@@ -210,7 +213,7 @@ pub trait RuntimeModule<S>: fmt::Debug + Send + Sync + 'static {
     /// Makes an instance, on the thread that uses it, without running any of its code.
     ///
     /// # Errors
-    /// `trap` where a segment does not fit, `internal` where the runtime has no room for one more.
+    /// `trap` where a segment does not fit, `busy` where the runtime has no room for one more instance.
     fn instantiate(&self, state: S) -> Result<Self::Instance>;
 }
 

@@ -1,0 +1,302 @@
+//! The small deterministic part of WASI preview 1 for guests whose toolchain insists on it.
+//!
+//! Output becomes lines of the log, the clock stands still at the invocation's time, and random bytes are the
+//! invocation's. Outside of an invocation output is dropped, the clock is at 0 and random bytes are 0.
+
+use engine_core::call::Call;
+use engine_core::error::{Error, ErrorKind, Result};
+
+use crate::memory::{bytes, bytes_mut, numbers, write};
+use crate::runtime::{Guest, HostCall, HostFunction};
+use crate::state::State;
+
+const SUCCESS: i32 = 0;
+const EBADF: i32 = 8;
+const EINVAL: i32 = 28;
+const EIO: i32 = 29;
+const ESPIPE: i32 = 70;
+
+/// The index of the first `sys.random` block that the stub takes, far from those that extensions ask for themselves.
+const FIRST_RANDOM: i64 = 1 << 32;
+
+const RANDOM_BLOCK: usize = 32;
+
+/// A line is cut where it grows longer than this, so that a guest that ends none is logged all the same.
+const LINE_BYTES: usize = 4096;
+
+macro_rules! function {
+    ($name:literal, $shape:ident, $call:expr) => {
+        HostFunction {
+            module: "wasi_snapshot_preview1",
+            name: $name,
+            call: HostCall::$shape($call),
+        }
+    };
+}
+
+/// The functions of the stub.
+pub(crate) static FUNCTIONS: [HostFunction<State>; 18] = [
+    function!("args_get", R2, |_, _, _| Ok(SUCCESS)),
+    function!("args_sizes_get", R2, nothing_there),
+    function!("clock_res_get", R2, |guest, _, out| {
+        write_u64(guest, out, 1000)
+    }),
+    function!("clock_time_get", R3Long, |guest, _, _, out| {
+        clock_time_get(guest, out)
+    }),
+    function!("environ_get", R2, |_, _, _| Ok(SUCCESS)),
+    function!("environ_sizes_get", R2, nothing_there),
+    function!("fd_close", R1, |_, fd| Ok(
+        standard(fd).map_or(EBADF, |_| SUCCESS)
+    )),
+    function!("fd_fdstat_get", R2, fd_fdstat_get),
+    function!("fd_fdstat_set_flags", R2, |_, fd, _| {
+        Ok(standard(fd).map_or(EBADF, |_| SUCCESS))
+    }),
+    function!("fd_prestat_dir_name", R3, |_, _, _, _| Ok(EBADF)),
+    function!("fd_prestat_get", R2, |_, _, _| Ok(EBADF)),
+    function!("fd_read", R4, fd_read),
+    function!("fd_seek", R4Long, |_, fd, _, _, _| {
+        Ok(standard(fd).map_or(EBADF, |_| ESPIPE))
+    }),
+    function!("fd_write", R4, fd_write),
+    function!("poll_oneoff", R4, poll_oneoff),
+    function!("proc_exit", N1, |_, status| {
+        let message = format!("the guest exited with status {status}");
+        Err(Error::new(ErrorKind::Trap, message))
+    }),
+    function!("random_get", R2, random_get),
+    function!("sched_yield", R0, |_| Ok(SUCCESS)),
+];
+
+/// Lines that are not ended yet: of standard output and of standard error.
+#[derive(Debug, Default)]
+pub(crate) struct Output([Vec<u8>; 2]);
+
+impl Output {
+    const LEVELS: [&str; 2] = ["info", "error"];
+
+    /// Drops what was written.
+    pub(crate) fn clear(&mut self) {
+        self.0.iter_mut().for_each(Vec::clear);
+    }
+
+    fn write(&mut self, call: &Call<'_>, stream: usize, mut bytes: &[u8]) -> Result<()> {
+        let line = &mut self.0[stream];
+        loop {
+            let room = LINE_BYTES.saturating_sub(line.len()).min(bytes.len());
+            let end = bytes[..room].iter().position(|&byte| byte == b'\n');
+            line.extend_from_slice(&bytes[..end.unwrap_or(room)]);
+            bytes = &bytes[end.map_or(room, |end| end + 1)..];
+            if end.is_none() && line.len() < LINE_BYTES {
+                return Ok(());
+            }
+            call.check()?;
+            log(call, stream, line)?;
+        }
+    }
+
+    /// Logs what is left.
+    ///
+    /// # Errors
+    /// Those of [`Call::log`].
+    pub(crate) fn flush(&mut self, call: &Call<'_>) -> Result<()> {
+        for (stream, line) in self.0.iter_mut().enumerate() {
+            if !line.is_empty() {
+                log(call, stream, line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn log(call: &Call<'_>, stream: usize, line: &mut Vec<u8>) -> Result<()> {
+    let logged = call.log(Output::LEVELS[stream], &String::from_utf8_lossy(line));
+    line.clear();
+    logged
+}
+
+/// The rights of a standard stream; `None` for any other descriptor.
+fn standard(fd: i32) -> Option<u64> {
+    const READ: u64 = 1 << 1;
+    const WRITE: u64 = 1 << 6;
+    match fd {
+        0 => Some(READ),
+        1 | 2 => Some(WRITE),
+        _ => None,
+    }
+}
+
+/// Asks the running call; `None` outside of an invocation.
+fn during<R>(state: &State, ask: impl FnOnce(&Call<'_>) -> Result<R>) -> Result<Option<R>> {
+    let mut running = false;
+    let answer = state.slot.with(|call| {
+        running = true;
+        ask(call)
+    });
+    if running { answer.map(Some) } else { Ok(None) }
+}
+
+fn write_u32(guest: &mut dyn Guest<State>, at: i32, value: u32) -> Result<()> {
+    let at = at.cast_unsigned();
+    write(
+        guest.memory_mut(),
+        "a result of WASI",
+        at,
+        &value.to_le_bytes(),
+    )
+}
+
+fn write_u64(guest: &mut dyn Guest<State>, at: i32, value: u64) -> Result<i32> {
+    let at = at.cast_unsigned();
+    write(
+        guest.memory_mut(),
+        "a result of WASI",
+        at,
+        &value.to_le_bytes(),
+    )?;
+    Ok(SUCCESS)
+}
+
+/// The sizes of empty arguments and of an empty environment.
+fn nothing_there(guest: &mut dyn Guest<State>, count: i32, size: i32) -> Result<i32> {
+    write_u32(guest, count, 0)?;
+    write_u32(guest, size, 0)?;
+    Ok(SUCCESS)
+}
+
+fn clock_time_get(guest: &mut dyn Guest<State>, out: i32) -> Result<i32> {
+    let state = guest.state().clone();
+    match during(&state, |call| Ok(call.time()))? {
+        None => write_u64(guest, out, 0),
+        Some(Ok(micros)) => {
+            let nanos = u64::try_from(micros).unwrap_or(0).saturating_mul(1000);
+            write_u64(guest, out, nanos)
+        }
+        Some(Err(_)) => Ok(EIO),
+    }
+}
+
+fn random_get(guest: &mut dyn Guest<State>, at: i32, len: i32) -> Result<i32> {
+    let state = guest.state().clone();
+    let (at, len) = (at.cast_unsigned(), len.cast_unsigned());
+    let place = bytes_mut(guest.memory_mut(), "the place for random bytes", at, len)?;
+    place.fill(0);
+    let filled = during(&state, |call| {
+        for block in place.chunks_mut(RANDOM_BLOCK) {
+            call.check()?;
+            let index = state.randoms.get();
+            state.randoms.set(index + 1);
+            let Ok(random) = call.random(FIRST_RANDOM + index) else {
+                return Ok(EIO);
+            };
+            block
+                .iter_mut()
+                .zip(random)
+                .for_each(|(to, from)| *to = from);
+        }
+        Ok(SUCCESS)
+    })?;
+    Ok(filled.unwrap_or(SUCCESS))
+}
+
+fn fd_fdstat_get(guest: &mut dyn Guest<State>, fd: i32, out: i32) -> Result<i32> {
+    const CHARACTER_DEVICE: u8 = 2;
+    let Some(rights) = standard(fd) else {
+        return Ok(EBADF);
+    };
+    let mut stat = [0; 24];
+    stat[0] = CHARACTER_DEVICE;
+    stat[8..16].copy_from_slice(&rights.to_le_bytes());
+    write(
+        guest.memory_mut(),
+        "a result of WASI",
+        out.cast_unsigned(),
+        &stat,
+    )?;
+    Ok(SUCCESS)
+}
+
+/// Standard input is at its end.
+fn fd_read(guest: &mut dyn Guest<State>, fd: i32, _: i32, _: i32, out: i32) -> Result<i32> {
+    if fd != 0 {
+        return Ok(EBADF);
+    }
+    write_u32(guest, out, 0)?;
+    Ok(SUCCESS)
+}
+
+fn fd_write(guest: &mut dyn Guest<State>, fd: i32, list: i32, count: i32, out: i32) -> Result<i32> {
+    const ENTRY: u32 = 8;
+    let stream = match fd {
+        1 => 0,
+        2 => 1,
+        _ => return Ok(EBADF),
+    };
+    let Some(list_len) = count.cast_unsigned().checked_mul(ENTRY) else {
+        return Ok(EINVAL);
+    };
+    let state = guest.state().clone();
+    let memory = guest.memory();
+    let mut total = 0u32;
+    let list = bytes(
+        memory,
+        "the list of what to write",
+        list.cast_unsigned(),
+        list_len,
+    )?;
+    for entry in list.chunks_exact(ENTRY as usize) {
+        let [at, len] = numbers(entry, "an entry of what to write", 0)?;
+        let piece = bytes(memory, "what to write", at, len)?;
+        let Some(sum) = total.checked_add(len) else {
+            return Ok(EINVAL);
+        };
+        total = sum;
+        during(&state, |call| {
+            state.output.borrow_mut().write(call, stream, piece)
+        })?;
+    }
+    write_u32(guest, out, total)?;
+    Ok(SUCCESS)
+}
+
+/// Every clock has rung and no descriptor is ever ready: nothing waits, since time stands still.
+fn poll_oneoff(
+    guest: &mut dyn Guest<State>,
+    input: i32,
+    out: i32,
+    count: i32,
+    events: i32,
+) -> Result<i32> {
+    const SUBSCRIPTION: u32 = 48;
+    const EVENT: u32 = 32;
+    const CLOCK: u8 = 0;
+    let (input, out, count) = (
+        input.cast_unsigned(),
+        out.cast_unsigned(),
+        count.cast_unsigned(),
+    );
+    let Some(input_len) = count.checked_mul(SUBSCRIPTION).filter(|&len| len > 0) else {
+        return Ok(EINVAL);
+    };
+    bytes(guest.memory(), "the subscriptions", input, input_len)?;
+    bytes(guest.memory(), "the place for events", out, count * EVENT)?;
+    for index in 0..count {
+        let subscription = bytes(
+            guest.memory(),
+            "a subscription",
+            input + index * SUBSCRIPTION,
+            SUBSCRIPTION,
+        )?;
+        let mut event = [0; EVENT as usize];
+        // User data, then the error, then the type.
+        event[..8].copy_from_slice(&subscription[..8]);
+        event[10] = subscription[8];
+        if subscription[8] != CLOCK {
+            event[8] = EBADF as u8;
+        }
+        write(guest.memory_mut(), "an event", out + index * EVENT, &event)?;
+    }
+    write_u32(guest, events, count)?;
+    Ok(SUCCESS)
+}
