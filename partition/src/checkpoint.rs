@@ -588,7 +588,7 @@ mod tests {
 
         #[test]
         fn a_checkpoint_that_is_cut_or_has_a_flipped_bit_is_corrupt(
-            at in any::<prop::sample::Index>(), bit in 0..8,
+            at in any::<prop::sample::Index>(), bit in 0..8u8,
         ) {
             let mut bytes = bytes_of(&SimPlatform::new(0), &state(20, 20));
             let at = at.index(bytes.len());

@@ -322,20 +322,20 @@ mod tests {
     #[test]
     fn a_scan_goes_on_behind_rows_that_the_overlay_removed() {
         let storage = StorageId(0);
-        let mut store = MemoryStore::new(1);
-        let mut overlay = Overlay::new(1);
+        let mut store = MemoryStore::new(suite::STORAGES);
+        let mut overlay = Overlay::new(suite::STORAGES);
         let mut model = suite::Model::default();
         // Several whole chunks of removed rows, then one that is left, then a pending one at the end.
-        for n in 0..1000u16 {
+        for n in 0..600u16 {
             let write = |value: Option<&[u8]>| Write {
                 storage,
-                key: n.to_be_bytes()[..].into(),
+                key: suite::key(n).into(),
                 value: value.map(Into::into),
             };
             store.write(write(Some(b"below")));
             model.write(write(Some(b"below")));
-            if n != 900 {
-                overlay.set(storage, n.to_be_bytes()[..].into(), None);
+            if n != 500 {
+                overlay.set(storage, suite::key(n).into(), None);
                 model.write(write(None));
             }
         }

@@ -26,6 +26,12 @@ fn closing_answers_everything_in_the_queue() {
 }
 
 #[test]
+fn an_application_is_shared_by_threads() {
+    fn is_shared<T: Send + Sync>(_: &T) {}
+    is_shared(&App::new().open());
+}
+
+#[test]
 fn dropping_an_application_closes_it() {
     let app = App::new();
     let gate = app.gate();
