@@ -284,10 +284,7 @@ pub fn every_problem_of_a_module_is_in_one_report(subject: &Subject) {
         .with("imports", r#"(import "env" "HostFly" (func))"#)
         .with("finit", r#"(func (export "WasmFinit") (param i64))"#)
         .and("(func $start) (start $start)");
-    let mut setup = setup(subject, &guest);
-    setup.manifest.extensions = probe("n: int");
-    let (kind, report) = setup.refusal();
-    assert_eq!(kind, ErrorKind::Package);
+    let report = refusal(subject, &guest);
     for name in ["WasmReset", "HostFly", "WasmFinit", "start"] {
         assert!(report.contains(name), "{name} is not in: {report}");
     }
