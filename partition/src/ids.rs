@@ -57,6 +57,12 @@ impl Ids {
         }
     }
 
+    /// Whether the last ids here are those that `other` remembers.
+    pub(crate) fn end_with(&self, other: &Self) -> bool {
+        let mut pairs = self.order.iter().rev().zip(other.order.iter().rev());
+        other.order.len() <= self.order.len() && pairs.all(|(own, other)| own == other)
+    }
+
     /// The remembered ids, oldest first, as they are now.
     pub(crate) fn snapshot(&self) -> Vector<Arc<Accepted>> {
         self.order.clone()

@@ -120,7 +120,12 @@ fn partition(
             continue;
         }
         state.follow_until(&*reader, Some(*position), |_, _| Ok(()))?;
-        match disagreement(&state, &saved)? {
+        let misplaced = saved.position != *position;
+        let what = match misplaced {
+            true => Some("its name says another position than it does".to_owned()),
+            false => disagreement(&state, &saved)?,
+        };
+        match what {
             None => found.checkpoints += 1,
             Some(what) => found.problems.push(format!(
                 "{} does not agree with the log: {what}",
@@ -141,6 +146,9 @@ fn disagreement(log: &State, saved: &State) -> Result<Option<String>> {
     }
     if log.projections != saved.projections {
         return Ok(Some("its projectors are at other places".to_owned()));
+    }
+    if !log.ids.end_with(&saved.ids) {
+        return Ok(Some("its command ids differ".to_owned()));
     }
     let hash = |state: &State| rows::hash(&state.catalog, &[state.store.snapshot()?]);
     Ok((hash(log)? != hash(saved)?).then(|| "its rows differ".to_owned()))

@@ -1,7 +1,7 @@
 //! Verification: whole data is found whole, and any damage is found in its file.
 
 use engine_core::error::ErrorKind;
-use partition::platform::Platform;
+use partition::platform::{Access, Platform};
 use partition::verify::{Verified, verify};
 
 use crate::app::{App, DATA, hash, kind, put, run};
@@ -94,25 +94,34 @@ fn a_flipped_bit_in_the_log_is_found_and_its_file_named() {
 
 #[test]
 fn a_checkpoint_that_does_not_agree_with_the_log_is_found() {
-    let (app, _) = closed();
-    let (other, _) = closed();
-    let application = other.open();
-    run(&application, &put(1, 77)).unwrap();
-    application.checkpoint().unwrap();
-    application.close().unwrap();
-    let from = other.files("checkpoints", ".checkpoint").pop().unwrap();
-    let to = app.files("checkpoints", ".checkpoint").pop().unwrap();
-    let bytes = other.platform.files().read(&from).unwrap();
-    let file = app
-        .platform
-        .files()
-        .open(&to, partition::platform::Access::Truncate)
-        .unwrap();
-    file.write_all_at(&bytes, 0).unwrap();
-    let found = check(&app);
-    assert_eq!(found.problems.len(), 1, "{found:?}");
-    assert!(found.problems[0].contains("does not agree with the log"));
-    assert!(found.problems[0].contains(&*to.to_string_lossy()));
+    // Each has groups of the same length at the same positions, and other content.
+    let make = |n, id| {
+        let app = App::new();
+        app.native.set("Sum", |_| Ok(()));
+        let application = app.open();
+        application.run("Do", &put(1, n), id).unwrap();
+        application.settle().unwrap();
+        application.checkpoint().unwrap();
+        application.close().unwrap();
+        app
+    };
+    let only = |app: &App| app.files("checkpoints", ".checkpoint").pop().unwrap();
+    for (app, other, what) in [
+        (make(1, None), make(2, None), "rows"),
+        (make(1, Some("a")), make(1, Some("b")), "ids"),
+    ] {
+        assert!(check(&app).problems.is_empty());
+        let path = only(&app);
+        assert_eq!(only(&other), path);
+        let bytes = other.platform.files().read(&path).unwrap();
+        let files = app.platform.files();
+        let file = files.open(&path, Access::Truncate).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        let found = check(&app);
+        assert_eq!(found.problems.len(), 1, "{found:?}");
+        assert!(found.problems[0].contains(what), "{found:?}");
+        assert!(found.problems[0].contains(&*path.to_string_lossy()));
+    }
 }
 
 #[test]
