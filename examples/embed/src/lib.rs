@@ -1,1 +1,0 @@
-//! A tokio service that embeds an application

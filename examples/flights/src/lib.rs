@@ -1,1 +1,0 @@
-//! The flights example with its native extensions
