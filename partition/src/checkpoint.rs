@@ -103,7 +103,8 @@ pub(crate) fn write(
     for (_, old) in list(platform, folder)?.into_iter().skip(KEPT) {
         files.remove(&old).map_err(io("remove", &old))?;
     }
-    Ok(())
+    // The log forgets what the old ones need: they must not come back.
+    files.sync_dir(folder).map_err(io("sync", folder))
 }
 
 struct Sink<'a> {

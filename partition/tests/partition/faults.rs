@@ -9,9 +9,11 @@ use engine_core::error::{ErrorKind, Result};
 use partition::Accepted;
 use partition::application::Application;
 use partition::platform::sim::Fault;
+use partition::replay::replay;
+use partition::verify::verify;
 use serde_json::Value as Json;
 
-use crate::app::{App, hash, ops, put, total};
+use crate::app::{App, DATA, hash, ops, put, total};
 
 /// The commands of the script, which is one partition's whole life.
 fn commands() -> Vec<Json> {
@@ -95,8 +97,20 @@ fn recover(app: &App, answered: &[Accepted], fault: Fault, odd: bool, context: &
         true => app.platform.power_loss(),
         false => app.platform.kill(),
     }
+    // A crash leaves no damage, and what it leaves is read as the next opening reads it.
+    let verified = match verify(&app.arc_platform(), DATA.as_ref()) {
+        Ok(found) => {
+            assert_eq!(found.problems, Vec::<String>::new(), "{context}");
+            found.commands as usize
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unknown, "{context}: {error}");
+            0
+        }
+    };
     let application = app.try_open().unwrap_or_else(|e| panic!("{context}: {e}"));
     let durable = check(&application, context);
+    assert_eq!(durable, verified, "{context}");
     let one_more = [answered.len(), answered.len() + 1].contains(&durable);
     assert!(
         one_more,
@@ -113,6 +127,8 @@ fn recover(app: &App, answered: &[Accepted], fault: Fault, odd: bool, context: &
     }
     assert_eq!(check(&application, context), commands().len());
     application.close().unwrap();
+    let replayed = replay(&app.program(), &app.arc_platform(), DATA.as_ref(), |_| ());
+    assert_eq!(replayed.unwrap().differences, [], "{context}");
 }
 
 /// Runs the script with one fault at each operation.
