@@ -1,0 +1,119 @@
+//! A compiled module, linked once, of which instances are made from the pool.
+
+use std::fmt;
+use std::sync::Arc;
+
+use engine_core::error::Result;
+use engine_wasm_abi::fuel::{FUEL_GLOBAL, REFILL_MODULE, REFILL_NAME};
+use engine_wasm_abi::runtime::{Blueprint, ExportSpec, HostCall, HostFunction, RuntimeModule};
+use wasmtime::{Caller, InstancePre, Linker, Module, ModuleExport, Store};
+
+use crate::engine::WasmtimeRuntime;
+use crate::error::{from_compilation, from_instantiation, internal, through_guest};
+use crate::instance::{Bounds, Data, Live, refill};
+
+/// A compiled module.
+pub struct WasmtimeModule<S: 'static> {
+    runtime: Arc<WasmtimeRuntime>,
+    linked: InstancePre<Data<S>>,
+    memory: Option<ModuleExport>,
+    fuel: Option<ModuleExport>,
+    exports: Vec<(ExportSpec, Option<ModuleExport>)>,
+    bounds: Bounds,
+}
+
+impl<S: 'static> WasmtimeModule<S> {
+    pub(crate) fn compile(
+        runtime: &Arc<WasmtimeRuntime>,
+        blueprint: &Blueprint<'_, S>,
+    ) -> Result<Self> {
+        let engine = &runtime.engine;
+        let module = Module::new(engine, blueprint.code).map_err(from_compilation)?;
+        let mut linker = Linker::new(engine);
+        for function in &blueprint.imports {
+            define(&mut linker, function).map_err(internal("linking"))?;
+        }
+        if blueprint.metered {
+            linker
+                .func_wrap(REFILL_MODULE, REFILL_NAME, |caller: Caller<'_, Data<S>>| {
+                    refill(caller).map_err(through_guest)
+                })
+                .map_err(internal("linking"))?;
+        }
+        let exports = blueprint.exports.iter();
+        Ok(Self {
+            runtime: Arc::clone(runtime),
+            linked: linker.instantiate_pre(&module).map_err(from_compilation)?,
+            memory: module.get_export_index("memory"),
+            fuel: module
+                .get_export_index(FUEL_GLOBAL)
+                .filter(|_| blueprint.metered),
+            exports: exports
+                .map(|spec| (*spec, module.get_export_index(spec.name)))
+                .collect(),
+            bounds: Bounds::from(blueprint.limits),
+        })
+    }
+}
+
+/// Links a function of the host's, wrapped by its static type.
+fn define<S: 'static>(
+    linker: &mut Linker<Data<S>>,
+    function: &HostFunction<S>,
+) -> wasmtime::Result<()> {
+    type Inside<'a, S> = Caller<'a, Data<S>>;
+    let HostFunction { module, name, call } = function;
+    macro_rules! wrap {
+        ($f:ident $(, $arg:ident: $ty:ty)*) => {
+            linker.func_wrap(module, name, move |caller: Inside<'_, S> $(, $arg: $ty)*| {
+                $f(&mut Live::inside(caller) $(, $arg)*).map_err(through_guest)
+            })
+        };
+    }
+    match *call {
+        HostCall::N1(f) => wrap!(f, a: i32),
+        HostCall::R0(f) => wrap!(f),
+        HostCall::R1(f) => wrap!(f, a: i32),
+        HostCall::R2(f) => wrap!(f, a: i32, b: i32),
+        HostCall::R3(f) => wrap!(f, a: i32, b: i32, c: i32),
+        HostCall::R4(f) => wrap!(f, a: i32, b: i32, c: i32, d: i32),
+        HostCall::R3Long(f) => wrap!(f, a: i32, b: i64, c: i32),
+        HostCall::R4Long(f) => wrap!(f, a: i32, b: i64, c: i32, d: i32),
+    }?;
+    Ok(())
+}
+
+impl<S: 'static> fmt::Debug for WasmtimeModule<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmtimeModule")
+            .field("runtime", &self.runtime)
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: 'static> RuntimeModule<S> for WasmtimeModule<S> {
+    type Instance = Live<Store<Data<S>>>;
+
+    fn instantiate(&self, state: S) -> Result<Self::Instance> {
+        let data = Data::new(Arc::clone(&self.runtime), state, self.bounds);
+        let mut store = Store::new(&self.runtime.engine, data);
+        store.limiter(|data| &mut data.bounds);
+        let instance = self
+            .linked
+            .instantiate(&mut store)
+            .map_err(from_instantiation)?;
+        let mut find = |export: &Option<ModuleExport>| {
+            let export = export.as_ref()?;
+            instance.get_module_export(&mut store, export)
+        };
+        let memory = find(&self.memory).and_then(|export| export.into_memory());
+        let fuel = find(&self.fuel).and_then(|export| export.into_global());
+        let functions: Vec<_> = self
+            .exports
+            .iter()
+            .map(|(spec, export)| (spec, find(export).and_then(|export| export.into_func())))
+            .collect();
+        Live::outside(store, memory, fuel, functions).map_err(internal("finding exports"))
+    }
+}
