@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use engine_core::error::ErrorKind;
 use partition::application::Application;
+use partition::platform::sim::Fault;
 use serde_json::json;
 
-use crate::app::{App, kind, numbers, ops, put, rows_of, run, sum, total};
+use crate::app::{App, hold, kind, numbers, ops, put, rows_of, run, sum, total};
 use crate::engine::{Guest, reject};
 
 /// Submits commands of these numbers and waits for the answers.
@@ -48,6 +49,35 @@ fn a_projector_reads_what_it_wrote_for_the_events_before() {
     let application = app.open();
     submit(&application, 0..3000);
     assert_eq!(total(&application), ((0..3000).sum(), 3000));
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_group_counts_each_event_of_it_once() {
+    let app = App::new().with("queue = 5000\ngroup_commands = 5000");
+    app.native.set("Lucky", |_| Ok(()));
+    let commands = app.gate();
+    // More than a batch behind the beginning of the group.
+    let events = app.gate_at("Sum", sum, |guest| guest.offset() == 1100);
+    let application = app.open();
+    let send = |args| application.submit("Do", &args, None).unwrap();
+    let held = send(hold());
+    commands.wait();
+    let answers: Vec<_> = (0..1500).map(|n| send(put(n, n))).collect();
+    commands.open();
+    held.wait().unwrap();
+    for answer in answers {
+        answer.wait().unwrap();
+    }
+    events.wait();
+    app.platform.fail_after(0, Fault::Io);
+    assert_eq!(kind(run(&application, &put(0, 0))), ErrorKind::Stopped);
+    events.open();
+    assert_eq!(kind(application.close()), ErrorKind::Io);
+    app.native.set("Sum", sum);
+    let application = app.open();
+    let commands = application.snapshots().unwrap()[0].0 as i64;
+    assert!(commands >= 1501);
+    assert_eq!(total(&application), ((0..1500).sum(), commands));
 }
 
 #[test]
