@@ -179,7 +179,7 @@ impl ExtensionInstance for MutantInstance {
         match (self.defect, kind(&outcome)) {
             (Defect::IntentsKeptAfterATrap, Some(ErrorKind::Trap)) => {
                 // The guest of the suite asks for the same when it is told not to crash.
-                let mut args = value::decode(invocation.args).unwrap();
+                let mut args = value::decode(invocation.args).expect("arguments");
                 if let Some(how) = args.first_mut() {
                     *how = Value::Text("nothing".into());
                 }
