@@ -3,6 +3,9 @@
 //! This crate holds what is special to Wasmer and nothing else: deadlines by slices of fuel, growth limits compiled into
 //! the code, one stack size for the process. What a guest must look like is in `engine-wasm-abi/ABI.md`.
 //!
+//! A deadline does not interrupt a single bulk operation, such as `memory.fill` of all memory. The process has room for
+//! about 16,000 instances, of which each reserves 8 GiB of addresses.
+//!
 //! ```
 //! use engine_core::engine::Code;
 //! use engine_core::factory::{EngineLimits, ExtEngineFactory};

@@ -25,26 +25,31 @@ fn a_stack_of_another_size_is_refused_unless_it_is_waived() {
 
 #[test]
 fn frames_larger_than_a_guard_page_end_at_the_stack_limit() {
-    // Each value lives across the call, so each has a place in the frame.
-    let locals = 1_000;
-    let gets: String = (0..locals)
-        .map(|local| format!("(local.get {local})"))
-        .collect();
-    let adds = "i64.add ".repeat(locals - 1);
-    let sets: String = (1..locals)
-        .map(|local| format!("(local.set {local} (i64.mul (local.get 0) (i64.const {local})))"))
-        .collect();
-    let down = format!(
-        "(func $large (param i64) (result i64) (local {}) {sets} (local.set 0 (call $large (local.get 0))) {gets} {adds})",
-        "i64 ".repeat(locals - 1)
+    // What was loaded before the call and is added up after it has its place in the frame: 8 KB.
+    let locals = 1..=1_000;
+    let loads = locals.clone().map(|local| {
+        let address = local * 8;
+        format!("(local.set {local} (i64.load (i32.const {address})))")
+    });
+    let adds = locals.map(|local| format!("(local.get {local}) i64.add"));
+    let large = format!(
+        "(func $large (param i32) (result i64) (local {}) {}
+            (if (result i64) (local.get 0)
+                (then (call $large (i32.sub (local.get 0) (i32.const 1))))
+                (else (i64.const 0)))
+            {})",
+        "i64 ".repeat(1_000),
+        loads.collect::<String>(),
+        adds.collect::<String>(),
     );
-    let guest = Guest {
-        run: "(drop (call $large (i64.const 1))) (i32.const 0)",
-        more: &down,
-        ..Guest::default()
-    };
-    assert_eq!(
-        run(&guest, limits()).error(),
-        ErrorKind::Limit(Limit::Stack)
-    );
+    for (depth, end) in [(20, Ok(1)), (200, Err(ErrorKind::Limit(Limit::Stack)))] {
+        let code = format!("(drop (call $large (i32.const {depth}))) (call $answer (i32.const 1))");
+        let guest = Guest {
+            run: &code,
+            more: &large,
+            ..Guest::default()
+        };
+        let number = run(&guest, limits()).number();
+        assert_eq!(number.map_err(|error| error.kind()), end, "{depth}");
+    }
 }
