@@ -61,13 +61,15 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
         let Shared {
             runtime, manifest, ..
         } = &*self.package;
-        let outcome = match Call::begin(invocation, manifest, runtime.ticker(), host, intents) {
-            Ok(call) => {
-                let run = sandbox.run(&call);
-                call.finish(run)
+        let call = match Call::begin(invocation, manifest, runtime.ticker(), host, intents) {
+            Ok(call) => call,
+            Err(error) => {
+                self.sandbox = Some(sandbox);
+                return error.into();
             }
-            Err(error) => error.into(),
         };
+        let run = sandbox.run(&call);
+        let outcome = call.finish(run);
         // A sandbox that fails to reset is replaced; the invocation was over before.
         if outcome_leaves_usable(&outcome) && sandbox.reset(&self.package, &invocation).is_ok() {
             match manifest.policy {

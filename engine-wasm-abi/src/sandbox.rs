@@ -34,19 +34,24 @@ impl<R: Runtime> Sandbox<R> {
     /// # Errors
     /// Those of the guest; a limit or `deadline` that it hits.
     pub(crate) fn start(package: &Shared<R>) -> Result<Self> {
+        let name = &package.manifest.name;
         let state = State::default();
-        let start = || {
-            let guest = package.module.instantiate(state.clone())?;
-            let mut sandbox = Self { guest, state };
-            sandbox.arm(package);
-            if sandbox.guest.has(INITIALIZE) {
-                sandbox.guest.call(INITIALIZE, &[])?;
-            }
-            sandbox.guest.call(VERSION, &[])?;
-            sandbox.guest.call(INIT, &[])?;
-            Ok(sandbox)
-        };
-        start().map_err(|error: Error| error.at(|| format!("{} (WasmInit)", package.manifest.name)))
+        let guest = package.module.instantiate(state.clone());
+        let guest = guest.map_err(|error| error.at(|| name.to_string()))?;
+        let mut sandbox = Self { guest, state };
+        sandbox.arm(package);
+        let initialised = sandbox.initialise();
+        initialised.map_err(|error| error.at(|| format!("{name}/WasmInit")))?;
+        Ok(sandbox)
+    }
+
+    fn initialise(&mut self) -> Result<()> {
+        if self.guest.has(INITIALIZE) {
+            self.guest.call(INITIALIZE, &[])?;
+        }
+        self.guest.call(VERSION, &[])?;
+        self.guest.call(INIT, &[])?;
+        Ok(())
     }
 
     /// Arms the guest for something that is no invocation.

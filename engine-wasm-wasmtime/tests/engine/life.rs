@@ -64,7 +64,7 @@ fn an_init_that_fails_keeps_the_instance_from_being_made() {
         .unwrap();
         let error = package.instantiate().unwrap_err();
         assert_eq!(error.kind(), kind, "{init}");
-        assert_eq!(error.place(), Some("test (WasmInit)"));
+        assert_eq!(error.place(), Some("test/WasmInit"));
     }
 }
 
