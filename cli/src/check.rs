@@ -1,7 +1,6 @@
 //! `extengine check`: what a package is, and whether it would load.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use extengine::core::engine::{Code, CodeReport};
 use extengine::core::factory::{EngineKind, EngineLimits, ExtEngineFactory, factories};
@@ -89,9 +88,7 @@ fn check_app(folder: &Path, lines: &mut Lines) -> Result<bool> {
             }
             checked += 1;
             let source = spec.source(number, factory.name(), factory.kind())?;
-            let loaded = Registry::global()
-                .package(factory.name(), &source)
-                .map(Arc::downgrade);
+            let loaded = Registry::global().package(factory.name(), &source);
             let report = inspect(factory, &package.limits, &source.code);
             ok &= loaded.is_ok();
             let mut line = json!({

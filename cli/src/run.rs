@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     bar.finish_and_clear();
     fed?;
     let settled = application.settle();
-    summary.print(&args.app, &data, started.elapsed());
+    summary.print(&args.app.app, &data, started.elapsed());
     settled?;
     application.close()?;
     Ok(summary.refused.is_empty())

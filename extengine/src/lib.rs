@@ -26,12 +26,12 @@ pub use partition::{Accepted, Answer, AnswerFuture, LogLine, QueryAnswer};
 
 #[cfg(feature = "builtin")]
 pub use engine_builtin as builtin;
-/// The SDK in which native extensions are written; bring it into scope as `extengine_guest`.
-#[cfg(feature = "builtin")]
-pub use extengine_guest as guest;
 #[cfg(feature = "lua")]
 pub use engine_lua as lua;
 #[cfg(feature = "wasmer")]
 pub use engine_wasm_wasmer as wasmer;
 #[cfg(feature = "wasmtime")]
 pub use engine_wasm_wasmtime as wasmtime;
+/// The SDK in which native extensions are written; bring it into scope as `extengine_guest`.
+#[cfg(feature = "builtin")]
+pub use extengine_guest as guest;

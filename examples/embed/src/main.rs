@@ -85,7 +85,10 @@ async fn serve(application: &Arc<Application>) -> Result<()> {
             println!("{name}: {count:?}, with {waited} waits for a full queue");
         }
     }
-    match application.submit("Add", &json!({"name": "item-0", "count": -1_000_000}), None)?.await {
+    match application
+        .submit("Add", &json!({"name": "item-0", "count": -1_000_000}), None)?
+        .await
+    {
         Err(refusal) if refusal.kind() == ErrorKind::Rejected => println!("refused: {refusal}"),
         other => println!("unexpected: {other:?}"),
     }
