@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine_core::engine::{ExtensionInstance, ExtensionPackage, Invocation, Outcome};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::factory;
-use engine_core::host::{Host, Tracer};
+use engine_core::host::{Host, Party, Tracer};
 use engine_core::intent::Intents;
 use engine_core::manifest::ExtensionKind;
 
@@ -205,9 +205,18 @@ impl Instances {
             args,
             tracer,
         };
-        match self.of(extension) {
+        if let Some(tracer) = tracer {
+            let name = self.program.name_of(extension);
+            let what = format!("Invoke({name})");
+            tracer.crossing(Party::Partition, Party::Instance, &what);
+        }
+        let outcome = match self.of(extension) {
             Ok(instance) => instance.invoke(invocation, host, intents),
             Err(error) => Outcome::from(error),
+        };
+        if let Some(tracer) = tracer {
+            tracer.crossing(Party::Instance, Party::Partition, "done Invoke");
         }
+        outcome
     }
 }

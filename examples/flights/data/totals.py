@@ -66,7 +66,8 @@ QUERIES = {
         SELECT carrier, name, count(flight) AS flights,
                count(flight) - count(dep_delay) AS cancelled,
                coalesce(sum(dep_delay), 0) AS dep_delay_total,
-               max(dep_delay) AS dep_delay_max, coalesce(sum(distance), 0) AS miles
+               max(dep_delay) AS dep_delay_max, coalesce(sum(distance), 0) AS miles,
+               avg(dep_delay) AS mean_dep_delay
         FROM airline LEFT JOIN flight USING (carrier) WHERE carrier = :carrier GROUP BY carrier
     """,
     # A route on which no flight has an arrival delay has no mean: it is left out.

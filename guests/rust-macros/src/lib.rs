@@ -1,10 +1,10 @@
 //! The attribute of the Rust SDK; `extengine-guest` exports and documents it.
 
 use proc_macro::TokenStream;
-use proc_macro2::TokenStream as Code;
+use proc_macro2::{Span, TokenStream as Code};
 use quote::{format_ident, quote};
 use syn::parse::{End, Parse, ParseStream};
-use syn::{Error, Ident, ItemFn, LitStr, Result, Token, parse_macro_input};
+use syn::{Error, Ident, ItemFn, LitByteStr, LitStr, Result, Token, parse_macro_input};
 
 /// Makes a function an extension; see `extengine_guest::extension`.
 #[proc_macro_attribute]
@@ -71,8 +71,19 @@ fn register(options: &Options, function: &ItemFn) -> Code {
         Some(name) => name.value(),
         None => camel_case(run.to_string().trim_start_matches("r#")),
     };
+    let line = format!("{} {name}\n", options.kind);
+    let bytes = LitByteStr::new(line.as_bytes(), Span::call_site());
+    let len = line.len();
     quote! {
         #function
+
+        // By this section a host finds out before it runs anything whether a module has what a manifest declares.
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = "extengine.extensions")]
+            static LINE: [u8; #len] = *#bytes;
+        };
 
         extengine_guest::__private::inventory::submit! {
             extengine_guest::Extension {
