@@ -167,11 +167,13 @@ fn hand_over(call: &Call<'_>, state: &State, result: RunResult<'_>) -> Result<()
 
 /// The words of a guest, cut to their limit at the end of a character.
 fn message(bytes: &[u8]) -> String {
-    let mut len = bytes.len().min(MESSAGE_BYTES);
-    let inside_character = |len: usize| bytes.get(len).is_some_and(|byte| byte & 0xc0 == 0x80);
-    while len > 0 && len + 4 > MESSAGE_BYTES && inside_character(len) {
-        len -= 1;
-    }
+    let most = bytes.len().min(MESSAGE_BYTES);
+    // A character has at most three bytes behind its first.
+    let ends = |len: &usize| bytes.get(*len).is_none_or(|byte| byte & 0xc0 != 0x80);
+    let len = (most.saturating_sub(3)..=most)
+        .rev()
+        .find(ends)
+        .unwrap_or(most);
     String::from_utf8_lossy(&bytes[..len]).into_owned()
 }
 
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!(message(b"no\xff"), "no\u{fffd}");
         assert_eq!(
             message(&[0x80; MESSAGE_BYTES + 9]).chars().count(),
-            MESSAGE_BYTES - 3
+            MESSAGE_BYTES
         );
         assert_eq!(message(b""), "");
     }
