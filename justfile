@@ -32,9 +32,10 @@ features:
 dependencies:
     scripts/dependencies.sh
 
-# The tests.
+# The tests; those of the command line again with every engine.
 test:
-    cargo nextest run --workspace --all-features
+    cargo test --workspace
+    cargo test -p extengine-cli -p flights --all-features
 
 # Rebuild the WASM guests that are committed.
 guests:
