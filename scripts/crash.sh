@@ -9,7 +9,7 @@ engine=${3:-wasmtime}
 work=target/flights/crash
 rm -rf "$work"
 mkdir -p "$work"
-cargo build --release --quiet -p flights --all-features
+cargo build --release --quiet --workspace --all-features --bin flights
 flights=$PWD/target/release/flights
 run=("$flights" run examples/flights --engine "$engine" --commands "$commands")
 

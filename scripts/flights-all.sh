@@ -7,7 +7,7 @@ commands=${1:-target/flights/all.jsonl}
 work=target/flights/run
 rm -rf "$work"
 mkdir -p "$work"
-cargo build --release --quiet -p flights --all-features
+cargo build --release --quiet --workspace --all-features --bin flights
 flights=target/release/flights
 
 for engine in wasmtime wasmer lua builtin; do
