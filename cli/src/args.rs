@@ -22,7 +22,7 @@ Each gives one line, in order: {\"ok\": …, \"partition\": 0, \"offset\": 12} o
 
 Examples:
   extengine run examples/flights
-  extengine run examples/flights --engine lua --data /tmp/flights --commands more.jsonl
+  extengine run examples/flights --engine lua --data flights-data --commands more.jsonl
   tail -f commands.jsonl | extengine run examples/flights --commands -")]
     Run(Run),
     /// Ask a query; every result row is one line.
