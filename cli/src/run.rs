@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,7 +53,8 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     bar.finish_and_clear();
     fed?;
     let settled = application.settle();
-    summary.print(&args.app.app, &data, started.elapsed());
+    let is_default = args.app.data.is_none();
+    summary.print(&args.app.app, &data, is_default, started.elapsed());
     settled?;
     application.close()?;
     Ok(summary.refused.is_empty())
@@ -256,7 +257,7 @@ impl Summary {
         self.accepted + self.repeated + self.refused.values().sum::<u64>()
     }
 
-    fn print(&self, app: &Path, data: &Path, elapsed: Duration) {
+    fn print(&self, app: &Path, data: &Path, is_default: bool, elapsed: Duration) {
         let refused: u64 = self.refused.values().sum();
         let seconds = elapsed.as_secs_f64();
         eprintln!(
@@ -270,8 +271,7 @@ impl Summary {
             eprintln!("  refused as {kind}: {count}");
         }
         let (app, place) = (app.display(), data.display());
-        let default = PathBuf::from(".extengine");
-        let option = if data.starts_with(&default) {
+        let option = if is_default {
             String::new()
         } else {
             format!(" --data {place}")
