@@ -29,6 +29,7 @@ target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}/guests")
 
 guests=(
   "guests/suite conformance/guests/suite.wasm"
+  "guests/suite conformance/guests/suite_1_0.wasm abi-1-0"
   "examples/flights/guest examples/flights/flights.wasm"
 )
 
@@ -142,14 +143,14 @@ remap_flags() {
   (IFS=$'\x1f'; echo "${flags[*]}")
 }
 
-# Builds crate $1 and copies its .wasm to $2.
+# Builds crate $1, with features $3, and copies its .wasm to $2.
 build() {
   local wasm
   [ -f "$1/Cargo.toml" ] || fail "$1 is not a crate"
   cargo fetch --quiet "${locked[@]}" --manifest-path "$1/Cargo.toml"
   wasm=$(
     CARGO_ENCODED_RUSTFLAGS=$(remap_flags) \
-      cargo build "${cargo_options[@]}" "${locked[@]}" --manifest-path "$1/Cargo.toml" \
+      cargo build "${cargo_options[@]}" "${locked[@]}" --manifest-path "$1/Cargo.toml" --features "$3" \
       --message-format json-render-diagnostics | sed -n 's/.*"\([^"]*\.wasm\)".*/\1/p'
   )
   [ -f "$wasm" ] || fail "$1 does not build exactly one .wasm: is its crate-type cdylib?"
@@ -161,10 +162,10 @@ build() {
   say "$1: $(wc -c <"$2") bytes"
 }
 
-# Rebuilds crate $1 below the folder `rebuilt` and compares it with the committed $2.
+# Rebuilds crate $1, with features $3, below the folder `rebuilt` and compares it with the committed $2.
 check() {
   [ -f "$2" ] || fail "$2 is not there to compare with"
-  build "$1" "$rebuilt/$2"
+  build "$1" "$rebuilt/$2" "$3"
   if cmp -s "$2" "$rebuilt/$2"; then
     echo "identical $2"
   else
@@ -191,9 +192,8 @@ done
 case $# in
   0) ;;
   1)
-    output=$(printf '%s\n' "${guests[@]}" | sed -n "s|^${1%/} ||p")
-    [ -n "$output" ] || usage "$1 is not listed in this script: name its OUTPUT"
-    guests=("${1%/} $output") ;;
+    mapfile -t guests < <(printf '%s\n' "${guests[@]}" | grep "^${1%/} ")
+    [ ${#guests[@]} -gt 0 ] || usage "$1 is not listed in this script: name its OUTPUT" ;;
   2) guests=("$1 $2") ;;
   *) usage "too many arguments" ;;
 esac
@@ -202,8 +202,8 @@ choose_route
 differ=no
 [ "$action" = build ] || rebuilt=$(mktemp -d)
 for guest in "${guests[@]}"; do
-  read -r crate output <<<"$guest"
-  "$action" "$crate" "$output"
+  read -r crate output features <<<"$guest"
+  "$action" "$crate" "$output" "$features"
 done
 if [ "$differ" = yes ]; then
   echo "rebuilt $rebuilt"

@@ -20,12 +20,20 @@ pub use subject::Subject;
 
 /// Makes each case that applies to an engine of this kind (`wasm`, `lua` or `builtin`) a test of the engine that the
 /// factory makes.
+///
+/// The kind `wasm_1_0` stands for the same guest built for ABI 1.0, without the cases that need no SDK.
 #[macro_export]
 macro_rules! suite {
+    (wasm_1_0, $factory:expr) => {
+        $crate::suite!(@make wasm_1_0, $crate::Subject::speaking_abi_1_0(&$factory));
+    };
     ($kind:ident, $factory:expr) => {
+        $crate::suite!(@make $kind, $crate::Subject::new(&$factory));
+    };
+    (@make $kind:ident, $subject:expr) => {
         fn subject() -> &'static $crate::Subject {
             static SUBJECT: std::sync::LazyLock<$crate::Subject> =
-                std::sync::LazyLock::new(|| $crate::Subject::new(&$factory));
+                std::sync::LazyLock::new(|| $subject);
             &SUBJECT
         }
 
@@ -41,6 +49,10 @@ macro_rules! __tests {
         $crate::__tests!(@group $all);
         $crate::__tests!(@group $sandboxed);
         $crate::__tests!(@group $own);
+    };
+    ([wasm_1_0] all $all:tt sandboxed $sandboxed:tt wasm $own:tt lua $lua:tt builtin $builtin:tt) => {
+        $crate::__tests!(@group $all);
+        $crate::__tests!(@group $sandboxed);
     };
     ([lua] all $all:tt sandboxed $sandboxed:tt wasm $wasm:tt lua $own:tt builtin $builtin:tt) => {
         $crate::__tests!(@group $all);

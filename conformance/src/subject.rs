@@ -21,12 +21,15 @@ use crate::host::TestHost;
 use crate::suite;
 
 const WASM: &[u8] = include_bytes!("../guests/suite.wasm");
+const WASM_1_0: &[u8] = include_bytes!("../guests/suite_1_0.wasm");
 const LUA: &[u8] = include_bytes!("../guests/suite.lua");
 const NATIVE: &str = "suite";
 
 /// An engine under test.
 pub struct Subject {
     factory: &'static dyn ExtEngineFactory,
+    /// The suite's guest for WASM engines.
+    wasm: &'static [u8],
     /// The suite's package, which most cases need as it is.
     package: OnceLock<Arc<dyn ExtensionPackage>>,
 }
@@ -42,7 +45,16 @@ impl Subject {
     pub fn new(factory: &'static dyn ExtEngineFactory) -> Self {
         Self {
             factory,
+            wasm: WASM,
             package: OnceLock::new(),
+        }
+    }
+
+    /// Puts the WASM engine of a factory under test with a guest that speaks ABI 1.0.
+    pub fn speaking_abi_1_0(factory: &'static dyn ExtEngineFactory) -> Self {
+        Self {
+            wasm: WASM_1_0,
+            ..Self::new(factory)
         }
     }
 
@@ -59,7 +71,7 @@ impl Subject {
     /// The suite's guest for this kind of engine.
     pub fn code(&self) -> Code {
         match self.factory.kind() {
-            EngineKind::Wasm => Code::Bytes(WASM.into()),
+            EngineKind::Wasm => Code::Bytes(self.wasm.into()),
             EngineKind::Lua => Code::Bytes(LUA.into()),
             EngineKind::Builtin => Code::Native(NATIVE.into()),
         }

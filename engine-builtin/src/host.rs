@@ -25,7 +25,7 @@ impl<'c, 'a> NativeHost<'c, 'a> {
     fn ask<T>(
         &self,
         what: &str,
-        key: &KeyBuilder,
+        key: &KeyBuilder<'_>,
         ask: impl FnOnce(StorageId) -> Result<T>,
     ) -> Result<T, GuestError> {
         let call = self.call;
@@ -53,7 +53,7 @@ impl<'c, 'a> NativeHost<'c, 'a> {
 }
 
 impl Backend for NativeHost<'_, '_> {
-    fn get<'run>(&'run self, key: &KeyBuilder) -> Result<Option<Cow<'run, [u8]>>, GuestError> {
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, GuestError> {
         let mut value = Vec::new();
         let found = self.ask("get", key, |storage| {
             self.call.get(storage, key.as_bytes(), &mut value)
@@ -63,7 +63,7 @@ impl Backend for NativeHost<'_, '_> {
 
     fn read(
         &self,
-        prefix: &KeyBuilder,
+        prefix: &KeyBuilder<'_>,
         each: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<(), GuestError> {
         self.ask("read", prefix, |storage| {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use engine_core::call::Call;
+use engine_core::call::{Buffers, Call};
 use engine_core::engine::{ExtensionInstance, Invocation, Outcome};
 use engine_core::error::Result;
 use engine_core::host::{Host, Party};
@@ -20,6 +20,7 @@ pub struct BuiltinInstance {
     manifest: Arc<PackageManifest>,
     ticker: Arc<Ticker>,
     runs: Arc<[Run]>,
+    buffers: Buffers,
 }
 
 impl BuiltinInstance {
@@ -32,6 +33,7 @@ impl BuiltinInstance {
             manifest,
             ticker,
             runs,
+            buffers: Buffers::default(),
         }
     }
 }
@@ -51,11 +53,12 @@ impl ExtensionInstance for BuiltinInstance {
         host: &dyn Host,
         intents: &mut Intents,
     ) -> Outcome {
-        match Call::begin(invocation, &self.manifest, &self.ticker, host, intents) {
+        let (manifest, ticker) = (&self.manifest, &self.ticker);
+        match Call::begin(invocation, manifest, ticker, host, &self.buffers, intents) {
             Ok(call) => {
                 // `begin` has found the extension, and there is a function for each.
                 let ended = run(self.runs[invocation.extension], &call);
-                call.finish(ended)
+                call.end(ended)
             }
             Err(error) => error.into(),
         }

@@ -7,7 +7,7 @@ use crate::schema::{Field, Schema, Type};
 use crate::value::Value;
 
 /// A storage's place in its [`Catalog`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StorageId(pub u16);
 
 impl StorageId {
@@ -153,6 +153,12 @@ impl Catalog {
     /// The storage with this name.
     pub fn id(&self, name: &str) -> Option<StorageId> {
         self.by_name.get(name).copied()
+    }
+
+    /// The storage of this number, where there is one.
+    pub fn numbered(&self, number: u32) -> Option<StorageId> {
+        let id = u16::try_from(number).ok()?;
+        (usize::from(id) < self.len()).then_some(StorageId(id))
     }
 
     /// The storage with this id, which is of this catalog.

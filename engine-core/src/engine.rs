@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::call::Settle;
 use crate::error::{Error, Result};
 use crate::host::{Host, Tracer};
 use crate::intent::Intents;
@@ -89,6 +90,28 @@ pub trait ExtensionInstance: fmt::Debug {
         host: &dyn Host,
         intents: &mut Intents,
     ) -> Outcome;
+
+    /// Runs invocations one after another and hands each one's outcome and intents to `settle`, by its place in `batch`.
+    ///
+    /// Each has a budget of its own, and one that fails leaves the results of its neighbours standing. Where the engine
+    /// and the guest can, the guest pulls them all in one crossing.
+    fn invoke_batch(
+        &mut self,
+        batch: &[Invocation<'_>],
+        host: &dyn Host,
+        intents: &mut Intents,
+        settle: &mut Settle<'_>,
+    ) {
+        for (place, invocation) in batch.iter().enumerate() {
+            let outcome = self.invoke(*invocation, host, intents);
+            settle(place, outcome, intents);
+        }
+    }
+
+    /// Makes ready what the next invocation would wait for, such as a sandbox in place of a broken one.
+    ///
+    /// For a thread that has nothing else to do; whoever never calls it gets the same answers.
+    fn prepare(&mut self) {}
 }
 
 /// What is asked of an instance.
@@ -118,6 +141,16 @@ pub struct Outcome {
     pub result: Result<()>,
     /// What it used, in both cases.
     pub ledger: Ledger,
+}
+
+impl Outcome {
+    /// Whether the sandbox that it left behind can be used again.
+    pub fn leaves_instance_usable(&self) -> bool {
+        match &self.result {
+            Ok(()) => true,
+            Err(error) => error.kind().leaves_instance_usable(),
+        }
+    }
 }
 
 impl From<Error> for Outcome {

@@ -71,13 +71,25 @@ impl RowChunk {
         self.ends.len() >= Self::ROWS || self.bytes.len() >= Self::BYTES
     }
 
+    /// A row: key and value.
+    pub fn row(&self, number: usize) -> Option<(&[u8], &[u8])> {
+        let &(key_end, end) = self.ends.get(number)?;
+        let start = match number {
+            0 => 0,
+            _ => self.ends[number - 1].1,
+        };
+        Some((&self.bytes[start..key_end], &self.bytes[key_end..end]))
+    }
+
+    /// The last row.
+    pub fn last(&self) -> Option<(&[u8], &[u8])> {
+        self.row(self.ends.len().checked_sub(1)?)
+    }
+
     /// The rows: key and value each.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        (0..self.ends.len()).map(|i| {
-            let start = if i == 0 { 0 } else { self.ends[i - 1].1 };
-            let (key_end, end) = self.ends[i];
-            (&self.bytes[start..key_end], &self.bytes[key_end..end])
-        })
+        let numbers = 0..self.ends.len();
+        numbers.map(|number| self.row(number).unwrap_or_default())
     }
 }
 

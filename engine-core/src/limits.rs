@@ -1,7 +1,6 @@
 //! Limits, which of them an engine keeps, and the ledger of what an invocation used.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -212,13 +211,6 @@ impl Default for Limits {
             log_lines: 1_000,
             log_bytes: 256 << 10,
         }
-    }
-}
-
-impl Limits {
-    /// The wall-clock time of one invocation.
-    pub fn deadline(&self) -> Duration {
-        Duration::from_millis(u64::from(self.deadline_ms))
     }
 }
 

@@ -200,6 +200,11 @@ impl ExtensionDecl {
         let verbs = self.access.get(usize::from(storage.0));
         verbs.copied().unwrap_or_default()
     }
+
+    /// Whether the extension may do anything with a storage.
+    pub fn touches(&self, storage: StorageId) -> bool {
+        self.verbs(storage) != Verbs::NONE
+    }
 }
 
 /// How long an instance lives.

@@ -60,13 +60,12 @@ impl Ticker {
         self.now().saturating_sub(tick)
     }
 
-    /// Begins a call: the present tick, and the one at which a deadline so far away is over.
+    /// Begins a call: the present tick, and the one at which a deadline of so many milliseconds is over.
     ///
     /// The first tick after now may come at once, so the deadline has one more than its milliseconds.
-    pub fn start(&self, deadline: Duration) -> (u64, u64) {
+    pub fn start(&self, deadline_ms: u32) -> (u64, u64) {
         let now = self.now();
-        let millis = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        let at = now.saturating_add(millis).saturating_add(1);
+        let at = now.saturating_add(u64::from(deadline_ms)).saturating_add(1);
         if self.shared.horizon.load(Ordering::SeqCst) < at {
             self.shared.horizon.fetch_max(at, Ordering::SeqCst);
         }

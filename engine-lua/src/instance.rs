@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_core::call::Call;
+use engine_core::call::{Buffers, Call};
 use engine_core::engine::{ExtensionInstance, Invocation, Outcome};
 use engine_core::error::Result;
 use engine_core::host::Host;
@@ -18,12 +18,17 @@ pub struct LuaInstance {
     chunk: Arc<Chunk>,
     /// The sandbox of the next invocation, if there is one yet.
     sandbox: Option<Sandbox>,
+    buffers: Buffers,
 }
 
 impl LuaInstance {
     pub(crate) fn new(chunk: Arc<Chunk>) -> Result<Self> {
         let sandbox = Some(Sandbox::new(&chunk, chunk.start_setup())?);
-        Ok(Self { chunk, sandbox })
+        Ok(Self {
+            chunk,
+            sandbox,
+            buffers: Buffers::default(),
+        })
     }
 }
 
@@ -38,7 +43,9 @@ impl ExtensionInstance for LuaInstance {
         let sandbox = self.sandbox.take();
         let chunk = &self.chunk;
         let extension = invocation.extension;
-        let call = match Call::begin(invocation, &chunk.manifest, &chunk.ticker, host, intents) {
+        let (manifest, ticker) = (&chunk.manifest, &chunk.ticker);
+        let call = Call::begin(invocation, manifest, ticker, host, &self.buffers, intents);
+        let call = match call {
             Ok(call) => call,
             Err(error) => {
                 self.sandbox = sandbox;
@@ -49,18 +56,20 @@ impl ExtensionInstance for LuaInstance {
             Some(sandbox) => sandbox,
             None => match Sandbox::new(chunk, chunk.deadline(&call)) {
                 Ok(sandbox) => sandbox,
-                Err(error) => return call.finish(Err(error)),
+                Err(error) => return call.end(Err(error)),
             },
         };
         let run = sandbox.run(&call, extension);
-        let outcome = call.finish(run);
-        let usable = match &outcome.result {
-            Ok(()) => true,
-            Err(error) => error.kind().leaves_instance_usable(),
-        };
-        if usable && chunk.manifest.policy == Policy::Keep {
+        let outcome = call.end(run);
+        if outcome.leaves_instance_usable() && chunk.manifest.policy == Policy::Keep {
             self.sandbox = Some(sandbox);
         }
         outcome
+    }
+    fn prepare(&mut self) {
+        if self.sandbox.is_none() {
+            // The next invocation tells why there is none.
+            self.sandbox = Sandbox::new(&self.chunk, self.chunk.start_setup()).ok();
+        }
     }
 }

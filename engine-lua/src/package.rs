@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use engine_core::call::Call;
 use engine_core::engine::{ExtensionInstance, ExtensionPackage};
@@ -34,7 +33,7 @@ impl Chunk {
     /// Starts the deadline of a sandbox that is made outside of an invocation.
     pub(crate) fn start_setup(&self) -> Deadline {
         let ms = self.limits.deadline_ms.max(SETUP_MS);
-        let (_, at) = self.ticker.start(Duration::from_millis(ms.into()));
+        let (_, at) = self.ticker.start(ms);
         Deadline { at, ms }
     }
 

@@ -3,13 +3,13 @@
 use engine_core::engine::CodeReport;
 use engine_core::limits::{Limit, Limits};
 
-use crate::exports::{EXPORTS, MEMORY, VERSION_1_0, VERSION_PREFIX};
+use crate::exports::{MEMORY, VERSION, VERSION_PREFIX, Version};
 use crate::fuel::FUEL_GLOBAL;
 use crate::inspect::{Import, Inspection, ItemType, ModuleInfo};
 use crate::offers::offers;
 use crate::runtime::{HostFunction, MAX_TABLES};
 use crate::state::State;
-use crate::{host, wasi};
+use crate::{v1_0, v1_1, wasi};
 
 const PAGE: u64 = 64 << 10;
 
@@ -17,9 +17,10 @@ const PAGE: u64 = 64 << 10;
 pub(crate) fn problems(inspection: &Inspection, limits: &Limits) -> Vec<String> {
     let info = &inspection.info;
     let mut problems: Vec<String> = inspection.problems.iter().map(|p| p.to_string()).collect();
-    exports(info, &mut problems);
+    let version = Version::of(info);
+    exports(info, version, &mut problems);
     for import in &info.imports {
-        if let Err(problem) = host_function(import) {
+        if let Err(problem) = host_function(import, version) {
             problems.push(problem);
         }
     }
@@ -27,7 +28,8 @@ pub(crate) fn problems(inspection: &Inspection, limits: &Limits) -> Vec<String> 
     problems
 }
 
-fn exports(info: &ModuleInfo, problems: &mut Vec<String>) {
+fn exports(info: &ModuleInfo, version: Version, problems: &mut Vec<String>) {
+    let abi = version.name();
     match info.export(MEMORY).map(|export| &export.ty) {
         Some(ItemType::Memory(_)) => {}
         Some(other) => problems.push(format!("export `{MEMORY}` is a {other}, not a memory")),
@@ -35,18 +37,18 @@ fn exports(info: &ModuleInfo, problems: &mut Vec<String>) {
             "no export `{MEMORY}`: export the module's memory by this name"
         )),
     }
-    for spec in &EXPORTS {
+    for (position, spec) in version.exports().iter().enumerate() {
         match info.export(spec.name).map(|export| &export.ty) {
             Some(ItemType::Func(sig)) if **sig == spec.signature() => {}
             Some(other) => problems.push(format!(
-                "export `{}` is a {other}, but ABI 1.0 has it as a function {}",
+                "export `{}` is a {other}, but ABI {abi} has it as a function {}",
                 spec.name,
                 spec.signature()
             )),
             None if spec.optional => {}
-            None if spec.name == VERSION_1_0 => problems.push(version_problem(info)),
+            None if position == VERSION => problems.push(version_problem(info)),
             None => problems.push(format!(
-                "no export `{}`: ABI 1.0 has it as a function {}",
+                "no export `{}`: ABI {abi} has it as a function {}",
                 spec.name,
                 spec.signature()
             )),
@@ -71,11 +73,11 @@ fn version_problem(info: &ModuleInfo) -> String {
         .collect();
     if others.is_empty() {
         return format!(
-            "no export `{VERSION_1_0}`: the module names no version of the ABI; build it with one of the guest SDKs or export this function"
+            "no export `{VERSION_PREFIX}1_1` or `{VERSION_PREFIX}1_0`: the module names no version of the ABI; build it with one of the guest SDKs or export one of these functions"
         );
     }
     format!(
-        "the module speaks version {} of the ABI, this engine speaks 1.0: build it with an SDK of that version",
+        "the module speaks version {} of the ABI, this engine speaks 1.0 and 1.1: build it with an SDK of that version",
         others.join(", ")
     )
 }
@@ -84,18 +86,28 @@ fn version_problem(info: &ModuleInfo) -> String {
 ///
 /// # Errors
 /// The problem, where there is none of that name or type.
-pub(crate) fn host_function(import: &Import) -> Result<&'static HostFunction<State>, String> {
+pub(crate) fn host_function(
+    import: &Import,
+    version: Version,
+) -> Result<&'static HostFunction<State>, String> {
     let Import { module, name, ty } = import;
-    let mut offered = host::FUNCTIONS.iter().chain(&wasi::FUNCTIONS);
+    let own: &[_] = match version {
+        Version::V1_0 => &v1_0::FUNCTIONS,
+        Version::V1_1 => &v1_1::FUNCTIONS,
+    };
+    let abi = version.name();
+    let mut offered = own.iter().chain(&wasi::FUNCTIONS);
     let Some(function) = offered.find(|f| f.module == module && f.name == name) else {
+        let names: Vec<_> = own.iter().map(|function| function.name).collect();
         return Err(format!(
-            "import `{module}.{name}`, a {ty}, is not offered by ABI 1.0: it has HostGetElem and HostReadElems in `env`, and a small part of `wasi_snapshot_preview1`"
+            "import `{module}.{name}`, a {ty}, is not offered by ABI {abi}: it has {} in `env`, and a small part of `wasi_snapshot_preview1`",
+            names.join(", ")
         ));
     };
     match ty {
         ItemType::Func(sig) if **sig == function.call.signature() => Ok(function),
         other => Err(format!(
-            "import `{module}.{name}` is a {other}, but ABI 1.0 has it as a function {}",
+            "import `{module}.{name}` is a {other}, but ABI {abi} has it as a function {}",
             function.call.signature()
         )),
     }
@@ -257,7 +269,7 @@ mod tests {
         let wat = module("").replace("WasmAbiVersion_1_0", "WasmAbiVersion_2_0");
         let found = problems_of(&wat, &Limits::default());
         assert_eq!(found.len(), 1);
-        assert!(found[0].contains("speaks version 2.0 of the ABI, this engine speaks 1.0"));
+        assert!(found[0].contains("speaks version 2.0 of the ABI, this engine speaks 1.0 and 1.1"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use engine_core::factory::EngineLimits;
 use engine_core::limits::{Limit, Limits};
 use engine_core::manifest::PackageManifest;
 
-use crate::exports::EXPORTS;
+use crate::exports::Version;
 use crate::fuel::{Costs, meter};
 use crate::inspect::{ModuleInfo, inspect};
 use crate::package::WasmPackage;
@@ -17,7 +17,7 @@ use crate::runtime::{Blueprint, HostFunction, Runtime};
 use crate::state::State;
 use crate::{check, offers};
 
-/// An engine of a WASM runtime that speaks ABI 1.0.
+/// An engine of a WASM runtime that speaks ABI 1.0 and 1.1.
 #[derive(Debug)]
 pub struct WasmEngine<R> {
     runtime: Arc<R>,
@@ -71,22 +71,25 @@ impl<R: Runtime> WasmEngine<R> {
         } else {
             Cow::Borrowed(code)
         };
+        let version = Version::of(&inspection.info);
         let module = self.runtime.compile(&Blueprint {
             code: &code,
             metered,
-            imports: imports(&inspection.info),
-            exports: &EXPORTS,
+            imports: imports(&inspection.info, version),
+            exports: version.exports(),
             limits,
         })?;
         let runtime = Arc::clone(&self.runtime);
-        Ok(WasmPackage::new(runtime, module, Arc::clone(manifest)))
+        let manifest = Arc::clone(manifest);
+        Ok(WasmPackage::new(runtime, module, manifest, version))
     }
 }
 
 /// The host's functions that a checked module imports, each once.
-fn imports(info: &ModuleInfo) -> Vec<&'static HostFunction<State>> {
+fn imports(info: &ModuleInfo, version: Version) -> Vec<&'static HostFunction<State>> {
     let mut functions: Vec<&HostFunction<State>> = Vec::new();
-    for function in info.imports.iter().flat_map(check::host_function) {
+    let offered = |import| check::host_function(import, version);
+    for function in info.imports.iter().flat_map(offered) {
         if !functions.iter().any(|known| std::ptr::eq(*known, function)) {
             functions.push(function);
         }

@@ -1,9 +1,7 @@
-//! ABI 1.0, the guest's side: the names and types of what a module exports.
+//! The guest's side of the boundary: the names and types of what a module of each version exports.
 
+use crate::inspect::ModuleInfo;
 use crate::runtime::ExportSpec;
-
-/// The name of the version's export, which is the version.
-pub(crate) const VERSION_1_0: &str = "WasmAbiVersion_1_0";
 
 /// What the names of all versions' exports begin with.
 pub(crate) const VERSION_PREFIX: &str = "WasmAbiVersion_";
@@ -11,30 +9,85 @@ pub(crate) const VERSION_PREFIX: &str = "WasmAbiVersion_";
 /// The name of the exported memory.
 pub(crate) const MEMORY: &str = "memory";
 
-// The positions in `EXPORTS`.
+/// A version of the ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1_0,
+    V1_1,
+}
+
+impl Version {
+    /// The newest version that a module says it speaks; 1.0 where it names none that is known.
+    pub(crate) fn of(info: &ModuleInfo) -> Self {
+        match info.export(EXPORTS_1_1[VERSION].name) {
+            Some(_) => Self::V1_1,
+            None => Self::V1_0,
+        }
+    }
+
+    /// The version's name, such as `1.0`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::V1_0 => "1.0",
+            Self::V1_1 => "1.1",
+        }
+    }
+
+    /// The functions that the host calls.
+    pub(crate) fn exports(self) -> &'static [ExportSpec] {
+        match self {
+            Self::V1_0 => &EXPORTS_1_0,
+            Self::V1_1 => &EXPORTS_1_1,
+        }
+    }
+}
+
+// The positions in the table of every version.
 pub(crate) const INITIALIZE: usize = 0;
 pub(crate) const VERSION: usize = 1;
 pub(crate) const INIT: usize = 2;
-pub(crate) const RUN: usize = 3;
-pub(crate) const MALLOC: usize = 4;
-pub(crate) const RESET: usize = 5;
-pub(crate) const FINIT: usize = 6;
+pub(crate) const FINIT: usize = 3;
+
+// The positions in that of 1.0.
+pub(crate) const RUN: usize = 4;
+pub(crate) const MALLOC: usize = 5;
+pub(crate) const RESET: usize = 6;
 pub(crate) const ON_READ: usize = 7;
 
-/// The functions that the host calls.
-pub(crate) static EXPORTS: [ExportSpec; 8] = [
-    ExportSpec {
-        optional: true,
-        ..procedure("_initialize", 0)
-    },
-    procedure(VERSION_1_0, 0),
+// The positions in that of 1.1.
+pub(crate) const EXCHANGE: usize = 4;
+pub(crate) const RESERVE: usize = 5;
+pub(crate) const RESOLVE: usize = 6;
+pub(crate) const INVOKE: usize = 7;
+pub(crate) const BATCH: usize = 8;
+
+static EXPORTS_1_0: [ExportSpec; 8] = [
+    INITIALIZE_SPEC,
+    procedure("WasmAbiVersion_1_0", 0),
     procedure("WasmInit", 0),
+    procedure("WasmFinit", 0),
     function("WasmRun", 3),
     function("WasmMalloc", 1),
     procedure("WasmReset", 0),
-    procedure("WasmFinit", 0),
     procedure("WasmOnRead", 3),
 ];
+
+static EXPORTS_1_1: [ExportSpec; 9] = [
+    INITIALIZE_SPEC,
+    procedure("WasmAbiVersion_1_1", 0),
+    procedure("WasmInit", 0),
+    procedure("WasmFinit", 0),
+    function("WasmExchange", 0),
+    procedure("WasmReserve", 1),
+    function("WasmResolve", 2),
+    function("WasmInvoke", 2),
+    procedure("WasmBatch", 2),
+];
+
+const INITIALIZE_SPEC: ExportSpec = ExportSpec {
+    optional: true,
+    ..procedure("_initialize", 0)
+};
 
 const fn procedure(name: &'static str, params: usize) -> ExportSpec {
     ExportSpec {

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use engine_core::call::Call;
+use engine_core::call::{Buffers, Call, Settle};
 use engine_core::engine::{ExtensionInstance, Invocation, Outcome};
 use engine_core::error::Result;
 use engine_core::host::Host;
 use engine_core::intent::Intents;
 use engine_core::manifest::Policy;
 
+use crate::exports::Version;
 use crate::package::Shared;
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
@@ -18,6 +19,7 @@ use crate::sandbox::Sandbox;
 pub(crate) struct WasmInstance<R: Runtime> {
     package: Arc<Shared<R>>,
     sandbox: Option<Sandbox<R>>,
+    buffers: Buffers,
 }
 
 impl<R: Runtime> WasmInstance<R> {
@@ -25,6 +27,7 @@ impl<R: Runtime> WasmInstance<R> {
         Self {
             package,
             sandbox: Some(sandbox),
+            buffers: Buffers::default(),
         }
     }
 
@@ -58,33 +61,68 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
             Ok(sandbox) => sandbox,
             Err(error) => return error.into(),
         };
-        let Shared {
-            runtime, manifest, ..
-        } = &*self.package;
-        let call = match Call::begin(invocation, manifest, runtime.ticker(), host, intents) {
+        let package = &*self.package;
+        let (manifest, ticker) = (&package.manifest, package.runtime.ticker());
+        let call = Call::begin(invocation, manifest, ticker, host, &self.buffers, intents);
+        let call = match call {
             Ok(call) => call,
             Err(error) => {
                 self.sandbox = Some(sandbox);
                 return error.into();
             }
         };
-        let run = sandbox.run(&call);
-        let outcome = call.finish(run);
+        let outcome = call.end(sandbox.run(package.version, &call));
         // A sandbox that fails to reset is replaced; the invocation was over before.
-        if outcome_leaves_usable(&outcome) && sandbox.reset(&self.package, &invocation).is_ok() {
+        if outcome.leaves_instance_usable() && sandbox.reset(package, &invocation).is_ok() {
             match manifest.policy {
                 Policy::Keep => self.sandbox = Some(sandbox),
-                Policy::Fresh => sandbox.end(&self.package),
+                Policy::Fresh => sandbox.end(package),
             }
         }
         outcome
     }
-}
 
-fn outcome_leaves_usable(outcome: &Outcome) -> bool {
-    match &outcome.result {
-        Ok(()) => true,
-        Err(error) => error.kind().leaves_instance_usable(),
+    fn invoke_batch(
+        &mut self,
+        batch: &[Invocation<'_>],
+        host: &dyn Host,
+        intents: &mut Intents,
+        settle: &mut Settle<'_>,
+    ) {
+        let package = Arc::clone(&self.package);
+        if package.version == Version::V1_0 || package.manifest.policy == Policy::Fresh {
+            for (place, invocation) in batch.iter().enumerate() {
+                let outcome = self.invoke(*invocation, host, intents);
+                settle(place, outcome, intents);
+            }
+            return;
+        }
+        let (manifest, ticker) = (&package.manifest, package.runtime.ticker());
+        let buffers = std::mem::take(&mut self.buffers);
+        let call = Call::begin_batch(batch, settle, manifest, ticker, host, &buffers, intents);
+        if let Some(call) = call {
+            loop {
+                match self.take_sandbox() {
+                    Ok(mut sandbox) => {
+                        if sandbox.run_batch(&call) {
+                            self.sandbox = Some(sandbox);
+                        }
+                    }
+                    Err(error) => drop(call.settle(Err(error))),
+                }
+                if !call.advance() {
+                    break;
+                }
+            }
+        }
+        self.buffers = buffers;
+    }
+
+    fn prepare(&mut self) {
+        if self.sandbox.is_none() {
+            // The next invocation tells why there is none.
+            self.sandbox = Sandbox::start(&self.package).ok();
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The WASM boundary, written once for every runtime.
 //!
-//! [`WasmEngine`](engine::WasmEngine) is the whole contract of [`engine_core`] for ABI 1.0, generic over a
+//! [`WasmEngine`](engine::WasmEngine) is the whole contract of [`engine_core`] for ABI 1.0 and 1.1, generic over a
 //! [`Runtime`](runtime::Runtime). A runtime's crate implements that trait and nothing of the ABI; another ABI is another
-//! driver of the same trait. `ABI.md` beside this crate's sources is the specification of ABI 1.0.
+//! driver of the same trait. `ABI.md` beside this crate's sources is the specification of both.
 //!
 //! ```
 //! let module = wat::parse_str(r#"(module (func (export "WasmInit")))"#).unwrap();
@@ -16,15 +16,15 @@ pub mod fuel;
 pub mod inspect;
 pub mod runtime;
 
-mod block;
 mod check;
+mod ending;
 mod exports;
-mod guest;
-mod host;
 mod instance;
 mod memory;
 mod offers;
 mod package;
 mod sandbox;
 mod state;
+mod v1_0;
+mod v1_1;
 mod wasi;

@@ -7,10 +7,12 @@ use engine_core::engine::{ExtensionInstance, ExtensionPackage};
 use engine_core::error::Result;
 use engine_core::manifest::PackageManifest;
 
+use crate::exports::Version;
 use crate::instance::WasmInstance;
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
 use crate::state::State;
+use crate::v1_1::Numbers;
 
 /// A loaded package.
 pub(crate) struct WasmPackage<R: Runtime>(Arc<Shared<R>>);
@@ -20,6 +22,8 @@ pub(crate) struct Shared<R: Runtime> {
     pub(crate) runtime: Arc<R>,
     pub(crate) module: R::Module<State>,
     pub(crate) manifest: Arc<PackageManifest>,
+    pub(crate) version: Version,
+    pub(crate) numbers: Numbers,
 }
 
 impl<R: Runtime> WasmPackage<R> {
@@ -27,11 +31,14 @@ impl<R: Runtime> WasmPackage<R> {
         runtime: Arc<R>,
         module: R::Module<State>,
         manifest: Arc<PackageManifest>,
+        version: Version,
     ) -> Self {
         Self(Arc::new(Shared {
             runtime,
             module,
+            numbers: Numbers::new(manifest.extensions.len()),
             manifest,
+            version,
         }))
     }
 }

@@ -1,6 +1,6 @@
 //! What a WASM runtime offers to an ABI, and nothing of either: two runtimes and several ABIs meet here.
 //!
-//! A runtime crate implements [`Runtime`], [`RuntimeModule`], [`RuntimeInstance`] and [`Guest`], generic over `S`, the
+//! A runtime crate implements [`Runtime`], [`RuntimeModule`] and [`Guest`], generic over `S`, the
 //! state that an ABI keeps per instance. An ABI is a table of [`HostFunction`]s, a table of [`ExportSpec`]s and code that
 //! drives instances through [`Guest`].
 
@@ -25,8 +25,14 @@ pub trait Guest<S> {
     /// The bytes of the exported memory, as large as it is now.
     fn memory(&self) -> &[u8];
 
-    /// The bytes of the exported memory, to be written.
-    fn memory_mut(&mut self) -> &mut [u8];
+    /// The bytes of the exported memory, to be written, and what the ABI keeps beside them.
+    fn split(&mut self) -> (&mut [u8], &S);
+
+    /// Gives the guest a new budget: for all that runs from now on, until it is armed again.
+    fn arm(&mut self, budget: Budget);
+
+    /// Units of fuel used since it was armed; `None` where the code is not metered or fuel was not limited.
+    fn fuel_used(&mut self) -> Option<u64>;
 
     /// Whether the module has the export of this position in [`Blueprint::exports`].
     fn has(&self, export: usize) -> bool;
@@ -64,6 +70,10 @@ pub enum HostCall<S: 'static> {
     R3(fn(&mut dyn Guest<S>, i32, i32, i32) -> Result<i32>),
     /// `(i32, i32, i32, i32) -> i32`
     R4(fn(&mut dyn Guest<S>, i32, i32, i32, i32) -> Result<i32>),
+    /// `(i32, i32, i32, i32, i32) -> i32`
+    R5(fn(&mut dyn Guest<S>, i32, i32, i32, i32, i32) -> Result<i32>),
+    /// `(i32) -> i64`
+    L1(fn(&mut dyn Guest<S>, i32) -> Result<i64>),
     /// `(i32, i64, i32) -> i32`
     R3Long(fn(&mut dyn Guest<S>, i32, i64, i32) -> Result<i32>),
     /// `(i32, i64, i32, i32) -> i32`
@@ -84,15 +94,17 @@ impl<S> HostCall<S> {
         use ValType::{I32, I64};
         let params = match self {
             Self::R0(_) => vec![],
-            Self::N1(_) | Self::R1(_) => vec![I32],
+            Self::N1(_) | Self::R1(_) | Self::L1(_) => vec![I32],
             Self::R2(_) => vec![I32, I32],
             Self::R3(_) => vec![I32, I32, I32],
             Self::R4(_) => vec![I32, I32, I32, I32],
+            Self::R5(_) => vec![I32, I32, I32, I32, I32],
             Self::R3Long(_) => vec![I32, I64, I32],
             Self::R4Long(_) => vec![I32, I64, I32, I32],
         };
         let results = match self {
             Self::N1(_) => vec![],
+            Self::L1(_) => vec![I64],
             _ => vec![I32],
         };
         FuncSig { params, results }
@@ -207,23 +219,13 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
 
 /// A compiled module.
 pub trait RuntimeModule<S>: fmt::Debug + Send + Sync + 'static {
-    /// A live instance of it.
-    type Instance: RuntimeInstance<S>;
+    /// A live instance of it, which runs nothing before it is armed, and is thrown away after any error of
+    /// [`Guest::call`].
+    type Instance: Guest<S> + fmt::Debug + 'static;
 
     /// Makes an instance, on the thread that uses it, without running any of its code.
     ///
     /// # Errors
     /// `trap` where a segment does not fit, `busy` where the runtime has no room for one more instance.
     fn instantiate(&self, state: S) -> Result<Self::Instance>;
-}
-
-/// A live instance as its owner has it.
-///
-/// It runs nothing before it is armed, and is thrown away after any error of [`Guest::call`].
-pub trait RuntimeInstance<S>: Guest<S> + fmt::Debug + 'static {
-    /// Gives the guest a new budget: for all that runs from now on, until it is armed again.
-    fn arm(&mut self, budget: Budget);
-
-    /// Units of fuel used since it was armed; `None` where the code is not metered or fuel was not limited.
-    fn fuel_used(&mut self) -> Option<u64>;
 }

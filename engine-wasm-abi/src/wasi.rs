@@ -140,7 +140,7 @@ fn during<R>(state: &State, ask: impl FnOnce(&Call<'_>) -> Result<R>) -> Result<
 fn write_u32(guest: &mut dyn Guest<State>, at: i32, value: u32) -> Result<()> {
     let at = at.cast_unsigned();
     write(
-        guest.memory_mut(),
+        guest.split().0,
         "a result of WASI",
         at,
         &value.to_le_bytes(),
@@ -150,7 +150,7 @@ fn write_u32(guest: &mut dyn Guest<State>, at: i32, value: u32) -> Result<()> {
 fn write_u64(guest: &mut dyn Guest<State>, at: i32, value: u64) -> Result<i32> {
     let at = at.cast_unsigned();
     write(
-        guest.memory_mut(),
+        guest.split().0,
         "a result of WASI",
         at,
         &value.to_le_bytes(),
@@ -180,7 +180,7 @@ fn clock_time_get(guest: &mut dyn Guest<State>, out: i32) -> Result<i32> {
 fn random_get(guest: &mut dyn Guest<State>, at: i32, len: i32) -> Result<i32> {
     let state = guest.state().clone();
     let (at, len) = (at.cast_unsigned(), len.cast_unsigned());
-    let place = bytes_mut(guest.memory_mut(), "the place for random bytes", at, len)?;
+    let place = bytes_mut(guest.split().0, "the place for random bytes", at, len)?;
     place.fill(0);
     let filled = during(&state, |call| {
         for block in place.chunks_mut(RANDOM_BLOCK) {
@@ -209,7 +209,7 @@ fn fd_fdstat_get(guest: &mut dyn Guest<State>, fd: i32, out: i32) -> Result<i32>
     stat[0] = CHARACTER_DEVICE;
     stat[8..16].copy_from_slice(&rights.to_le_bytes());
     write(
-        guest.memory_mut(),
+        guest.split().0,
         "a result of WASI",
         out.cast_unsigned(),
         &stat,
@@ -295,7 +295,7 @@ fn poll_oneoff(
         if subscription[8] != CLOCK {
             event[8] = EBADF as u8;
         }
-        write(guest.memory_mut(), "an event", out + index * EVENT, &event)?;
+        write(guest.split().0, "an event", out + index * EVENT, &event)?;
     }
     write_u32(guest, events, count)?;
     Ok(SUCCESS)

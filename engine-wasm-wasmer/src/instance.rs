@@ -9,7 +9,7 @@ use std::sync::Arc;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::limits::{Limit, Limits};
 use engine_wasm_abi::fuel::{FUEL_GLOBAL, FuelMeter};
-use engine_wasm_abi::runtime::{Budget, ExportSpec, Guest, Runtime, RuntimeInstance, fuel_error};
+use engine_wasm_abi::runtime::{Budget, ExportSpec, Guest, Runtime, fuel_error};
 use send_wrapper::SendWrapper;
 use wasmer::{
     AsStoreMut, ExportError, Exports, FunctionEnv, FunctionEnvMut, Global, Instance, Memory,
@@ -191,20 +191,19 @@ impl<S, C: AsStoreMut> Guest<S> for Live<C, S> {
         let view = self.data.memory.view(&self.store);
         #[allow(unsafe_code, reason = "wasmer lends memory by its address only")]
         // SAFETY: the view says where the memory is and how long. What moves or changes it, a call of the guest or
-        // `memory_mut`, takes `&mut self` and so comes after this borrow. A store is on one thread.
+        // `split`, takes `&mut self` and so comes after this borrow. A store is on one thread.
         unsafe {
             slice::from_raw_parts(view.data_ptr(), len(&view))
         }
     }
 
-    fn memory_mut(&mut self) -> &mut [u8] {
+    fn split(&mut self) -> (&mut [u8], &S) {
         let view = self.data.memory.view(&self.store);
         #[allow(unsafe_code, reason = "wasmer lends memory by its address only")]
         // SAFETY: as in `memory`; and while this borrow lasts, `&mut self` is the only way to the store, because
-        // whoever called a host function lent it the whole store.
-        unsafe {
-            slice::from_raw_parts_mut(view.data_ptr(), len(&view))
-        }
+        // whoever called a host function lent it the whole store. The ABI's state does not lie in the memory.
+        let bytes = unsafe { slice::from_raw_parts_mut(view.data_ptr(), len(&view)) };
+        (bytes, &self.data.state)
     }
 
     fn has(&self, export: usize) -> bool {
@@ -238,9 +237,7 @@ impl<S, C: AsStoreMut> Guest<S> for Live<C, S> {
             None => called.map_err(|error| from_call(error, data.limits.stack)),
         }
     }
-}
 
-impl<S: 'static> RuntimeInstance<S> for Live<Store, S> {
     fn arm(&mut self, budget: Budget) {
         self.data.budget.set(budget);
         let mut meter = self.data.meter.get();

@@ -1,13 +1,12 @@
 //! A live instance, seen from outside and from inside a host function.
 
 use std::fmt;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::limits::{Limit, Limits};
 use engine_wasm_abi::fuel::FuelMeter;
-use engine_wasm_abi::runtime::{Budget, ExportSpec, Guest, Runtime, RuntimeInstance, fuel_error};
+use engine_wasm_abi::runtime::{Budget, ExportSpec, Guest, Runtime, fuel_error};
 use wasmtime::{
     AsContext, AsContextMut, Caller, Func, Global, Memory, ResourceLimiter, Store, TypedFunc, Val,
 };
@@ -41,7 +40,7 @@ pub struct Data<S> {
     runtime: Arc<WasmtimeRuntime>,
     state: S,
     memory: Option<Memory>,
-    exports: Exports,
+    exports: Box<[Option<Typed>]>,
     fuel: Option<Fuel>,
     pub(crate) bounds: Bounds,
     budget: Budget,
@@ -58,7 +57,7 @@ impl<S> Data<S> {
             runtime,
             state,
             memory: None,
-            exports: Rc::new([]),
+            exports: Box::new([]),
             fuel: None,
             bounds,
             budget: Budget {
@@ -115,12 +114,11 @@ impl ResourceLimiter for Bounds {
     }
 }
 
-type Exports = Rc<[Option<Typed>]>;
-
 /// Defines [`Typed`]: a variant for each number of parameters, without and with a result.
 macro_rules! typed {
     ($($none:ident $some:ident ($($arg:ident)*))*) => {
         /// An exported function by its static type.
+        #[derive(Clone)]
         enum Typed {
             $($none(TypedFunc<($(typed!(@i32 $arg),)*), ()>), $some(TypedFunc<($(typed!(@i32 $arg),)*), i32>),)*
         }
@@ -165,10 +163,7 @@ typed! {
 }
 
 /// A live instance, reached through its store or through the caller that a host function gets.
-pub struct Live<C> {
-    context: C,
-    exports: Exports,
-}
+pub struct Live<C>(C);
 
 impl<S: 'static> Live<Store<Data<S>>> {
     pub(crate) fn outside(
@@ -181,27 +176,21 @@ impl<S: 'static> Live<Store<Data<S>>> {
             let typed = function.map(|function| Typed::new(function, spec, &store));
             typed.transpose()
         });
-        let exports: Exports = typed.collect::<wasmtime::Result<_>>()?;
+        let exports = typed.collect::<wasmtime::Result<_>>()?;
         let data = store.data_mut();
         data.memory = memory;
-        data.exports = Rc::clone(&exports);
+        data.exports = exports;
         data.fuel = fuel.map(|global| Fuel {
             global,
             meter: FuelMeter::new(u64::MAX),
         });
-        Ok(Self {
-            context: store,
-            exports,
-        })
+        Ok(Self(store))
     }
 }
 
 impl<'a, S: 'static> Live<Caller<'a, Data<S>>> {
     pub(crate) fn inside(caller: Caller<'a, Data<S>>) -> Self {
-        Self {
-            exports: Rc::clone(&caller.data().exports),
-            context: caller,
-        }
+        Self(caller)
     }
 }
 
@@ -213,61 +202,64 @@ impl<C> fmt::Debug for Live<C> {
 
 impl<S: 'static, C: AsContextMut<Data = Data<S>>> Guest<S> for Live<C> {
     fn state(&self) -> &S {
-        &self.context.as_context().data().state
+        &self.0.as_context().data().state
     }
 
     fn memory(&self) -> &[u8] {
-        let context = self.context.as_context();
+        let context = self.0.as_context();
         match context.data().memory {
             Some(memory) => memory.data(context),
             None => &[],
         }
     }
 
-    fn memory_mut(&mut self) -> &mut [u8] {
-        let context = self.context.as_context_mut();
-        match context.data().memory {
-            Some(memory) => memory.data_mut(context),
-            None => &mut [],
+    fn split(&mut self) -> (&mut [u8], &S) {
+        match self.0.as_context().data().memory {
+            Some(memory) => {
+                let (bytes, data) = memory.data_and_store_mut(&mut self.0);
+                (bytes, &data.state)
+            }
+            None => (&mut [], self.state()),
         }
     }
 
     fn has(&self, export: usize) -> bool {
-        matches!(self.exports.get(export), Some(Some(_)))
+        let data = self.0.as_context();
+        matches!(data.data().exports.get(export), Some(Some(_)))
     }
 
     fn call(&mut self, export: usize, args: &[i32]) -> Result<i32> {
-        let Some(Some(function)) = self.exports.get(export) else {
+        let Some(Some(function)) = self.0.as_context().data().exports.get(export).cloned() else {
             let message = format!("the guest has no export number {export}");
             return Err(Error::new(ErrorKind::Internal, message));
         };
-        function.call(&mut self.context, args).map_err(|error| {
-            let data = self.context.as_context().data();
+        function.call(&mut self.0, args).map_err(|error| {
+            let context = self.0.as_context();
+            let data = context.data();
             from_call(error, &data.budget, data.bounds.stack)
         })
     }
-}
 
-impl<S: 'static> RuntimeInstance<S> for Live<Store<Data<S>>> {
     fn arm(&mut self, budget: Budget) {
-        let now = self.context.data().runtime.ticker().now();
-        self.context
-            .set_epoch_deadline(budget.deadline.saturating_sub(now));
-        let data = self.context.data_mut();
+        let mut context = self.0.as_context_mut();
+        let now = context.data().runtime.ticker().now();
+        context.set_epoch_deadline(budget.deadline.saturating_sub(now));
+        let data = context.data_mut();
         data.budget = budget;
         if let Some(fuel) = &mut data.fuel {
             let (global, begin) = (fuel.global, fuel.meter.begin(budget.fuel));
             // The metered module defines the global as a mutable i64.
-            let _ = global.set(&mut self.context, Val::I64(begin));
+            let _ = global.set(&mut context, Val::I64(begin));
         }
     }
 
     fn fuel_used(&mut self) -> Option<u64> {
-        let data = self.context.data();
+        let mut context = self.0.as_context_mut();
+        let data = context.data();
         data.budget.fuel?;
         let Fuel { global, meter } = data.fuel.as_ref()?;
         let (global, meter) = (*global, *meter);
-        Some(meter.used(global.get(&mut self.context).i64()?))
+        Some(meter.used(global.get(&mut context).i64()?))
     }
 }
 

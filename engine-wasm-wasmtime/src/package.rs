@@ -77,6 +77,8 @@ fn define<S: 'static>(
         HostCall::R2(f) => wrap!(f, a: i32, b: i32),
         HostCall::R3(f) => wrap!(f, a: i32, b: i32, c: i32),
         HostCall::R4(f) => wrap!(f, a: i32, b: i32, c: i32, d: i32),
+        HostCall::R5(f) => wrap!(f, a: i32, b: i32, c: i32, d: i32, e: i32),
+        HostCall::L1(f) => wrap!(f, a: i32),
         HostCall::R3Long(f) => wrap!(f, a: i32, b: i64, c: i32),
         HostCall::R4Long(f) => wrap!(f, a: i32, b: i64, c: i32, d: i32),
     }?;

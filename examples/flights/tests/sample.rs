@@ -181,16 +181,14 @@ fn a_trace_shows_each_crossing_in_order() {
     let mut crossings = trace.lines();
     for (way, what) in [
         ("Partition -> Instance", "Invoke(RecordFlight)"),
-        ("Instance -> Guest", "WasmRun(RecordFlight, command)"),
-        ("Guest -> Instance", "HostGetElem(carrier_stats)"),
+        ("Instance -> Guest", "WasmInvoke(RecordFlight, command)"),
+        ("Guest -> Instance", "HostGet(carrier_stats)"),
         ("Instance -> HostState", "get carrier_stats(\"XX\")"),
         ("HostState -> Instance", "no such row"),
-        ("Instance -> Guest", "done HostGetElem"),
-        ("Guest -> Instance", "done WasmRun"),
+        ("Instance -> Guest", "done HostGet: -1"),
+        ("Guest -> Instance", "done WasmInvoke"),
         ("Instance -> Partition", "insert flight(\"XX\", 1, \"t\")"),
         ("Instance -> Partition", "put carrier_stats(\"XX\")"),
-        ("Instance -> Guest", "WasmReset"),
-        ("Guest -> Instance", "done WasmReset"),
         ("Instance -> Partition", "done Invoke"),
     ] {
         let found = crossings.any(|line| {

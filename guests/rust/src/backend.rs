@@ -27,13 +27,17 @@ pub trait Backend {
     ///
     /// # Errors
     /// `BadKey` and `Io`.
-    fn get<'run>(&'run self, key: &KeyBuilder) -> Result<Option<Cow<'run, [u8]>>, Error>;
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error>;
 
     /// Hands the encoded keys and values of the rows whose keys begin with `prefix` to `each`, in key order.
     ///
     /// # Errors
     /// `BadKey` and `Io`.
-    fn read(&self, prefix: &KeyBuilder, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error>;
+    fn read(
+        &self,
+        prefix: &KeyBuilder<'_>,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), Error>;
 
     /// Takes what the extension asks for. A faulty request decides how the invocation ends, and is not answered here.
     fn write(&self, op: Op, storage: &str, key: &[u8], value: &[u8]);

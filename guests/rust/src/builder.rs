@@ -13,14 +13,10 @@ use crate::row::Row;
 /// let flights_of_the_carrier = key("flight").text("UA");
 /// # assert!(flight.as_bytes().starts_with(flights_of_the_carrier.as_bytes()));
 /// ```
-pub fn key(storage: &str) -> KeyBuilder {
-    let mut block = Vec::with_capacity(64);
-    block.extend_from_slice(&(storage.len() as u32).to_le_bytes());
-    block.extend_from_slice(&[0; 4]);
-    block.extend_from_slice(storage.as_bytes());
+pub fn key(storage: &str) -> KeyBuilder<'_> {
     KeyBuilder {
-        key_start: block.len(),
-        block,
+        storage,
+        bytes: Vec::with_capacity(32),
     }
 }
 
@@ -41,30 +37,20 @@ pub fn row() -> RowBuilder {
 ///
 /// A NaN has no place in the order of keys: the host refuses a read as `bad_key` and a write as `bad_intent`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KeyBuilder {
-    /// The key block of the ABI, `{u32 storage_len, u32 key_len, storage, key}`, so that a read hands it over as it is.
-    block: Vec<u8>,
-    key_start: usize,
+pub struct KeyBuilder<'s> {
+    storage: &'s str,
+    bytes: Vec<u8>,
 }
 
-/// How many bytes of a key block stand before the storage's name.
-const BLOCK_HEAD: usize = 8;
-
-impl KeyBuilder {
+impl<'s> KeyBuilder<'s> {
     /// The storage's name.
-    pub fn storage(&self) -> &str {
-        // A name is a `str` from the start, so none is lost here.
-        std::str::from_utf8(&self.block[BLOCK_HEAD..self.key_start]).unwrap_or_default()
+    pub fn storage(&self) -> &'s str {
+        self.storage
     }
 
     /// The encoded fields.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.block[self.key_start..]
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    pub(crate) fn as_block(&self) -> &[u8] {
-        &self.block
+        &self.bytes
     }
 
     pub(crate) fn has_nan(&self) -> bool {
@@ -140,19 +126,17 @@ impl KeyBuilder {
     }
 
     fn append(mut self, code: u8, bytes: &[u8]) -> Self {
-        self.block.push(code);
+        self.bytes.push(code);
         self.extend(bytes)
     }
 
     fn extend(mut self, bytes: &[u8]) -> Self {
-        self.block.extend_from_slice(bytes);
-        let key_len = (self.block.len() - self.key_start) as u32;
-        self.block[4..BLOCK_HEAD].copy_from_slice(&key_len.to_le_bytes());
+        self.bytes.extend_from_slice(bytes);
         self
     }
 }
 
-impl fmt::Debug for KeyBuilder {
+impl fmt::Debug for KeyBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{:?}", self.storage(), Key::new(self.as_bytes()))
     }
@@ -279,7 +263,7 @@ impl RowBuilder {
 
 /// Writes the methods that take an option, each beside the one for what is in it.
 macro_rules! optional {
-    ($builder:ident: $($opt:ident, $name:ident($ty:ty), $what:literal;)*) => {
+    ($builder:ty: $($opt:ident, $name:ident($ty:ty), $what:literal;)*) => {
         impl $builder {
             $(
                 #[doc = concat!("Appends ", $what, " or null.")]
@@ -295,7 +279,7 @@ macro_rules! optional {
     };
 }
 
-optional! { KeyBuilder:
+optional! { KeyBuilder<'_>:
     opt_bool, bool(bool), "a boolean";
     opt_int, int(i64), "an integer";
     opt_float, float(f64), "a float";

@@ -29,7 +29,7 @@ impl<'run> State<'run> {
     /// # Errors
     /// `BadKey` where the key is not one of the storage, `Io` where the host cannot read. A storage that the manifest
     /// does not let the extension read, and a limit that is reached, end the invocation at once.
-    pub fn get(&self, key: &KeyBuilder) -> Result<Option<Element<'run>>, Error> {
+    pub fn get(&self, key: &KeyBuilder<'_>) -> Result<Option<Element<'run>>, Error> {
         Ok(self.backend.get(key)?.map(Row::new))
     }
 
@@ -37,7 +37,7 @@ impl<'run> State<'run> {
     ///
     /// # Errors
     /// As [`State::get`], and `NotFound` where there is no such row.
-    pub fn must_exist(&self, key: &KeyBuilder) -> Result<Element<'run>, Error> {
+    pub fn must_exist(&self, key: &KeyBuilder<'_>) -> Result<Element<'run>, Error> {
         self.get(key)?.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
@@ -55,7 +55,7 @@ impl<'run> State<'run> {
     /// As [`State::get`], and those of `each`.
     pub fn read(
         &mut self,
-        prefix: &KeyBuilder,
+        prefix: &KeyBuilder<'_>,
         mut each: impl FnMut(&mut State<'run>, &Key<'_>, &Element<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let backend = self.backend;
@@ -69,22 +69,22 @@ impl<'run> State<'run> {
     }
 
     /// Asks for a new row; the key must be absent.
-    pub fn new_value(&mut self, key: &KeyBuilder, value: &RowBuilder) {
+    pub fn new_value(&mut self, key: &KeyBuilder<'_>, value: &RowBuilder) {
         self.write(Op::Insert, key, value.as_bytes());
     }
 
     /// Asks for a new value of a row; the key must be present.
-    pub fn update_value(&mut self, key: &KeyBuilder, value: &RowBuilder) {
+    pub fn update_value(&mut self, key: &KeyBuilder<'_>, value: &RowBuilder) {
         self.write(Op::Update, key, value.as_bytes());
     }
 
     /// Asks for a row to be written, whether its key is present or not.
-    pub fn put_value(&mut self, key: &KeyBuilder, value: &RowBuilder) {
+    pub fn put_value(&mut self, key: &KeyBuilder<'_>, value: &RowBuilder) {
         self.write(Op::Put, key, value.as_bytes());
     }
 
     /// Asks for a row to be removed, whether its key is present or not.
-    pub fn delete(&mut self, key: &KeyBuilder) {
+    pub fn delete(&mut self, key: &KeyBuilder<'_>) {
         self.write(Op::Delete, key, &[]);
     }
 
@@ -127,7 +127,7 @@ impl<'run> State<'run> {
             .map_err(|_| Error::new(ErrorKind::Misfit, "sys.random has no 32 bytes"))
     }
 
-    fn write(&mut self, op: Op, key: &KeyBuilder, value: &[u8]) {
+    fn write(&mut self, op: Op, key: &KeyBuilder<'_>, value: &[u8]) {
         let (storage, key) = (key.storage(), key.as_bytes());
         self.backend.write(op, storage, key, value);
     }

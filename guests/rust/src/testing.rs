@@ -64,7 +64,7 @@ impl TestState {
     }
 
     /// Puts a row in place; `sys.context` and `sys.random` are storages like any other here.
-    pub fn insert(&mut self, key: &KeyBuilder, value: &RowBuilder) {
+    pub fn insert(&mut self, key: &KeyBuilder<'_>, value: &RowBuilder) {
         let storage = self.storages.entry(key.storage().to_owned()).or_default();
         storage.insert(key.as_bytes().to_owned(), owned(value.as_bytes()));
     }
@@ -76,7 +76,7 @@ impl TestState {
     }
 
     /// The row with this key, if there is one.
-    pub fn get(&self, key: &KeyBuilder) -> Option<&Row<'static>> {
+    pub fn get(&self, key: &KeyBuilder<'_>) -> Option<&Row<'static>> {
         self.storages.get(key.storage())?.get(key.as_bytes())
     }
 
@@ -138,12 +138,16 @@ impl TestState {
 }
 
 impl Backend for TestState {
-    fn get<'run>(&'run self, key: &KeyBuilder) -> Result<Option<Cow<'run, [u8]>>, Error> {
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error> {
         check(key)?;
         Ok(TestState::get(self, key).map(|row| row.as_bytes().into()))
     }
 
-    fn read(&self, prefix: &KeyBuilder, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {
+    fn read(
+        &self,
+        prefix: &KeyBuilder<'_>,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), Error> {
         check(prefix)?;
         let rows = self.storages.get(prefix.storage()).into_iter().flatten();
         for (key, value) in rows.filter(|(key, _)| key.starts_with(prefix.as_bytes())) {
@@ -176,7 +180,7 @@ fn owned(bytes: &[u8]) -> Row<'static> {
 }
 
 /// Refuses a NaN, the one thing wrong with a key that is known without its schema.
-fn check(key: &KeyBuilder) -> Result<(), Error> {
+fn check(key: &KeyBuilder<'_>) -> Result<(), Error> {
     if key.has_nan() {
         return Err(Error::new(ErrorKind::BadKey, "NaN cannot stand in a key"));
     }

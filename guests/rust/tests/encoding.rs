@@ -23,7 +23,7 @@ fn build_row(values: &[Value]) -> RowBuilder {
         })
 }
 
-fn build_key(values: &[Value]) -> KeyBuilder {
+fn build_key(values: &[Value]) -> KeyBuilder<'static> {
     values
         .iter()
         .fold(extengine_guest::key("storage"), |key, value| match value {

@@ -118,7 +118,7 @@ fn find(state: &mut State, args: &Row) -> Result<(), Error> {
 }
 
 /// A shelf's key from the arguments behind `at`: storage, group, n.
-fn shelf(args: &Row, at: usize) -> Result<KeyBuilder, Error> {
+fn shelf<'a>(args: &'a Row, at: usize) -> Result<KeyBuilder<'a>, Error> {
     Ok(key(args.text(at)?)
         .text(args.text(at + 1)?)
         .int(args.int(at + 2)?))
@@ -155,7 +155,7 @@ fn write(state: &mut State, args: &Row) -> Result<(), Error> {
 }
 
 /// A shelf, or one group of it. Arguments: storage, group?.
-fn range_of(args: &Row) -> Result<KeyBuilder, Error> {
+fn range_of<'a>(args: &'a Row) -> Result<KeyBuilder<'a>, Error> {
     let range = key(args.text(0)?);
     Ok(match args.opt_text(1)? {
         Some(group) => range.text(group),
@@ -312,7 +312,7 @@ fn sneak(state: &mut State, _: &Row) -> Result<(), Error> {
     Ok(())
 }
 
-fn gate() -> KeyBuilder {
+fn gate() -> KeyBuilder<'static> {
     key("gate").text("gate").int(0)
 }
 

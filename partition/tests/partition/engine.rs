@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-use engine_core::call::Call;
+use engine_core::call::{Buffers, Call};
 use engine_core::catalog::StorageId;
 use engine_core::engine::{
     Code, CodeReport, ExtEngine, ExtensionInstance, ExtensionPackage, Invocation, Outcome,
@@ -148,7 +148,9 @@ impl ExtensionInstance for Probe {
         host: &dyn Host,
         intents: &mut Intents,
     ) -> Outcome {
-        let call = match Call::begin(invocation, &self.manifest, &self.ticker, host, intents) {
+        let buffers = Buffers::default();
+        let (manifest, ticker) = (&self.manifest, &self.ticker);
+        let call = match Call::begin(invocation, manifest, ticker, host, &buffers, intents) {
             Ok(call) => call,
             Err(error) => return error.into(),
         };
@@ -156,7 +158,7 @@ impl ExtensionInstance for Probe {
         let run = self.native.runs.lock().unwrap().get(&name).cloned();
         *self.native.calls.lock().unwrap().entry(name).or_default() += 1;
         let ended = run.map_or(Ok(()), |run| run(&Guest(&call)));
-        call.finish(ended)
+        call.end(ended)
     }
 }
 

@@ -119,7 +119,7 @@ struct CarrierStats {
 }
 
 impl CarrierStats {
-    fn get(state: &State, of_carrier: &KeyBuilder) -> Result<Self, Error> {
+    fn get(state: &State, of_carrier: &KeyBuilder<'_>) -> Result<Self, Error> {
         let Some(stats) = state.get(of_carrier)? else {
             return Ok(Self::default());
         };

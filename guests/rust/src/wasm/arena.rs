@@ -1,4 +1,4 @@
-//! The memory that the host allocates through `WasmMalloc`.
+//! Memory for what the host hands over: blocks of `WasmMalloc`, values of rows.
 
 use std::ptr;
 
@@ -37,6 +37,21 @@ impl Arena {
         let block = chunk.as_mut_ptr().wrapping_add(self.used);
         self.used += size;
         block
+    }
+
+    /// The free place that the next block takes, and how large it is: as large as asked for, unless there is no memory.
+    #[cfg(not(feature = "abi-1-0"))]
+    pub(super) fn room(&mut self, least: usize) -> (*mut u8, usize) {
+        if self.chunks.last().map_or(0, Vec::capacity) - self.used < least {
+            self.grow(least);
+        }
+        match self.chunks.last_mut() {
+            Some(chunk) => {
+                let free = chunk.capacity() - self.used;
+                (chunk.as_mut_ptr().wrapping_add(self.used), free)
+            }
+            None => (ptr::null_mut(), 0),
+        }
     }
 
     fn grow(&mut self, size: usize) -> bool {

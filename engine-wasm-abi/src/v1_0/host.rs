@@ -4,9 +4,9 @@ use engine_core::call::Call;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::Party;
 
-use crate::block::Key;
+use super::block::Key;
+use super::guest::{len_bytes, put, put_or_fail};
 use crate::exports::ON_READ;
-use crate::guest::{len_bytes, put, put_or_fail};
 use crate::memory::{bytes, write};
 use crate::runtime::{Guest, HostCall, HostFunction};
 use crate::state::State;
@@ -70,7 +70,7 @@ fn get(
             Some(block) => {
                 let address = block.address().to_le_bytes();
                 let place = "the place for an element's address";
-                write(guest.memory_mut(), place, element_at, &address)?;
+                write(guest.split().0, place, element_at, &address)?;
                 OK
             }
             None => NO_MEMORY,

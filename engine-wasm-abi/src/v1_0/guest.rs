@@ -61,10 +61,10 @@ pub(crate) fn put<G: Guest<State> + ?Sized>(
     }
     let len = len.cast_unsigned();
     let block = Block { at, len };
-    for held in guest.state().held.get().into_iter().flatten() {
+    for held in guest.state().v1_0.held.get().into_iter().flatten() {
         block.apart_from(held)?;
     }
-    let mut rest = bytes_mut(guest.memory_mut(), "a block that WasmMalloc gave", at, len)?;
+    let mut rest = bytes_mut(guest.split().0, "a block that WasmMalloc gave", at, len)?;
     for part in parts {
         let (place, behind) = rest.split_at_mut(part.len());
         place.copy_from_slice(part);

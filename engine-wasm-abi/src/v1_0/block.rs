@@ -3,6 +3,7 @@
 use engine_core::error::Result;
 use engine_core::manifest::Verb;
 
+use crate::ending::Status;
 use crate::memory::{abi, bytes, numbers, split_numbers};
 
 /// A key block: `{u32 storage_len, u32 key_len, storage, key}`.
@@ -40,16 +41,6 @@ fn storage_name(name: &[u8]) -> Result<&str> {
     std::str::from_utf8(name).map_err(|_| abi("the name of a storage is not UTF-8"))
 }
 
-/// How a guest says that its run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Ok,
-    Rejected,
-    NotFound,
-    BadKey,
-    Io,
-}
-
 /// The result block: `{u32 status, u32 message_len, u32 message_ptr, u32 intents_len, u32 intents_ptr}`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RunResult<'m> {
@@ -73,20 +64,8 @@ impl<'m> RunResult<'m> {
         }
         let [status, message_len, message_at, intents_len, intents_at] =
             numbers(memory, "the result block", at)?;
-        let status = match status {
-            0 => Status::Ok,
-            1 => Status::Rejected,
-            2 => Status::NotFound,
-            3 => Status::BadKey,
-            4 => Status::Io,
-            other => {
-                return Err(abi(format!(
-                    "the result block has the unknown status {other}"
-                )));
-            }
-        };
         Ok(Self {
-            status,
+            status: Status::of(status)?,
             message: bytes(memory, "the message of the result", message_at, message_len)?,
             intents: bytes(memory, "the intents of the result", intents_at, intents_len)?,
         })

@@ -1,0 +1,86 @@
+//! What an instance keeps for its calls, so that a warm one allocates nothing.
+
+use std::cell::{Cell, RefCell};
+
+use crate::catalog::StorageId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::RowChunk;
+use crate::limits::READ_DEPTH;
+
+const CURSORS: usize = READ_DEPTH as usize;
+
+/// What an instance keeps for its calls: the open range reads and their memory.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    cursors: [RefCell<Cursor>; CURSORS],
+    /// One bit for each cursor that is open.
+    open: Cell<u8>,
+}
+
+/// One range read: where it is, and the rows that were copied ahead.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    pub(super) storage: StorageId,
+    pub(super) prefix: Vec<u8>,
+    /// The key behind which the next chunk begins, where there was one before.
+    pub(super) after: Option<Vec<u8>>,
+    pub(super) chunk: RowChunk,
+    /// The next row of the chunk.
+    pub(super) next: usize,
+    /// Whether that row was counted already.
+    pub(super) counted: bool,
+    /// Whether there is a chunk behind this one.
+    pub(super) more: bool,
+}
+
+impl Cursor {
+    fn begin(&mut self, storage: StorageId, prefix: &[u8]) {
+        self.storage = storage;
+        self.prefix.clear();
+        self.prefix.extend_from_slice(prefix);
+        self.after = None;
+        self.chunk.clear();
+        self.next = 0;
+        self.counted = false;
+        self.more = true;
+    }
+}
+
+impl Buffers {
+    /// Opens a range read; none where as many as allowed are open.
+    pub(super) fn open(&self, storage: StorageId, prefix: &[u8]) -> Option<usize> {
+        let open = self.open.get();
+        let number = open.trailing_ones() as usize;
+        let mut cursor = self.cursors.get(number)?.try_borrow_mut().ok()?;
+        cursor.begin(storage, prefix);
+        self.open.set(open | 1 << number);
+        Some(number)
+    }
+
+    /// An open range read.
+    ///
+    /// # Errors
+    /// `abi` where none of this number is open.
+    pub(super) fn cursor(&self, number: usize) -> Result<std::cell::RefMut<'_, Cursor>> {
+        let closed = || {
+            let message = format!("no range read of number {number} is open");
+            Error::new(ErrorKind::Abi, message)
+        };
+        if number >= CURSORS || self.open.get() & 1 << number == 0 {
+            return Err(closed());
+        }
+        self.cursors[number].try_borrow_mut().map_err(|_| closed())
+    }
+
+    /// Closes a range read; one that is not open stays closed.
+    pub(super) fn close(&self, number: usize) {
+        if number < CURSORS {
+            self.open.set(self.open.get() & !(1 << number));
+        }
+    }
+
+    /// Closes every range read.
+    pub(super) fn close_all(&self) {
+        self.open.set(0);
+    }
+}
