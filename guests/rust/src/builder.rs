@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::buffer::Buffer;
 use crate::key::Key;
 use crate::row::Row;
 
@@ -16,7 +17,7 @@ use crate::row::Row;
 pub fn key(storage: &str) -> KeyBuilder<'_> {
     KeyBuilder {
         storage,
-        bytes: Vec::with_capacity(32),
+        bytes: Buffer::new(),
     }
 }
 
@@ -28,7 +29,7 @@ pub fn key(storage: &str) -> KeyBuilder<'_> {
 /// # assert_eq!(row.as_bytes(), b"\x93\xa6N14228\xc0\x92\x01\x02");
 /// ```
 pub fn row() -> RowBuilder {
-    let mut bytes = Vec::with_capacity(64);
+    let mut bytes = Buffer::new();
     bytes.extend_from_slice(&[0, 0, 0, 0, 0x90]);
     RowBuilder { bytes, count: 0 }
 }
@@ -39,7 +40,7 @@ pub fn row() -> RowBuilder {
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyBuilder<'s> {
     storage: &'s str,
-    bytes: Vec<u8>,
+    bytes: Buffer,
 }
 
 impl<'s> KeyBuilder<'s> {
@@ -89,7 +90,9 @@ impl<'s> KeyBuilder<'s> {
         } else {
             (0x14 + size as u8, value as u64)
         };
-        self.append(code, &number.to_be_bytes()[8 - size..])
+        let mut key = self;
+        append_number(&mut key.bytes, code, number, size);
+        key
     }
 
     /// Appends a float.
@@ -146,7 +149,7 @@ impl fmt::Debug for KeyBuilder<'_> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RowBuilder {
     /// Five bytes, at whose end the array's head stands, then the fields.
-    bytes: Vec<u8>,
+    bytes: Buffer,
     count: u32,
 }
 
@@ -182,7 +185,9 @@ impl RowBuilder {
             -0x8000_0000..=-0x8001 => (0xd2, 4),
             _ => (0xd3, 8),
         };
-        self.append(tag, &value.to_be_bytes()[8 - size..], &[])
+        let mut row = self;
+        append_number(&mut row.bytes, tag, value as u64, size);
+        row.counted()
     }
 
     /// Appends a float; every NaN becomes the one canonical NaN.
@@ -240,9 +245,12 @@ impl RowBuilder {
 
     fn counted(mut self) -> Self {
         self.count += 1;
+        if self.count <= 15 {
+            self.bytes[4] = 0x90 | self.count as u8;
+            return self;
+        }
         let [_, _, high, low] = self.count.to_be_bytes();
         match self.head_start() {
-            4 => self.bytes[4] = 0x90 | low,
             2 => self.bytes[2..5].copy_from_slice(&[0xdc, high, low]),
             _ => {
                 self.bytes[0] = 0xdd;
@@ -294,6 +302,15 @@ optional! { RowBuilder:
     opt_text, text(&str), "text";
     opt_bytes, bytes(&[u8]), "bytes";
     opt_list, list(&RowBuilder), "a list, a nested record";
+}
+
+/// Appends a code and the last `size` bytes of a number, big-endian: by one copy of fixed length, which is cut.
+fn append_number(bytes: &mut Vec<u8>, code: u8, number: u64, size: usize) {
+    let len = bytes.len() + 1 + size;
+    let shifted = number.checked_shl(64 - 8 * size as u32).unwrap_or(0);
+    let [a, b, c, d, e, f, g, h] = shifted.to_be_bytes();
+    bytes.extend_from_slice(&[code, a, b, c, d, e, f, g, h]);
+    bytes.truncate(len);
 }
 
 /// How many bytes a length takes.

@@ -46,6 +46,7 @@
 
 mod accessors;
 mod backend;
+mod buffer;
 mod builder;
 mod error;
 mod event;

@@ -112,7 +112,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// `Misfit` where the row is not encoded as rows are.
     pub fn skip(&mut self) -> Result<(), Error> {
-        self.take().map(drop)
+        self.next(|rest| pass(rest, 1)).map(drop)
     }
 
     fn get<T: FromItem<'a>>(&mut self) -> Result<T, Error> {
@@ -140,18 +140,27 @@ impl<'a> Fields<'a> {
     }
 
     fn take(&mut self) -> Result<Item<'a>, Error> {
+        Ok(self.next(item)?.unwrap_or(Item::Missing))
+    }
+
+    /// Reads the next field, if there is one.
+    fn next<T>(
+        &mut self,
+        read: impl FnOnce(&mut &'a [u8]) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let index = self.index;
         self.index += 1;
         if self.left == 0 {
-            return Ok(Item::Missing);
+            return Ok(None);
         }
         self.left -= 1;
-        item(&mut self.rest).ok_or_else(|| {
-            Error::new(
+        match read(&mut self.rest) {
+            None => Err(Error::new(
                 ErrorKind::Misfit,
                 format!("field {index}: not encoded as rows are"),
-            )
-        })
+            )),
+            read => Ok(read),
+        }
     }
 }
 
@@ -256,22 +265,29 @@ enum Head {
 }
 
 fn head(rest: &mut &[u8]) -> Option<Head> {
-    let tag = number(rest, 1)? as u8;
+    let [tag] = array(rest)?;
     Some(match tag {
         0x00..=0x7f | 0xe0..=0xff => Head::Int(i64::from(tag as i8)),
         0x90..=0x9f => Head::List(u32::from(tag & 0x0f)),
         0xa0..=0xbf => Head::Text(u32::from(tag & 0x1f)),
         0xc0 => Head::Null,
         0xc2 | 0xc3 => Head::Bool(tag == 0xc3),
-        0xc4..=0xc6 => Head::Bytes(number(rest, 1 << (tag - 0xc4))? as u32),
-        0xcb => Head::Float(f64::from_bits(number(rest, 8)?)),
-        0xcc..=0xcf => Head::Int(number(rest, 1 << (tag - 0xcc))? as i64),
-        0xd0 => Head::Int(i64::from(number(rest, 1)? as i8)),
-        0xd1 => Head::Int(i64::from(number(rest, 2)? as i16)),
-        0xd2 => Head::Int(i64::from(number(rest, 4)? as i32)),
-        0xd3 => Head::Int(number(rest, 8)? as i64),
-        0xd9..=0xdb => Head::Text(number(rest, 1 << (tag - 0xd9))? as u32),
-        0xdc | 0xdd => Head::List(number(rest, 2 << (tag - 0xdc))? as u32),
+        0xc4 => Head::Bytes(u8::from_be_bytes(array(rest)?).into()),
+        0xc5 => Head::Bytes(u16::from_be_bytes(array(rest)?).into()),
+        0xc6 => Head::Bytes(u32::from_be_bytes(array(rest)?)),
+        0xcb => Head::Float(f64::from_be_bytes(array(rest)?)),
+        0xcc => Head::Int(u8::from_be_bytes(array(rest)?).into()),
+        0xcd => Head::Int(u16::from_be_bytes(array(rest)?).into()),
+        0xce => Head::Int(u32::from_be_bytes(array(rest)?).into()),
+        0xcf | 0xd3 => Head::Int(i64::from_be_bytes(array(rest)?)),
+        0xd0 => Head::Int(i8::from_be_bytes(array(rest)?).into()),
+        0xd1 => Head::Int(i16::from_be_bytes(array(rest)?).into()),
+        0xd2 => Head::Int(i32::from_be_bytes(array(rest)?).into()),
+        0xd9 => Head::Text(u8::from_be_bytes(array(rest)?).into()),
+        0xda => Head::Text(u16::from_be_bytes(array(rest)?).into()),
+        0xdb => Head::Text(u32::from_be_bytes(array(rest)?)),
+        0xdc => Head::List(u16::from_be_bytes(array(rest)?).into()),
+        0xdd => Head::List(u32::from_be_bytes(array(rest)?)),
         _ => return None,
     })
 }
@@ -286,25 +302,32 @@ fn item<'a>(rest: &mut &'a [u8]) -> Option<Item<'a>> {
         Head::Text(len) => Item::Text(std::str::from_utf8(bytes(rest, len)?).ok()?),
         Head::Bytes(len) => Item::Bytes(bytes(rest, len)?),
         Head::List(len) => {
-            let mut left = u64::from(len);
-            while left > 0 {
-                left -= 1;
-                match head(rest)? {
-                    Head::Text(len) | Head::Bytes(len) => {
-                        bytes(rest, len)?;
-                    }
-                    Head::List(len) => left += u64::from(len),
-                    _ => {}
-                }
-            }
+            pass(rest, len.into())?;
             Item::List(&start[..start.len() - rest.len()])
         }
     })
 }
 
-fn number(rest: &mut &[u8], len: u32) -> Option<u64> {
-    let bytes = bytes(rest, len)?.iter();
-    Some(bytes.fold(0, |number, &byte| number << 8 | u64::from(byte)))
+/// Passes over so many items, with what is in them, without a look at their text.
+fn pass(rest: &mut &[u8], items: u64) -> Option<()> {
+    let mut left = items;
+    while left > 0 {
+        left -= 1;
+        match head(rest)? {
+            Head::Text(len) | Head::Bytes(len) => {
+                bytes(rest, len)?;
+            }
+            Head::List(len) => left += u64::from(len),
+            _ => {}
+        }
+    }
+    Some(())
+}
+
+fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (array, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(*array)
 }
 
 fn bytes<'a>(rest: &mut &'a [u8], len: u32) -> Option<&'a [u8]> {
