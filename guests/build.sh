@@ -29,6 +29,8 @@ target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}/guests")
 
 guests=(
   "guests/suite conformance/guests/suite.wasm"
+  "guests/bench benches/guests/bench.wasm"
+  "guests/bare benches/guests/bare.wasm"
   "examples/flights/guest examples/flights/flights.wasm"
 )
 
