@@ -6,7 +6,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId};
 
 /// Measures how long a subject takes to answer.
-pub fn ask(
+pub(crate) fn ask(
     group: &mut BenchmarkGroup<'_, WallTime>,
     engine: &str,
     way: &str,

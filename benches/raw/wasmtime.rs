@@ -16,8 +16,8 @@ use crate::world::World;
 /// Ticks that no call lasts; nothing moves the epoch here, but the guest looks at it all the same.
 const DEADLINE: u64 = 1_000_000;
 
-/// How many instances there is room for: few, so that the pool's addresses can be had under callgrind too.
-const INSTANCES: u32 = 4;
+/// How many instances there is room for.
+const INSTANCES: u32 = 1_024;
 
 /// What watches over the guest's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,26 +57,10 @@ impl WasmtimeTemplate {
     /// # Panics
     /// Where that fails.
     pub fn engine(watch: Watch) -> Engine {
-        let limits = limits();
-        let mut pool = PoolingAllocationConfig::new();
-        pool.total_core_instances(INSTANCES)
-            .total_memories(INSTANCES)
-            .total_tables(INSTANCES)
-            .max_memory_size(limits.memory as usize)
-            .table_elements(limits.table_elements as usize)
-            .max_core_instance_size(16 << 20);
-        let mut config = Config::new();
-        config
-            .wasm_features(WasmFeatures::all(), false)
-            .wasm_features(FEATURES, true)
-            .cranelift_nan_canonicalization(true)
-            .epoch_interruption(watch != Watch::None)
-            .consume_fuel(watch == Watch::Fuel)
-            .max_wasm_stack(limits.stack as usize)
-            .memory_reservation(1 << 32)
-            .memory_init_cow(true)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        Engine::new(&config).expect("wasmtime starts")
+        // Where there are no addresses for a pool, as under callgrind, instances are mapped one by one.
+        Engine::new(config(watch).allocation_strategy(pool()))
+            .or_else(|_| Engine::new(&config(watch)))
+            .expect("wasmtime starts")
     }
 
     /// Compiles the guest.
@@ -126,6 +110,31 @@ impl WasmtimeTemplate {
             store,
         })
     }
+}
+
+fn config(watch: Watch) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_features(WasmFeatures::all(), false)
+        .wasm_features(FEATURES, true)
+        .cranelift_nan_canonicalization(true)
+        .epoch_interruption(watch != Watch::None)
+        .consume_fuel(watch == Watch::Fuel)
+        .max_wasm_stack(limits().stack as usize)
+        .memory_reservation(1 << 32)
+        .memory_init_cow(true);
+    config
+}
+
+fn pool() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(INSTANCES)
+        .total_memories(INSTANCES)
+        .total_tables(INSTANCES)
+        .max_memory_size(limits().memory as usize)
+        .table_elements(limits().table_elements as usize)
+        .max_core_instance_size(16 << 20);
+    InstanceAllocationStrategy::Pooling(pool)
 }
 
 fn link(linker: &mut Linker<Data>, module: &Module) -> wasmtime::Result<()> {
