@@ -30,6 +30,8 @@ target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}/guests")
 guests=(
   "guests/suite conformance/guests/suite.wasm"
   "guests/suite conformance/guests/suite_1_0.wasm abi-1-0"
+  "guests/bench benches/guests/bench.wasm"
+  "guests/bare benches/guests/bare.wasm"
   "examples/flights/guest examples/flights/flights.wasm"
 )
 
