@@ -58,6 +58,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// `unknown` where the package has no extension of that number.
+    #[inline]
     pub fn begin(
         invocation: Invocation<'a>,
         package: &'a PackageManifest,
@@ -76,6 +77,7 @@ impl<'a> Call<'a> {
         clippy::too_many_arguments,
         reason = "private; the parts of the struct"
     )]
+    #[inline]
     fn of(
         extension: &'a ExtensionDecl,
         invocation: Invocation<'a>,
@@ -106,6 +108,7 @@ impl<'a> Call<'a> {
     }
 
     /// Ends the invocation: settles which error stands, and drops every intent if there is one.
+    #[inline]
     pub fn end(&self, run: Result<()>) -> Outcome {
         let mut ledger = self.meter.ledger();
         ledger.elapsed_ms = self.ticker.since(self.started.get());
@@ -114,41 +117,52 @@ impl<'a> Call<'a> {
         let violation = self.violation.take();
         let result = match (sticky, run, violation) {
             (Some(error), ..) | (None, Err(error), _) | (None, Ok(()), Some(error)) => {
-                self.intents.borrow_mut().clear();
-                let extension = self.extension.get();
-                Err(error.at(|| format!("{}/{}", self.package.name, extension.name)))
+                Err(self.lose(error))
             }
             (None, Ok(()), None) => Ok(()),
         };
         Outcome { result, ledger }
     }
 
+    #[cold]
+    fn lose(&self, error: Error) -> Error {
+        self.intents.borrow_mut().clear();
+        let extension = self.extension.get();
+        error.at(|| format!("{}/{}", self.package.name, extension.name))
+    }
+
     /// The extension that runs.
+    #[inline]
     pub fn extension(&self) -> &'a ExtensionDecl {
         self.extension.get()
     }
 
     /// The number of that extension in its package.
+    #[inline]
     pub fn extension_number(&self) -> usize {
         self.invocation.get().extension
     }
 
     /// The package that it belongs to.
+    #[inline]
     pub fn package(&self) -> &'a PackageManifest {
         self.package
     }
 
     /// The encoded arguments.
+    #[inline]
     pub fn args(&self) -> &'a [u8] {
         self.invocation.get().args
     }
 
     /// The tick of the engine's ticker at which the deadline is over.
+    #[inline]
     pub fn deadline(&self) -> u64 {
         self.deadline.get()
     }
 
     /// Takes note of a crossing, if anyone wants to know.
+    #[inline]
     pub fn trace(&self, from: Party, to: Party, what: impl FnOnce() -> String) {
         if let Some(tracer) = self.invocation.get().tracer {
             tracer.crossing(from, to, &what());
@@ -159,7 +173,16 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// The first sticky error.
+    #[inline]
     pub fn check(&self) -> Result<()> {
+        if self.sticky.borrow().is_none() && self.ticker.now() < self.deadline.get() {
+            return Ok(());
+        }
+        self.check_again()
+    }
+
+    #[cold]
+    fn check_again(&self) -> Result<()> {
         if let Some(error) = &*self.sticky.borrow() {
             return Err(error.clone());
         }
@@ -191,18 +214,25 @@ impl<'a> Call<'a> {
         }
     }
 
+    #[inline]
     fn permit(&self, verb: Verb, storage: StorageId) -> Result<()> {
         if self.extension().verbs(storage).has(verb) {
             return Ok(());
         }
+        Err(self.not_permitted(verb, storage))
+    }
+
+    #[cold]
+    fn not_permitted(&self, verb: Verb, storage: StorageId) -> Error {
         let name = &self.package.catalog.storage(storage).name;
-        Err(Error::new(
+        Error::new(
             ErrorKind::Denied,
             format!("the manifest does not let this extension {verb} in storage `{name}`"),
-        ))
+        )
     }
 
     /// Sets what the engine itself measures.
+    #[inline]
     pub fn used(&self, memory: u64, fuel: Option<u64>) {
         self.meter.memory.set(memory);
         self.meter.fuel.set(fuel);
@@ -220,6 +250,7 @@ impl<'a> Call<'a> {
     }
 }
 
+#[inline]
 fn declared<'a>(
     package: &'a PackageManifest,
     invocation: Invocation<'_>,

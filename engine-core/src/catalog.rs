@@ -52,7 +52,8 @@ pub struct CommandSchema {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Catalog {
     storages: Vec<Storage>,
-    by_name: HashMap<Box<str>, StorageId>,
+    /// In order of the names.
+    by_name: Vec<(Box<str>, StorageId)>,
     commands: HashMap<Box<str>, CommandSchema>,
 }
 
@@ -60,7 +61,7 @@ impl Default for Catalog {
     fn default() -> Self {
         let mut catalog = Self {
             storages: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: Vec::new(),
             commands: HashMap::new(),
         };
         let command = |name: &str, ty| Field {
@@ -119,7 +120,7 @@ impl Catalog {
         if name.is_empty() || name.contains('\0') {
             return refuse("a name is not empty and has no NUL");
         }
-        if self.by_name.contains_key(name) {
+        if self.id(name).is_some() {
             return refuse("the name is taken");
         }
         if self.storages.len() >= usize::from(u16::MAX) {
@@ -131,7 +132,8 @@ impl Catalog {
 
     fn insert(&mut self, name: &str, key: Schema, value: Schema) -> StorageId {
         let id = StorageId(self.storages.len() as u16);
-        self.by_name.insert(name.into(), id);
+        let place = self.by_name.partition_point(|(other, _)| **other < *name);
+        self.by_name.insert(place, (name.into(), id));
         self.storages.push(Storage {
             name: name.into(),
             key,
@@ -152,7 +154,10 @@ impl Catalog {
 
     /// The storage with this name.
     pub fn id(&self, name: &str) -> Option<StorageId> {
-        self.by_name.get(name).copied()
+        let place = self
+            .by_name
+            .binary_search_by(|(other, _)| (**other).cmp(name));
+        Some(self.by_name[place.ok()?].1)
     }
 
     /// The storage of this number, where there is one.

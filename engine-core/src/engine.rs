@@ -145,6 +145,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Whether the sandbox that it left behind can be used again.
+    #[inline]
     pub fn leaves_instance_usable(&self) -> bool {
         match &self.result {
             Ok(()) => true,

@@ -121,6 +121,7 @@ pub struct HostSlot(Rc<Cell<Option<NonNull<Call<'static>>>>>);
 
 impl HostSlot {
     /// Makes `call` the running call while `guest` runs.
+    #[inline]
     pub fn enter<R>(&self, call: &Call<'_>, guest: impl FnOnce() -> R) -> R {
         struct Leave<'a>(&'a HostSlot, Option<NonNull<Call<'static>>>);
         impl Drop for Leave<'_> {
@@ -137,6 +138,7 @@ impl HostSlot {
     ///
     /// # Errors
     /// `abi` where no call is running, as during a guest's initialisation.
+    #[inline]
     pub fn with<R>(&self, ask: impl FnOnce(&Call<'_>) -> Result<R>) -> Result<R> {
         let Some(pointer) = self.0.get() else {
             return Err(Error::new(

@@ -43,6 +43,7 @@ impl Intents {
     }
 
     /// Adds an intent behind the others.
+    #[inline]
     pub fn push(&mut self, intent: Intent<'_>) {
         let key = self.append(intent.key);
         let value = self.append(intent.value);
@@ -55,6 +56,7 @@ impl Intents {
     }
 
     /// Adds a result row behind the others.
+    #[inline]
     pub fn push_result(&mut self, row: &[u8]) {
         let range = self.append(row);
         self.results.push(range);
@@ -67,6 +69,7 @@ impl Intents {
     }
 
     /// Removes everything and keeps the memory.
+    #[inline]
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();

@@ -242,6 +242,16 @@ fn escaped_len(bytes: &[u8]) -> Result<usize, String> {
 }
 
 fn check_int(bytes: &[u8]) -> Result<(), String> {
+    // An integer of up to seven bytes is in its smallest form if its first one is not what a smaller form leaves out.
+    if let [code, first, ..] = *bytes
+        && (2..9).contains(&bytes.len())
+    {
+        let left_out = if code < ZERO { 0xff } else { 0x00 };
+        return match first == left_out {
+            false => Ok(()),
+            true => Err("an integer that has a smaller form".to_owned()),
+        };
+    }
     let wide = decode_wide(bytes);
     match i64::try_from(wide) {
         Ok(value) if size_of_int(value) == bytes.len() - 1 => Ok(()),

@@ -196,6 +196,7 @@ impl ExtensionDecl {
     }
 
     /// What the extension may do with a storage.
+    #[inline]
     pub fn verbs(&self, storage: StorageId) -> Verbs {
         let verbs = self.access.get(usize::from(storage.0));
         verbs.copied().unwrap_or_default()

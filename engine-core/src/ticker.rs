@@ -51,11 +51,13 @@ impl Ticker {
     }
 
     /// The present tick.
+    #[inline]
     pub fn now(&self) -> u64 {
         self.shared.ticks.load(Ordering::Relaxed)
     }
 
     /// Milliseconds since a tick.
+    #[inline]
     pub fn since(&self, tick: u64) -> u64 {
         self.now().saturating_sub(tick)
     }
@@ -63,6 +65,7 @@ impl Ticker {
     /// Begins a call: the present tick, and the one at which a deadline of so many milliseconds is over.
     ///
     /// The first tick after now may come at once, so the deadline has one more than its milliseconds.
+    #[inline]
     pub fn start(&self, deadline_ms: u32) -> (u64, u64) {
         let now = self.now();
         let at = now.saturating_add(u64::from(deadline_ms)).saturating_add(1);

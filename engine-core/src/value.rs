@@ -187,7 +187,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// `bad_intent` where the bytes end early or are not canonical.
     pub fn token(&mut self) -> Result<Token<'a>> {
-        let tag = self.take(1)?[0];
+        let Some(&tag) = self.bytes.get(self.at) else {
+            return Err(self.too_short(1));
+        };
+        self.at += 1;
         Ok(match tag {
             0x00..=0x7f => Token::Int(i64::from(tag)),
             0xe0..=0xff => Token::Int(i64::from(tag as i8)),
@@ -255,21 +258,33 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let rest = &self.bytes[self.at..];
-        if rest.len() < len {
-            return Err(bad(format!(
-                "the encoding ends early: {len} more bytes expected at byte {}, {} there",
-                self.at,
-                rest.len()
-            )));
-        }
+        let Some(taken) = rest.get(..len) else {
+            return Err(self.too_short(len));
+        };
         self.at += len;
-        Ok(&rest[..len])
+        Ok(taken)
     }
 
+    #[cold]
+    fn too_short(&self, len: usize) -> Error {
+        bad(format!(
+            "the encoding ends early: {len} more bytes expected at byte {}, {} there",
+            self.at,
+            self.bytes.len() - self.at
+        ))
+    }
+
+    #[inline]
     fn number(&mut self, len: usize, least: u64) -> Result<u64> {
-        let mut bytes = [0; 8];
-        bytes[8 - len..].copy_from_slice(self.take(len)?);
-        let value = u64::from_be_bytes(bytes);
+        let taken = self.take(len)?;
+        // By one of three shapes, so that no loop is left.
+        let value = match *taken {
+            [a] => u64::from(a),
+            [a, b] => u64::from(u16::from_be_bytes([a, b])),
+            [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
+            [a, b, c, d, e, f, g, h] => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            _ => return Err(self.refuse("a number of another length")),
+        };
         if value < least {
             return Err(self.refuse("a number or length that has a smaller form"));
         }
@@ -309,6 +324,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[cold]
     fn refuse(&self, what: &str) -> Error {
         bad(format!("not canonical: {what}, before byte {}", self.at))
     }

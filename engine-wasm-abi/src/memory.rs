@@ -10,20 +10,27 @@ pub(crate) fn abi(message: impl Into<String>) -> Error {
 }
 
 /// The place of some bytes in a memory of `size` bytes.
+#[inline]
 fn place(size: usize, what: &str, at: u32, len: u32) -> Result<Range<usize>> {
     let end = u64::from(at) + u64::from(len);
     if end > size as u64 {
-        return Err(abi(format!(
-            "{what}: {len} bytes at address {at} do not lie in the guest's memory of {size} bytes"
-        )));
+        return Err(outside(size, what, at, len));
     }
     Ok(at as usize..end as usize)
+}
+
+#[cold]
+fn outside(size: usize, what: &str, at: u32, len: u32) -> Error {
+    abi(format!(
+        "{what}: {len} bytes at address {at} do not lie in the guest's memory of {size} bytes"
+    ))
 }
 
 /// The bytes of `what`.
 ///
 /// # Errors
 /// `abi` where they do not lie in the memory.
+#[inline]
 pub(crate) fn bytes<'m>(memory: &'m [u8], what: &str, at: u32, len: u32) -> Result<&'m [u8]> {
     Ok(&memory[place(memory.len(), what, at, len)?])
 }
@@ -32,6 +39,7 @@ pub(crate) fn bytes<'m>(memory: &'m [u8], what: &str, at: u32, len: u32) -> Resu
 ///
 /// # Errors
 /// `abi` where they do not lie in the memory.
+#[inline]
 pub(crate) fn bytes_mut<'m>(
     memory: &'m mut [u8],
     what: &str,
@@ -46,6 +54,7 @@ pub(crate) fn bytes_mut<'m>(
 ///
 /// # Errors
 /// `abi` where they do not lie in the memory.
+#[inline]
 pub(crate) fn numbers<const N: usize>(memory: &[u8], what: &str, at: u32) -> Result<[u32; N]> {
     Ok(
         split_numbers(bytes(memory, what, at, 4 * N as u32)?)
@@ -68,6 +77,7 @@ pub(crate) fn split_numbers<const N: usize>(mut bytes: &[u8]) -> Option<([u32; N
 ///
 /// # Errors
 /// `abi` where it does not lie in the memory.
+#[inline]
 pub(crate) fn write(memory: &mut [u8], what: &str, at: u32, value: &[u8]) -> Result<()> {
     let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
     bytes_mut(memory, what, at, len)?.copy_from_slice(value);

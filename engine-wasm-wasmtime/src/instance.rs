@@ -1,6 +1,7 @@
 //! A live instance, seen from outside and from inside a host function.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use engine_core::error::{Error, ErrorKind, Result};
@@ -40,7 +41,7 @@ pub struct Data<S> {
     runtime: Arc<WasmtimeRuntime>,
     state: S,
     memory: Option<Memory>,
-    exports: Box<[Option<Typed>]>,
+    exports: Rc<[Option<Typed>]>,
     fuel: Option<Fuel>,
     pub(crate) bounds: Bounds,
     budget: Budget,
@@ -57,7 +58,7 @@ impl<S> Data<S> {
             runtime,
             state,
             memory: None,
-            exports: Box::new([]),
+            exports: Rc::new([]),
             fuel: None,
             bounds,
             budget: Budget {
@@ -118,7 +119,6 @@ impl ResourceLimiter for Bounds {
 macro_rules! typed {
     ($($none:ident $some:ident ($($arg:ident)*))*) => {
         /// An exported function by its static type.
-        #[derive(Clone)]
         enum Typed {
             $($none(TypedFunc<($(typed!(@i32 $arg),)*), ()>), $some(TypedFunc<($(typed!(@i32 $arg),)*), i32>),)*
         }
@@ -229,7 +229,9 @@ impl<S: 'static, C: AsContextMut<Data = Data<S>>> Guest<S> for Live<C> {
     }
 
     fn call(&mut self, export: usize, args: &[i32]) -> Result<i32> {
-        let Some(Some(function)) = self.0.as_context().data().exports.get(export).cloned() else {
+        // The guest may call back into a host function that calls it in turn, so this is not borrowed from the store.
+        let exports = Rc::clone(&self.0.as_context().data().exports);
+        let Some(Some(function)) = exports.get(export) else {
             let message = format!("the guest has no export number {export}");
             return Err(Error::new(ErrorKind::Internal, message));
         };

@@ -80,6 +80,7 @@ impl Buffers {
     }
 
     /// Closes every range read.
+    #[inline]
     pub(super) fn close_all(&self) {
         self.open.set(0);
     }

@@ -24,6 +24,7 @@ pub(super) struct Meter {
 ///
 /// # Errors
 /// The limit, once the counter is above what is allowed.
+#[inline]
 pub(super) fn count(
     counter: &Cell<u64>,
     more: usize,
@@ -69,8 +70,9 @@ impl Meter {
         }
     }
 
+    #[inline]
     pub(super) fn ledger(&self) -> Ledger {
-        let small = |counter: &Cell<u64>| u32::try_from(counter.get()).unwrap_or(u32::MAX);
+        let small = |counter: &Cell<u64>| counter.get().min(u32::MAX.into()) as u32;
         Ledger {
             elapsed_ms: 0,
             fuel: self.fuel.get(),
