@@ -17,6 +17,7 @@ use clap::Parser;
 use extengine::{ErrorKind, Result};
 
 mod args;
+mod cache;
 mod call;
 mod check;
 mod engines;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
+    cache::keep_code();
     match dispatch(args.command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),

@@ -176,10 +176,15 @@ impl Setup {
     /// # Errors
     /// Those of the engine.
     pub fn load_on(self, engine: &dyn ExtEngine) -> Result<Arc<dyn ExtensionPackage>> {
-        engine.load(&PackageSource {
+        engine.load(&self.source())
+    }
+
+    /// The package as an engine takes it.
+    pub fn source(self) -> PackageSource {
+        PackageSource {
             manifest: Arc::new(self.manifest),
             code: self.code,
-        })
+        }
     }
 
     /// An instance of the package on an engine of its own.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use engine_core::cache::CodeCache;
 use engine_core::engine::{Code, CodeReport, ExtEngine, ExtensionPackage, PackageSource};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::ExtEngineFactory;
@@ -35,7 +36,11 @@ impl ExtEngine for BuiltinEngine {
         BuiltinFactory.name()
     }
 
-    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>> {
+    fn load_cached(
+        &self,
+        source: &PackageSource,
+        _: Option<&CodeCache>,
+    ) -> Result<Arc<dyn ExtensionPackage>> {
         let manifest = &source.manifest;
         BuiltinFactory.check_limits(manifest)?;
         let refuse = |problems: Vec<String>| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::cache::CodeCache;
 use crate::call::Settle;
 use crate::error::{Error, Result};
 use crate::host::{Host, Tracer};
@@ -24,7 +25,19 @@ pub trait ExtEngine: Send + Sync + fmt::Debug {
     /// # Errors
     /// `package` with the whole report, `not_kept` where the engine cannot keep a limit that is not waived,
     /// or the limit on code that is exceeded.
-    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>>;
+    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>> {
+        self.load_cached(source, None)
+    }
+
+    /// As [`ExtEngine::load`]; an engine that compiles to machine code takes from the cache what it has put there before.
+    ///
+    /// # Errors
+    /// As [`ExtEngine::load`].
+    fn load_cached(
+        &self,
+        source: &PackageSource,
+        cache: Option<&CodeCache>,
+    ) -> Result<Arc<dyn ExtensionPackage>>;
 
     /// Says what code exports, imports and needs, whether it would load or not.
     ///

@@ -14,6 +14,7 @@
 //! assert!(schema.check(&row).is_ok());
 //! ```
 
+pub mod cache;
 pub mod call;
 pub mod catalog;
 pub mod engine;

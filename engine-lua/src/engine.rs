@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine_core::cache::CodeCache;
 use engine_core::engine::{Code, CodeReport, ExtEngine, ExtensionPackage, PackageSource};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineLimits, ExtEngineFactory};
@@ -77,7 +78,11 @@ impl ExtEngine for LuaEngine {
         LuaFactory.name()
     }
 
-    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>> {
+    fn load_cached(
+        &self,
+        source: &PackageSource,
+        _: Option<&CodeCache>,
+    ) -> Result<Arc<dyn ExtensionPackage>> {
         let manifest = &source.manifest;
         LuaFactory.check_limits(manifest)?;
         let at = |error: Error| error.at(|| manifest.name.to_string());

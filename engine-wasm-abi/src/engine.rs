@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use engine_core::cache::{CodeCache, CodeKey};
 use engine_core::engine::{Code, CodeReport, ExtEngine, ExtensionPackage, PackageSource};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::EngineLimits;
@@ -13,7 +14,7 @@ use crate::exports::Version;
 use crate::fuel::{Costs, meter};
 use crate::inspect::{ModuleInfo, inspect};
 use crate::package::WasmPackage;
-use crate::runtime::{Blueprint, HostFunction, Runtime};
+use crate::runtime::{Blueprint, HostFunction, Runtime, RuntimeModule};
 use crate::state::State;
 use crate::{check, offers};
 
@@ -47,7 +48,12 @@ impl<R: Runtime> WasmEngine<R> {
         Ok(())
     }
 
-    fn load_checked(&self, manifest: &Arc<PackageManifest>, code: &[u8]) -> Result<WasmPackage<R>> {
+    fn load_checked(
+        &self,
+        manifest: &Arc<PackageManifest>,
+        code: &[u8],
+        cache: Option<&CodeCache>,
+    ) -> Result<WasmPackage<R>> {
         let limits = &manifest.limits;
         self.runtime.factory().check_limits(manifest)?;
         self.check_engine_limits(limits)?;
@@ -72,13 +78,16 @@ impl<R: Runtime> WasmEngine<R> {
             Cow::Borrowed(code)
         };
         let version = Version::of(&inspection.info);
-        let module = self.runtime.compile(&Blueprint {
-            code: &code,
-            metered,
-            imports: imports(&inspection.info, version),
-            exports: version.exports(),
-            limits,
-        })?;
+        let module = self.compile(
+            cache,
+            &Blueprint {
+                code: &code,
+                metered,
+                imports: imports(&inspection.info, version),
+                exports: version.exports(),
+                limits,
+            },
+        )?;
         let runtime = Arc::clone(&self.runtime);
         let manifest = Arc::clone(manifest);
         Ok(WasmPackage::new(runtime, module, manifest, version))
@@ -97,6 +106,31 @@ fn imports(info: &ModuleInfo, version: Version) -> Vec<&'static HostFunction<Sta
     functions
 }
 
+impl<R: Runtime> WasmEngine<R> {
+    /// Compiles a module, or takes it from the cache.
+    fn compile(
+        &self,
+        cache: Option<&CodeCache>,
+        blueprint: &Blueprint<'_, State>,
+    ) -> Result<R::Module<State>> {
+        let Some(cache) = cache else {
+            return self.runtime.compile(blueprint);
+        };
+        let factory = self.runtime.factory();
+        let settings = format!("{} {}", factory.version(), self.runtime.settings(blueprint));
+        let key = CodeKey::new(factory.name(), &settings, blueprint.code);
+        let kept = cache.get(&key);
+        if let Some(module) = kept.and_then(|kept| self.runtime.revive(blueprint, &kept)) {
+            return Ok(module);
+        }
+        let module = self.runtime.compile(blueprint)?;
+        if let Some(compiled) = module.compiled() {
+            cache.put(&key, &compiled);
+        }
+        Ok(module)
+    }
+}
+
 fn bytes(code: &Code) -> Result<&[u8]> {
     match code {
         Code::Bytes(bytes) => Ok(bytes),
@@ -112,9 +146,13 @@ impl<R: Runtime> ExtEngine for WasmEngine<R> {
         self.runtime.factory().name()
     }
 
-    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>> {
+    fn load_cached(
+        &self,
+        source: &PackageSource,
+        cache: Option<&CodeCache>,
+    ) -> Result<Arc<dyn ExtensionPackage>> {
         let manifest = &source.manifest;
-        let package = bytes(&source.code).and_then(|code| self.load_checked(manifest, code));
+        let package = bytes(&source.code).and_then(|code| self.load_checked(manifest, code, cache));
         Ok(Arc::new(
             package.map_err(|error| error.at(|| manifest.name.to_string()))?,
         ))

@@ -215,6 +215,18 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
         self: &Arc<Self>,
         blueprint: &Blueprint<'_, S>,
     ) -> Result<Self::Module<S>>;
+
+    /// Whatever compiled code depends on beside the module and the runtime's version.
+    fn settings<S: 'static>(&self, blueprint: &Blueprint<'_, S>) -> String;
+
+    /// The module again from what [`RuntimeModule::compiled`] gave, unless the runtime does not take it.
+    ///
+    /// The bytes must be just those: machine code in them is run as it is.
+    fn revive<S: 'static>(
+        self: &Arc<Self>,
+        blueprint: &Blueprint<'_, S>,
+        compiled: &[u8],
+    ) -> Option<Self::Module<S>>;
 }
 
 /// A compiled module.
@@ -222,6 +234,9 @@ pub trait RuntimeModule<S>: fmt::Debug + Send + Sync + 'static {
     /// A live instance of it, which runs nothing before it is armed, and is thrown away after any error of
     /// [`Guest::call`].
     type Instance: Guest<S> + fmt::Debug + 'static;
+
+    /// The compiled code, to be kept; nothing where the runtime cannot give it.
+    fn compiled(&self) -> Option<Vec<u8>>;
 
     /// Makes an instance, on the thread that uses it, without running any of its code.
     ///

@@ -8,8 +8,8 @@ use engine_core::factory::{EngineLimits, ExtEngineFactory};
 use engine_core::limits::Limits;
 use engine_core::ticker::Ticker;
 use engine_wasm_abi::runtime::{Blueprint, Runtime};
-use wasmer::Engine;
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features};
+use wasmer::{Engine, Module};
 
 use crate::factory::FACTORY;
 use crate::growth::Growth;
@@ -93,5 +93,23 @@ impl Runtime for WasmerRuntime {
         blueprint: &Blueprint<'_, S>,
     ) -> Result<WasmerModule<S>> {
         WasmerModule::compile(self, blueprint)
+    }
+
+    /// The checks of growth hold the package's limits, and are in the code.
+    fn settings<S: 'static>(&self, blueprint: &Blueprint<'_, S>) -> String {
+        let limits = blueprint.limits;
+        format!("{} {}", limits.memory, limits.table_elements)
+    }
+
+    fn revive<S: 'static>(
+        self: &Arc<Self>,
+        blueprint: &Blueprint<'_, S>,
+        compiled: &[u8],
+    ) -> Option<WasmerModule<S>> {
+        let engine = engine(blueprint.limits);
+        #[allow(unsafe_code, reason = "machine code cannot be checked")]
+        // SAFETY: the caller's word that these are bytes that `serialize` gave; the cache holds nothing else.
+        let module = unsafe { Module::deserialize(&engine, compiled) };
+        Some(WasmerModule::of(self, blueprint, engine, module.ok()?))
     }
 }

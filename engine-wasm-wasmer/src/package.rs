@@ -30,14 +30,24 @@ impl<S: 'static> WasmerModule<S> {
         blueprint: &Blueprint<'_, S>,
     ) -> Result<Self> {
         let engine = engine(blueprint.limits);
-        Ok(Self {
+        let module = Module::new(&engine, blueprint.code).map_err(from_compilation)?;
+        Ok(Self::of(runtime, blueprint, engine, module))
+    }
+
+    pub(crate) fn of(
+        runtime: &Arc<WasmerRuntime>,
+        blueprint: &Blueprint<'_, S>,
+        engine: Engine,
+        module: Module,
+    ) -> Self {
+        Self {
             runtime: Arc::clone(runtime),
-            module: Module::new(&engine, blueprint.code).map_err(from_compilation)?,
             engine,
+            module,
             imports: blueprint.imports.clone(),
             exports: blueprint.exports,
             limits: blueprint.limits.clone(),
-        })
+        }
     }
 }
 
@@ -82,6 +92,10 @@ impl<S: 'static> fmt::Debug for WasmerModule<S> {
 
 impl<S: 'static> RuntimeModule<S> for WasmerModule<S> {
     type Instance = Live<Store, S>;
+
+    fn compiled(&self) -> Option<Vec<u8>> {
+        Some(self.module.serialize().ok()?.to_vec())
+    }
 
     fn instantiate(&self, state: S) -> Result<Self::Instance> {
         let mut store = Store::new(self.engine.clone());

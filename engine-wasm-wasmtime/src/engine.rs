@@ -8,7 +8,9 @@ use engine_core::factory::{EngineLimits, ExtEngineFactory};
 use engine_core::ticker::Ticker;
 use engine_wasm_abi::inspect::FEATURES;
 use engine_wasm_abi::runtime::{Blueprint, MAX_TABLES, Runtime};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig, WasmFeatures,
+};
 
 use crate::error::internal;
 use crate::factory::FACTORY;
@@ -125,5 +127,21 @@ impl Runtime for WasmtimeRuntime {
         blueprint: &Blueprint<'_, S>,
     ) -> Result<WasmtimeModule<S>> {
         WasmtimeModule::compile(self, blueprint)
+    }
+
+    /// Wasmtime itself refuses code of another version or configuration.
+    fn settings<S: 'static>(&self, _: &Blueprint<'_, S>) -> String {
+        String::new()
+    }
+
+    fn revive<S: 'static>(
+        self: &Arc<Self>,
+        blueprint: &Blueprint<'_, S>,
+        compiled: &[u8],
+    ) -> Option<WasmtimeModule<S>> {
+        #[allow(unsafe_code, reason = "machine code cannot be checked")]
+        // SAFETY: the caller's word that these are bytes that `serialize` gave; the cache holds nothing else.
+        let module = unsafe { Module::deserialize(&self.engine, compiled) };
+        WasmtimeModule::link(self, blueprint, module.ok()?).ok()
     }
 }

@@ -27,8 +27,16 @@ impl<S: 'static> WasmtimeModule<S> {
         runtime: &Arc<WasmtimeRuntime>,
         blueprint: &Blueprint<'_, S>,
     ) -> Result<Self> {
+        let module = Module::new(&runtime.engine, blueprint.code).map_err(from_compilation)?;
+        Self::link(runtime, blueprint, module)
+    }
+
+    pub(crate) fn link(
+        runtime: &Arc<WasmtimeRuntime>,
+        blueprint: &Blueprint<'_, S>,
+        module: Module,
+    ) -> Result<Self> {
         let engine = &runtime.engine;
-        let module = Module::new(engine, blueprint.code).map_err(from_compilation)?;
         let mut linker = Linker::new(engine);
         for function in &blueprint.imports {
             define(&mut linker, function).map_err(internal("linking"))?;
@@ -96,6 +104,10 @@ impl<S: 'static> fmt::Debug for WasmtimeModule<S> {
 
 impl<S: 'static> RuntimeModule<S> for WasmtimeModule<S> {
     type Instance = Live<Store<Data<S>>>;
+
+    fn compiled(&self) -> Option<Vec<u8>> {
+        self.linked.module().serialize().ok()
+    }
 
     fn instantiate(&self, state: S) -> Result<Self::Instance> {
         let data = Data::new(Arc::clone(&self.runtime), state, self.bounds);

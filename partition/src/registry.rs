@@ -1,8 +1,9 @@
 //! The process-wide registry that shares engines and compiled packages between partitions.
 
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use dashmap::DashMap;
+use engine_core::cache::CodeCache;
 use engine_core::engine::{Code, ExtEngine, ExtensionPackage, PackageSource};
 use engine_core::error::Result;
 use engine_core::factory::{EngineLimits, factory};
@@ -18,6 +19,7 @@ use crate::record::PackageHash;
 pub struct Registry {
     engines: DashMap<(String, EngineLimits), Weak<dyn ExtEngine>>,
     packages: DashMap<(String, PackageHash), Vec<Loaded>>,
+    cache: Mutex<Option<Arc<CodeCache>>>,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,12 @@ impl Registry {
     /// The registry of this process.
     pub fn global() -> &'static Self {
         &REGISTRY
+    }
+
+    /// Keeps the compiled code of packages that are loaded from now on, for this process and later ones.
+    pub fn keep_code_in(&self, cache: CodeCache) {
+        let mut kept = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(Arc::new(cache));
     }
 
     /// The engine of this name for these limits.
@@ -78,7 +86,12 @@ impl Registry {
         if let Some(package) = same.and_then(|loaded| loaded.package.upgrade()) {
             return Ok(package);
         }
-        let package = backend.load(source)?;
+        let cache = self
+            .cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let package = backend.load_cached(source, cache.as_deref())?;
         loaded.push(Loaded {
             manifest: source.manifest.clone(),
             package: Arc::downgrade(&package),

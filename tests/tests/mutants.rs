@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use conformance::Subject;
 use conformance::cases::case;
 use engine_builtin::BuiltinFactory;
+use engine_core::cache::CodeCache;
 use engine_core::catalog::StorageId;
 use engine_core::engine::{
     Code, CodeReport, ExtEngine, ExtensionInstance, ExtensionPackage, Invocation, Outcome,
@@ -101,7 +102,11 @@ impl ExtEngine for MutantEngine {
         self.original.name()
     }
 
-    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>> {
+    fn load_cached(
+        &self,
+        source: &PackageSource,
+        _: Option<&CodeCache>,
+    ) -> Result<Arc<dyn ExtensionPackage>> {
         let mut manifest = PackageManifest::clone(&source.manifest);
         match self.defect {
             Defect::DeadlineIgnored => manifest.limits.deadline_ms = u32::MAX,

@@ -14,6 +14,7 @@ pub mod reading;
 pub mod sandbox;
 pub mod types;
 pub mod wasm_blocks;
+pub mod wasm_cache;
 pub mod wasm_exports;
 pub mod wasm_imports;
 pub mod wasm_limits;
@@ -211,6 +212,10 @@ macro_rules! __cases {
                 }
             }
             wasm {
+                wasm_cache {
+                    compiled_code_is_taken_from_the_cache
+                    a_damaged_entry_is_compiled_anew
+                }
                 wasm_exports {
                     a_guest_with_every_export_runs
                     missing_exports_are_named_at_load

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
+use engine_core::cache::CodeCache;
 use engine_core::call::{Buffers, Call};
 use engine_core::catalog::StorageId;
 use engine_core::engine::{
@@ -105,7 +106,11 @@ impl ExtEngine for ProbeEngine {
         "probe"
     }
 
-    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>> {
+    fn load_cached(
+        &self,
+        source: &PackageSource,
+        _: Option<&CodeCache>,
+    ) -> Result<Arc<dyn ExtensionPackage>> {
         let Code::Native(name) = &source.code else {
             return Err(Error::new(ErrorKind::Package, "no native code"));
         };
