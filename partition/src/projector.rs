@@ -167,7 +167,8 @@ impl Work<'_> {
             return Ok(());
         }
         let results = command.results.iter().map(Vec::as_slice);
-        let event = event_row(&command.name, &command.args, results);
+        let mut event = Vec::new();
+        event_row(&mut event, &command.name, &command.args, results);
         let mut intents = Intents::new();
         let mut attempt = 0;
         loop {
@@ -216,6 +217,7 @@ impl Work<'_> {
                 seed: head.seed,
                 partition: shared.number,
                 offset: command.offset,
+                attempt: command.attempt,
                 id: command.id.as_deref(),
             },
             extension: self.projector.name(),

@@ -24,7 +24,9 @@ use self::cursor::{SegmentReader, Shared};
 use self::header::{HEADER, Header};
 use self::record::{HEAD, Kind};
 use self::tail::Tail;
-use super::{Append, CommandLog, Finding, LogError, LogReader, Position, Verification};
+use super::{
+    Append, CommandLog, Finding, GroupBuffer, LogError, LogReader, Position, Verification,
+};
 use crate::platform::{Files, FolderLock, Platform};
 
 mod cursor;
@@ -67,9 +69,6 @@ pub struct OpenReport {
     pub notices: Vec<Finding>,
 }
 
-/// How much of the buffer for encoding is kept between appends, in bytes.
-const BUFFER: usize = 1 << 20;
-
 /// The writer of a log in a folder of files.
 #[derive(Debug)]
 pub struct SegmentLog {
@@ -77,7 +76,6 @@ pub struct SegmentLog {
     options: SegmentOptions,
     tail: Tail,
     epoch: u64,
-    buffer: Vec<u8>,
     /// Whether an operation failed, or is under way.
     poisoned: bool,
     _lock: FolderLock,
@@ -112,11 +110,10 @@ impl SegmentLog {
             options,
             tail,
             epoch,
-            buffer: Vec::new(),
             poisoned: false,
             _lock: lock,
         };
-        match log.write(Kind::Takeover, &epoch.to_le_bytes())? {
+        match log.write(Kind::Takeover, &mut epoch.to_le_bytes()[..].into())? {
             Append::Unknown(e) => Err(e),
             Append::Appended(_) | Append::Stale => Ok((
                 log,
@@ -144,30 +141,22 @@ impl SegmentLog {
         Ok((Arc::new(SegmentReader(Arc::new(shared))), lock))
     }
 
-    /// Appends one record, durably.
-    fn write(&mut self, kind: Kind, payload: &[u8]) -> Result<Append, LogError> {
+    /// Appends one record of this payload, durably.
+    fn write(&mut self, kind: Kind, record: &mut GroupBuffer) -> Result<Append, LogError> {
         self.begin()?;
         let start = self.shared.durable();
-        let len = (HEAD + payload.len()) as u64;
+        let len = (HEAD + record.len()) as u64;
         let used = self.tail.header.offset(start);
         if used > HEADER as u64 && used + len > self.options.segment_size {
             self.begin_segment(start)?;
         }
         let offset = self.tail.header.offset(start);
         self.make_room(offset + len)?;
-        record::encode(
-            &mut self.buffer,
-            self.tail.header.salt,
-            start,
-            kind,
-            payload,
-        );
+        record::frame(record, self.tail.header.salt, start, kind);
         let written = self
             .tail
-            .write(&self.buffer, offset)
+            .write(record.bytes(), offset)
             .and_then(|()| self.tail.sync());
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER);
         if let Err(e) = written {
             return Ok(Append::Unknown(e));
         }
@@ -229,7 +218,7 @@ impl CommandLog for SegmentLog {
         Ok(Position(self.shared.durable()))
     }
 
-    fn append(&mut self, expected: Position, group: &[u8]) -> Result<Append, LogError> {
+    fn append(&mut self, expected: Position, group: &mut GroupBuffer) -> Result<Append, LogError> {
         let max = self.max_group();
         if group.len() > max {
             let len = group.len();
