@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use engine_core::catalog::Catalog;
+use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
 use engine_core::limits::Limit;
@@ -26,14 +26,16 @@ use crate::platform::JoinHandle;
 use crate::record::{GroupHead, GroupWriter, Projection};
 use crate::runner::{Ground, Runner};
 use crate::state::{Progress, State};
-use crate::store::{Bytes, Snapshot};
+use crate::store::{Bytes, Snapshot, StateStore};
 
 /// What the writer is asked.
 pub(crate) enum Message {
     /// Run a command.
     Command(Submission),
     /// Take what an asynchronous projector made, and answer with the state that has it.
-    Projection(Projection, answer::Sender<Arc<dyn Snapshot>>),
+    Projection(Projection, Reader),
+    /// Answer with the durable state, for an asynchronous projector.
+    Read(Reader),
     /// Answer with the durable state and its offset.
     Snapshot(answer::Sender<(u64, Arc<dyn Snapshot>)>),
     /// Write a checkpoint.
@@ -42,6 +44,20 @@ pub(crate) enum Message {
     CheckpointDone(Position, Result<()>),
     /// Answer everything that is in the queue before this, and end.
     Stop,
+}
+
+/// An asynchronous projector that waits for a view of the storages that it may use. What it does not hold, the store
+/// need not keep as it was.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) storages: Arc<[StorageId]>,
+    pub(crate) answer: answer::Sender<Arc<dyn Snapshot>>,
+}
+
+impl Reader {
+    fn answer(self, store: &dyn StateStore) {
+        self.answer.send(store.snapshot_of(&self.storages));
+    }
 }
 
 /// A command in the queue.
@@ -68,7 +84,7 @@ impl Drop for Place {
 struct Pending {
     overlay: Overlay,
     answers: Vec<(answer::Sender<Accepted>, Result<Accepted>)>,
-    projections: Vec<(Projection, answer::Sender<Arc<dyn Snapshot>>)>,
+    projections: Vec<(Projection, Reader)>,
     /// The offset behind the group's commands.
     offset: u64,
     time: i64,
@@ -213,10 +229,11 @@ impl Writer {
                     self.begin_group();
                     self.command(submission);
                 }
-                Message::Projection(projection, answer) => {
+                Message::Projection(projection, reader) => {
                     self.begin_group();
-                    self.projection(projection, answer);
+                    self.projection(projection, reader);
                 }
+                Message::Read(reader) => reader.answer(&*self.state.store),
                 Message::Snapshot(answer) => answer.send(self.snapshot()),
                 Message::Checkpoint(answer) => {
                     self.checkpoint_wanted.push(answer);
@@ -388,12 +405,12 @@ impl Writer {
         })
     }
 
-    fn projection(&mut self, projection: Projection, answer: answer::Sender<Arc<dyn Snapshot>>) {
+    fn projection(&mut self, projection: Projection, reader: Reader) {
         for (_, intents) in &projection.events {
             self.take_intents(intents);
         }
         self.group.projection(&projection);
-        self.building.projections.push((projection, answer));
+        self.building.projections.push((projection, reader));
     }
 
     /// Puts a projector's intents into the overlay. Their conditions were checked when they were made, on the same
@@ -466,8 +483,8 @@ impl Writer {
         self.send_on()?;
         self.apply(position, &mut durable)?;
         durable.answer();
-        for (_, answer) in durable.projections.drain(..) {
-            answer.send(self.state.store.snapshot());
+        for (_, reader) in durable.projections.drain(..) {
+            reader.answer(&*self.state.store);
         }
         self.spare = durable;
         Ok(())

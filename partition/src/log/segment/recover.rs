@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::header::parse_file_name;
 use super::record::Kind;
 use super::scan::{Found, Scanner};
+use super::spare;
 use super::tail::Tail;
 use crate::log::{Finding, LogError};
 use crate::platform::Files;
@@ -42,6 +43,7 @@ pub(super) fn list(files: &dyn Files, folder: &Path) -> Result<BTreeSet<u64>, Lo
 
 /// Finds the tail of the log in a locked folder and makes all before it durable.
 pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, LogError> {
+    spare::remove(files, folder)?;
     let mut segments = list(files, folder)?;
     let mut notices = Vec::new();
     notices.extend(drop_unfinished(files, folder, &mut segments)?);
@@ -176,7 +178,7 @@ fn recover_last(
     let offset = scanner.header.offset(end);
     let tail = Tail::open(files, &scanner, size)?;
     if let Some(torn) = scanner.last_nonzero(offset)? {
-        tail.zero(offset, torn + 1)?;
+        tail.zeros.zero(offset, torn + 1)?;
         notices.push(Finding {
             path: scanner.path.clone(),
             offset,
@@ -189,11 +191,11 @@ fn recover_last(
     match last {
         Some(start) => {
             let offset = scanner.header.offset(start);
-            tail.write(scanner.record(start, end)?, offset)?;
+            tail.zeros.write(scanner.record(start, end)?, offset)?;
         }
-        None => tail.write(&scanner.header.encode(), 0)?,
+        None => tail.zeros.write(&scanner.header.encode(), 0)?,
     }
-    tail.sync()?;
+    tail.zeros.sync()?;
     Ok(Last { tail, end, epoch })
 }
 
