@@ -28,6 +28,9 @@ use crate::runner::{Ground, Runner};
 use crate::state::{Progress, State};
 use crate::store::{Bytes, Snapshot, StateStore};
 
+/// From how many commands on a group is sent to an idle log while more are there: about as many as run during a sync.
+const WORTH_A_SYNC: usize = 64;
+
 /// What the writer is asked.
 pub(crate) enum Message {
     /// Run a command.
@@ -274,6 +277,11 @@ impl Writer {
                 };
                 let done = self.appender.take_back(back)?;
                 self.done(done)?;
+                continue;
+            }
+            // Of a long queue one half syncs while the other runs; of a short one that would be two syncs for one.
+            let commands = self.building.answers.len();
+            if commands > WORTH_A_SYNC && commands >= self.queue.len() && self.send_on()? {
                 continue;
             }
             if !full && let Ok(message) = self.queue.try_recv() {

@@ -141,7 +141,7 @@ mod tests {
 
     use super::MemoryStore;
     use crate::store::suite::keeps_the_contract;
-    use crate::store::{StateStore, View, Write};
+    use crate::store::{StateStore, Write};
 
     #[test]
     fn a_snapshot_of_some_storages_holds_no_other() {

@@ -1,8 +1,8 @@
 //! Opening a folder of segments after whatever happened to it.
 //!
-//! A crash can leave three things: a last segment without a whole header, a
-//! record at the end that is not whole, and content that is seen but not yet
-//! durable. All three are put right here. Whatever else is wrong was not a
+//! A crash can leave four things: a spare that no segment was made of, a last
+//! segment without a whole header, a record at the end that is not whole, and
+//! content that is seen but not yet durable. All are put right here. Whatever else is wrong was not a
 //! crash, and is an error that changes no record.
 
 use std::collections::BTreeSet;
@@ -63,7 +63,6 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Log
     })
 }
 
-/// Removes a last segment that was never finished; there is no record in it.
 /// Where the segments of a log begin that is left as it is, and the position of its last record.
 pub(super) fn survey(files: &dyn Files, folder: &Path) -> Result<(BTreeSet<u64>, u64), LogError> {
     let mut segments = list(files, folder)?;
@@ -94,6 +93,7 @@ fn take_unfinished(
     Ok(Some(scanner.path))
 }
 
+/// Removes a last segment that was never finished; there is no record in it.
 fn drop_unfinished(
     files: &dyn Files,
     folder: &Path,
@@ -130,8 +130,6 @@ fn check_chain(
 /// What is wrong with a segment that names another one as its predecessor than there is.
 pub(super) const MISSING: &str = "the segment before this one is missing";
 
-/// Finds the end of the last segment's records, cuts what is torn after it,
-/// and makes the rest durable.
 /// Where the whole records of the last segment end.
 struct End {
     /// The position after the last record.
@@ -168,6 +166,8 @@ fn find_end(scanner: &mut Scanner) -> Result<End, LogError> {
     Ok(End { end, last, epoch })
 }
 
+/// Finds the end of the last segment's records, cuts what is torn after it,
+/// and makes the rest durable.
 fn recover_last(
     files: &dyn Files,
     mut scanner: Scanner,
