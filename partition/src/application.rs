@@ -136,7 +136,7 @@ impl Application {
         let extension = self.program.extension(ExtensionKind::Command, command)?;
         let values = self.args(extension, args)?;
         let partition = self.route(extension, &values).unwrap_or(0);
-        self.partitions[partition].submit(command, value::encode(&values), id)
+        self.partitions[partition].submit(extension, value::encode(&values), id)
     }
 
     /// Submits a command and waits until it is answered.

@@ -32,6 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) seed: [u8; 16],
     pub(crate) partition: u32,
     pub(crate) offset: u64,
+    /// The command's place among all that its group tried.
+    pub(crate) attempt: u64,
     pub(crate) id: Option<&'a str>,
 }
 
@@ -49,7 +51,7 @@ impl PartitionHost<'_> {
     fn random(&self, index: i64) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("extengine sys.random 1");
         hasher.update(&self.context.seed);
-        hasher.update(&self.context.offset.to_le_bytes());
+        hasher.update(&self.context.attempt.to_le_bytes());
         hasher.update(self.extension.as_bytes());
         hasher.update(&index.to_le_bytes());
         *hasher.finalize().as_bytes()
@@ -135,14 +137,15 @@ impl Host for PartitionHost<'_> {
     }
 }
 
-/// The row of `sys.event` for a command.
+/// Makes the row of `sys.event` for a command, in place of what was in `row`.
 pub(crate) fn event_row<'r>(
+    row: &mut Vec<u8>,
     command: &str,
     args: &[u8],
     results: impl ExactSizeIterator<Item = &'r [u8]>,
-) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(args.len() + command.len() + 8);
-    let mut row = Writer(&mut bytes);
+) {
+    row.clear();
+    let mut row = Writer(row);
     row.list(3);
     row.text(command);
     row.0.extend_from_slice(args);
@@ -150,5 +153,4 @@ pub(crate) fn event_row<'r>(
     for result in results {
         row.0.extend_from_slice(result);
     }
-    bytes
 }

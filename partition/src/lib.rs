@@ -6,6 +6,7 @@
 //! log, queries read snapshots. This crate names no engine: engines are found through `engine_core::factory`.
 
 mod answer;
+mod appender;
 pub mod application;
 mod board;
 mod checkpoint;

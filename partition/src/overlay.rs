@@ -1,6 +1,7 @@
 //! The pending overlay: what accepted commands changed and the store does not have yet.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use engine_core::catalog::{Catalog, StorageId};
@@ -16,6 +17,8 @@ use crate::store::{Bytes, View, Write};
 pub(crate) struct Overlay {
     storages: Vec<BTreeMap<Bytes, Option<Bytes>>>,
     undo: Vec<Undo>,
+    /// Rows that are looked at; kept so that the buffer is used again.
+    scratch: Vec<u8>,
 }
 
 /// What a key had in the overlay before; `None` where it was not in it.
@@ -31,6 +34,7 @@ impl Overlay {
         Self {
             storages: vec![BTreeMap::new(); storages],
             undo: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -45,51 +49,37 @@ impl Overlay {
         intents: &Intents,
     ) -> Result<()> {
         for intent in intents.iter() {
-            let present = match intent.verb {
-                Verb::Insert | Verb::Update => self.has(base, intent.storage, intent.key)?,
-                _ => false,
-            };
-            match (intent.verb, present) {
-                (Verb::Insert, true) => {
-                    return Err(violated(
-                        ErrorKind::Exists,
-                        "has this key already",
-                        catalog,
-                        intent,
-                    ));
+            let entry = self.storages[usize::from(intent.storage.0)].entry(intent.key.into());
+            if matches!(intent.verb, Verb::Insert | Verb::Update) {
+                let present = match &entry {
+                    Entry::Occupied(pending) => pending.get().is_some(),
+                    Entry::Vacant(_) => {
+                        self.scratch.clear();
+                        base.get(intent.storage, intent.key, &mut self.scratch)?
+                    }
+                };
+                match (intent.verb, present) {
+                    (Verb::Insert, true) => {
+                        let what = "has this key already";
+                        return Err(violated(ErrorKind::Exists, what, catalog, intent));
+                    }
+                    (Verb::Update, false) => {
+                        let what = "does not have this key";
+                        return Err(violated(ErrorKind::Absent, what, catalog, intent));
+                    }
+                    _ => {}
                 }
-                (Verb::Update, false) => {
-                    return Err(violated(
-                        ErrorKind::Absent,
-                        "does not have this key",
-                        catalog,
-                        intent,
-                    ));
-                }
-                _ => {}
             }
             let value = (intent.verb != Verb::Delete).then(|| intent.value.into());
-            self.set(intent.storage, intent.key.into(), value);
+            self.undo.push(replace(intent.storage, entry, value));
         }
         Ok(())
     }
 
     /// Sets or removes one row, without a condition.
     pub(crate) fn set(&mut self, storage: StorageId, key: Bytes, value: Option<Bytes>) {
-        let rows = &mut self.storages[usize::from(storage.0)];
-        let before = rows.insert(key.clone(), value);
-        self.undo.push(Undo {
-            storage,
-            key,
-            before,
-        });
-    }
-
-    fn has(&self, base: &dyn View, storage: StorageId, key: &[u8]) -> Result<bool> {
-        match self.storages[usize::from(storage.0)].get(key) {
-            Some(pending) => Ok(pending.is_some()),
-            None => base.get(storage, key, &mut Vec::new()),
-        }
+        let entry = self.storages[usize::from(storage.0)].entry(key);
+        self.undo.push(replace(storage, entry, value));
     }
 
     /// Accepts everything since the last call of this or of [`Overlay::take_back`].
@@ -128,6 +118,27 @@ impl Overlay {
             overlay: self,
             base,
         }
+    }
+}
+
+/// Sets or removes the row of an entry.
+fn replace(
+    storage: StorageId,
+    entry: Entry<'_, Bytes, Option<Bytes>>,
+    value: Option<Bytes>,
+) -> Undo {
+    let key = entry.key().clone();
+    let before = match entry {
+        Entry::Occupied(mut pending) => Some(pending.insert(value)),
+        Entry::Vacant(free) => {
+            free.insert(value);
+            None
+        }
+    };
+    Undo {
+        storage,
+        key,
+        before,
     }
 }
 

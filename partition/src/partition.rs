@@ -10,6 +10,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::answer::{self, Answer};
+use crate::appender::Appender;
 use crate::board::{Board, Projecting};
 use crate::host::Logger;
 use crate::log::{CommandLog, MemoryLog, SegmentLog, SegmentOptions};
@@ -64,6 +65,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn thread_name(&self, what: &str) -> String {
+        format!("extengine-{}-{what}", self.number)
+    }
+
     /// Says something to whoever operates the partition.
     pub(crate) fn notice(&self, message: &str) {
         (self.notices)(&format!("partition {}: {message}", self.number));
@@ -188,6 +193,10 @@ impl Partition {
         });
         let reader = log.reader();
         let max_entry = max_entry(&*log, &state.catalog);
+        let appender = match &shared.checkpoints {
+            None => Appender::alone(log),
+            Some(_) => Appender::start(log, &*shared.platform, &shared.thread_name("log"))?,
+        };
         let (writer, queue) = crossbeam_channel::unbounded();
         let mut partition = Self {
             shared: shared.clone(),
@@ -196,7 +205,7 @@ impl Partition {
             answerers: Vec::new(),
             threads: Vec::new(),
         };
-        partition.start_writer(state, log, queue)?;
+        partition.start_writer(state, (appender, max_entry), queue)?;
         for extension in program.async_projectors() {
             let projector = Projector {
                 shared: shared.clone(),
@@ -224,7 +233,7 @@ impl Partition {
     }
 
     fn spawn(&self, what: &str, task: impl FnOnce() + Send + 'static) -> Result<JoinHandle> {
-        let name = format!("extengine-{}-{what}", self.shared.number);
+        let name = self.shared.thread_name(what);
         let spawned = self.shared.platform.spawn(&name, Box::new(task));
         spawned.map_err(|source| {
             Error::new(ErrorKind::Io, format!("no thread `{name}`: {source}")).with_source(source)
@@ -235,7 +244,7 @@ impl Partition {
     fn start_writer(
         &mut self,
         state: State,
-        log: Box<dyn CommandLog>,
+        log: (Appender, usize),
         queue: crossbeam_channel::Receiver<Message>,
     ) -> Result<()> {
         let (ready, made) = answer::channel();
@@ -255,13 +264,13 @@ impl Partition {
         made.wait()
     }
 
-    /// Puts a command into the queue.
+    /// Puts a command into the queue, by the number of its extension.
     ///
     /// # Errors
     /// `busy` where the queue is full, `stopped` where the partition has stopped.
     pub(crate) fn submit(
         &self,
-        command: &str,
+        command: usize,
         args: Vec<u8>,
         id: Option<&str>,
     ) -> Result<Answer<Accepted>> {
@@ -273,7 +282,7 @@ impl Partition {
         }
         let (answer, to_come) = answer::channel();
         let submission = Submission {
-            command: command.to_owned(),
+            command,
             args,
             id: id.map(ToOwned::to_owned),
             place,

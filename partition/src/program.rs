@@ -19,7 +19,11 @@ use crate::registry::{self, Registry};
 pub struct Program {
     spec: AppSpec,
     packages: Vec<Loaded>,
-    pipelines: HashMap<String, Pipeline>,
+    /// The numbers of the extensions.
+    numbers: HashMap<String, usize>,
+    /// What runs after each extension that is a command: the validators in the order of the manifest, then the
+    /// synchronous projectors.
+    followers: Vec<Vec<usize>>,
 }
 
 /// A loaded package.
@@ -31,23 +35,6 @@ pub struct Loaded {
     pub hash: PackageHash,
     /// The package.
     pub package: Arc<dyn ExtensionPackage>,
-}
-
-/// What runs for one command: numbers of extensions.
-#[derive(Debug)]
-pub(crate) struct Pipeline {
-    pub(crate) command: usize,
-    /// The validators in the order of the manifest, then the synchronous projectors.
-    pub(crate) followers: Vec<usize>,
-}
-
-impl Pipeline {
-    /// Everything that runs, in order.
-    pub(crate) fn extensions(&self) -> impl Iterator<Item = usize> {
-        [self.command]
-            .into_iter()
-            .chain(self.followers.iter().copied())
-    }
 }
 
 impl Program {
@@ -74,11 +61,12 @@ impl Program {
                 package: Registry::global().package(name, &source)?,
             });
         }
-        let pipelines = pipelines(&spec);
+        let names = spec.extensions.iter().map(|e| e.decl.name.to_string());
         Ok(Self {
+            numbers: names.zip(0..).collect(),
+            followers: followers(&spec),
             spec,
             packages,
-            pipelines,
         })
     }
 
@@ -92,20 +80,22 @@ impl Program {
         &self.packages
     }
 
-    pub(crate) fn pipeline(&self, command: &str) -> Result<&Pipeline> {
-        self.pipelines
-            .get(command)
-            .ok_or_else(|| unknown(&self.spec, ExtensionKind::Command, command))
+    /// What runs after a command.
+    pub(crate) fn followers(&self, command: usize) -> &[usize] {
+        &self.followers[command]
     }
 
-    pub(crate) fn pipelines(&self) -> impl Iterator<Item = &Pipeline> {
-        self.pipelines.values()
+    /// Everything that runs for commands, some of it twice.
+    pub(crate) fn of_writer(&self) -> impl Iterator<Item = usize> {
+        let commands = self.spec.of_kind(ExtensionKind::Command);
+        let commands = commands.map(|(command, _)| command);
+        commands.chain(self.followers.iter().flatten().copied())
     }
 
     /// The extension of a kind with this name.
     pub(crate) fn extension(&self, kind: ExtensionKind, name: &str) -> Result<usize> {
-        self.spec
-            .extension(name)
+        let number = self.numbers.get(name).copied();
+        number
             .filter(|&number| self.spec.extensions[number].decl.kind == kind)
             .ok_or_else(|| unknown(&self.spec, kind, name))
     }
@@ -141,20 +131,20 @@ fn unknown(spec: &AppSpec, kind: ExtensionKind, name: &str) -> Error {
     )
 }
 
-fn pipelines(spec: &AppSpec) -> HashMap<String, Pipeline> {
-    let of_kind = |kind| {
-        let extensions = spec.extensions.iter().enumerate();
-        extensions.filter(move |(_, e)| e.decl.kind == kind && !e.asynchronous)
+fn followers(spec: &AppSpec) -> Vec<Vec<usize>> {
+    let following = |kind, name: &str| {
+        let extensions = spec.of_kind(kind);
+        let following =
+            extensions.filter(|(_, e)| !e.asynchronous && e.on.iter().any(|on| on == name));
+        following.map(|(number, _)| number).collect::<Vec<_>>()
     };
-    of_kind(ExtensionKind::Command)
-        .map(|(command, extension)| {
-            let name = extension.decl.name.to_string();
-            let followers = of_kind(ExtensionKind::Validator)
-                .chain(of_kind(ExtensionKind::Projector))
-                .filter(|(_, follower)| follower.on.contains(&name))
-                .map(|(number, _)| number)
-                .collect();
-            (name, Pipeline { command, followers })
+    let extensions = spec.extensions.iter();
+    extensions
+        .map(|extension| {
+            let name = &*extension.decl.name;
+            let mut followers = following(ExtensionKind::Validator, name);
+            followers.extend(following(ExtensionKind::Projector, name));
+            followers
         })
         .collect()
 }
@@ -170,10 +160,6 @@ impl Instances {
     pub(crate) fn new(program: Arc<Program>) -> Self {
         let live = program.packages.iter().map(|_| None).collect();
         Self { program, live }
-    }
-
-    pub(crate) fn program(&self) -> &Arc<Program> {
-        &self.program
     }
 
     /// The instance of the package that an extension is in.

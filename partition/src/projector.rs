@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
+use engine_core::manifest::Verbs;
 
 use crate::answer;
 use crate::host::{Context, Logger, PartitionHost, event_row};
@@ -16,7 +18,7 @@ use crate::record::{Command, Entry, Group, GroupHead, Projection};
 use crate::runner::EMPTY;
 use crate::state::log_error;
 use crate::store::Snapshot;
-use crate::writer::{Message, too_large};
+use crate::writer::{Message, Reader, too_large};
 
 /// How often an event is tried before its projector stops.
 const ATTEMPTS: usize = 3;
@@ -58,17 +60,28 @@ impl Projector {
 
     fn follow(&self) -> Result<()> {
         let start = self.shared.board.read().projections[self.name()].progress;
+        let catalog = &self.shared.program.spec().catalog;
+        let decl = &self.shared.program.spec().extensions[self.extension].decl;
+        let storages = catalog.storages().map(|(storage, _)| storage);
+        let storages: Arc<[_]> = storages
+            .filter(|storage| decl.verbs(*storage) != Verbs::NONE)
+            .collect();
         let (answer, snapshot) = answer::channel();
-        if self.writer.send(Message::Snapshot(answer)).is_err() {
+        let reader = Reader {
+            storages: storages.clone(),
+            answer,
+        };
+        if self.writer.send(Message::Read(reader)).is_err() {
             return Ok(());
         }
-        let Ok((_, snapshot)) = snapshot.wait() else {
+        let Ok(snapshot) = snapshot.wait() else {
             return Ok(());
         };
         let mut work = Work {
             projector: self,
             instances: Instances::new(self.shared.program.clone()),
-            overlay: Overlay::new(self.shared.program.spec().catalog.len()),
+            overlay: Overlay::new(catalog.len()),
+            storages,
             snapshot,
             batch: Projection {
                 projector: self.name().to_owned(),
@@ -107,6 +120,8 @@ struct Work<'a> {
     projector: &'a Projector,
     instances: Instances,
     overlay: Overlay,
+    /// What the projector may use.
+    storages: Arc<[StorageId]>,
     snapshot: Arc<dyn Snapshot>,
     batch: Projection,
     /// Every event below this offset is in the batch or before it.
@@ -167,7 +182,8 @@ impl Work<'_> {
             return Ok(());
         }
         let results = command.results.iter().map(Vec::as_slice);
-        let event = event_row(&command.name, &command.args, results);
+        let mut event = Vec::new();
+        event_row(&mut event, &command.name, &command.args, results);
         let mut intents = Intents::new();
         let mut attempt = 0;
         loop {
@@ -216,6 +232,7 @@ impl Work<'_> {
                 seed: head.seed,
                 partition: shared.number,
                 offset: command.offset,
+                attempt: command.attempt,
                 id: command.id.as_deref(),
             },
             extension: self.projector.name(),
@@ -241,12 +258,12 @@ impl Work<'_> {
             ..self.batch.clone()
         };
         let (answer, snapshot) = answer::channel();
-        if self
-            .projector
-            .writer
-            .send(Message::Projection(batch, answer))
-            .is_err()
-        {
+        let reader = Reader {
+            storages: self.storages.clone(),
+            answer,
+        };
+        let message = Message::Projection(batch, reader);
+        if self.projector.writer.send(message).is_err() {
             return Ok(false);
         }
         // Without an answer the partition has stopped; what was handed over is counted again from the log.

@@ -61,6 +61,7 @@ impl Answerer {
                 seed,
                 partition: self.shared.number,
                 offset,
+                attempt: 0,
                 id: None,
             },
             extension: self.shared.program.name_of(question.extension),

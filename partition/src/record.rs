@@ -2,7 +2,7 @@
 //!
 //! A group is `[version, time, seed, storage names, entries]`; storages inside a group are numbers into its names, so
 //! that a log outlives a reordered manifest. An entry is one of
-//! - `[0, offset, command, id?, args, results, steps]`, with a step for the command, then for each validator and
+//! - `[0, offset, attempt, command, id?, args, results, steps]`, with a step for the command, then for each validator and
 //!   synchronous projector that wrote: `[extension, package hash, intents]`;
 //! - `[1, projector, package hash, through offset, after position, events]`, with `[offset, intents]` for each event.
 //!
@@ -14,8 +14,10 @@ use engine_core::intent::{Intent, Intents};
 use engine_core::manifest::Verb;
 use engine_core::value::{Reader, Token, Writer};
 
+use crate::log::GroupBuffer;
+
 /// The version of this layout.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// A package's identity in the log: the head of the BLAKE3 hash of its code.
 pub type PackageHash = [u8; 16];
@@ -33,8 +35,10 @@ pub struct GroupHead {
 #[derive(Debug)]
 pub(crate) struct GroupWriter {
     head: GroupHead,
-    entries: Vec<u8>,
+    entries: GroupBuffer,
     count: usize,
+    /// What stands before the entries; kept so that the buffer is used again.
+    front: Vec<u8>,
     /// The group's number of each storage of the catalog that it uses.
     numbers: Vec<Option<u32>>,
     used: Vec<StorageId>,
@@ -51,8 +55,9 @@ impl GroupWriter {
     pub(crate) fn new(storages: usize) -> Self {
         Self {
             head: GroupHead::default(),
-            entries: Vec::new(),
+            entries: GroupBuffer::default(),
             count: 0,
+            front: Vec::new(),
             numbers: vec![None; storages],
             used: Vec::new(),
         }
@@ -87,34 +92,38 @@ impl GroupWriter {
         self.count = mark.1;
     }
 
-    pub(crate) fn command(
+    pub(crate) fn command<'s>(
         &mut self,
         offset: u64,
+        attempt: u64,
         command: &str,
         id: Option<&str>,
         args: &[u8],
-        steps: &[Step<'_>],
+        steps: impl Iterator<Item = Step<'s>> + Clone,
     ) {
         self.count += 1;
-        let mut out = Writer(&mut self.entries);
-        out.list(7);
+        let mut out = Writer(self.entries.end());
+        out.list(8);
         out.int(0);
         out.int(offset as i64);
+        out.int(attempt as i64);
         out.text(command);
         match id {
             Some(id) => out.text(id),
             None => out.null(),
         }
         out.bytes(args);
-        let results = steps.first().map(|step| step.intents.results());
-        let results = results.into_iter().flatten();
+        let results = steps
+            .clone()
+            .take(1)
+            .flat_map(|step| step.intents.results());
         out.list(results.clone().count());
         for row in results {
             out.bytes(row);
         }
-        out.list(steps.len());
+        out.list(steps.clone().count());
         for step in steps {
-            let mut out = Writer(&mut self.entries);
+            let mut out = Writer(self.entries.end());
             out.list(3);
             out.text(step.extension);
             out.bytes(&step.package);
@@ -124,7 +133,7 @@ impl GroupWriter {
 
     pub(crate) fn projection(&mut self, projection: &Projection) {
         self.count += 1;
-        let mut out = Writer(&mut self.entries);
+        let mut out = Writer(self.entries.end());
         out.list(6);
         out.int(1);
         out.text(&projection.projector);
@@ -133,7 +142,7 @@ impl GroupWriter {
         out.int(projection.after as i64);
         out.list(projection.events.len());
         for (offset, intents) in &projection.events {
-            let mut out = Writer(&mut self.entries);
+            let mut out = Writer(self.entries.end());
             out.list(2);
             out.int(*offset as i64);
             self.intents(intents);
@@ -141,7 +150,7 @@ impl GroupWriter {
     }
 
     fn intents(&mut self, intents: &Intents) {
-        let mut out = Writer(&mut self.entries);
+        let mut out = Writer(self.entries.end());
         out.list(intents.len());
         for intent in intents.iter() {
             let slot = &mut self.numbers[usize::from(intent.storage.0)];
@@ -157,10 +166,10 @@ impl GroupWriter {
         }
     }
 
-    /// Writes the group.
-    pub(crate) fn finish(&self, catalog: &Catalog, out: &mut Vec<u8>) {
-        out.clear();
-        let mut out = Writer(out);
+    /// Gives the group in exchange for a buffer, in which the next one is begun.
+    pub(crate) fn finish(&mut self, catalog: &Catalog, next: GroupBuffer) -> GroupBuffer {
+        self.front.clear();
+        let mut out = Writer(&mut self.front);
         out.list(5);
         out.int(VERSION);
         out.int(self.head.time);
@@ -170,7 +179,10 @@ impl GroupWriter {
             out.text(&catalog.storage(*storage).name);
         }
         out.list(self.count);
-        out.0.extend_from_slice(&self.entries);
+        self.entries.prepend(&self.front);
+        let group = std::mem::replace(&mut self.entries, next);
+        self.begin(GroupHead::default());
+        group
     }
 }
 
@@ -212,6 +224,8 @@ pub enum Entry {
 pub struct Command {
     /// Its place among the partition's commands, from 0.
     pub offset: u64,
+    /// Its place among all that the group tried, refused commands too, from 0; its random numbers are made of it.
+    pub attempt: u64,
     /// The command.
     pub name: String,
     /// The id that it came with.
@@ -300,8 +314,9 @@ impl<'a> Parser<'a> {
 
     fn entry(&mut self) -> Result<Entry> {
         match (self.list()?, self.int()?) {
-            (7, 0) => {
+            (8, 0) => {
                 let offset = self.number()?;
+                let attempt = self.number()?;
                 let name = self.text()?.to_owned();
                 let id = match self.reader.token()? {
                     Token::Text(id) => Some(id.to_owned()),
@@ -324,6 +339,7 @@ impl<'a> Parser<'a> {
                 }
                 Ok(Entry::Command(Command {
                     offset,
+                    attempt,
                     name,
                     id,
                     args,
@@ -441,7 +457,9 @@ mod tests {
     use engine_core::schema::Schema;
     use proptest::prelude::*;
 
-    use super::{Command, Entry, Group, GroupHead, GroupWriter, LoggedStep, Projection, Step};
+    use super::{
+        Command, Entry, Group, GroupBuffer, GroupHead, GroupWriter, LoggedStep, Projection, Step,
+    };
 
     fn catalog(names: &[&str]) -> Catalog {
         let mut catalog = Catalog::default();
@@ -495,6 +513,7 @@ mod tests {
         let command = command.prop_map(|(offset, name, id, args, result, steps)| {
             Entry::Command(Command {
                 offset,
+                attempt: offset / 2,
                 name,
                 id,
                 args,
@@ -540,27 +559,25 @@ mod tests {
                         intents[0].push_result(result);
                     }
                     let steps = command.steps.iter().zip(&intents);
-                    let steps: Vec<_> = steps
-                        .map(|(step, intents)| Step {
-                            extension: &step.extension,
-                            package: step.package,
-                            intents,
-                        })
-                        .collect();
+                    let steps = steps.map(|(step, intents)| Step {
+                        extension: &step.extension,
+                        package: step.package,
+                        intents,
+                    });
                     let Command {
                         offset,
+                        attempt,
                         name,
                         id,
                         args,
                         ..
                     } = command;
-                    writer.command(*offset, name, id.as_deref(), args, &steps);
+                    writer.command(*offset, *attempt, name, id.as_deref(), args, steps);
                 }
             }
         }
-        let mut bytes = Vec::new();
-        writer.finish(catalog, &mut bytes);
-        bytes
+        let group = writer.finish(catalog, GroupBuffer::default());
+        group.bytes().to_owned()
     }
 
     proptest! {
@@ -598,7 +615,7 @@ mod tests {
     fn a_length_without_content_allocates_nothing() {
         // A list of 2^32 - 1 storages, and the same of entries.
         for count in [&[0x93][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]] {
-            let mut bytes = vec![0x95, 1, 0, 0xc4, 16];
+            let mut bytes = vec![0x95, 2, 0, 0xc4, 16];
             bytes.extend([0; 16]);
             bytes.extend(count);
             assert!(Group::read(&bytes, &catalog(&["a"])).is_err());

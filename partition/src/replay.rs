@@ -6,6 +6,7 @@ use std::sync::Arc;
 use engine_core::catalog::Catalog;
 use engine_core::error::Result;
 use engine_core::intent::Intents;
+use engine_core::manifest::ExtensionKind;
 
 use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
@@ -15,7 +16,7 @@ use crate::partition::{checkpoint_folder, log_folder};
 use crate::platform::Platform;
 use crate::program::{Instances, Program};
 use crate::record::{Command, Entry, Group, GroupHead, LoggedStep, PackageHash, Projection};
-use crate::runner::{EMPTY, Runner};
+use crate::runner::{EMPTY, Ground, Runner};
 use crate::state::{State, log_error};
 use crate::{checkpoint, rows};
 
@@ -76,6 +77,7 @@ pub fn replay(
         let mut replayer = Replayer {
             partition,
             runner: Runner::new(program.clone()),
+            overlay: Overlay::new(program.spec().catalog.len()),
             projectors: Instances::new(program.clone()),
             program,
             found: &mut found,
@@ -95,6 +97,8 @@ struct Replayer<'a> {
     partition: u32,
     program: &'a Arc<Program>,
     runner: Runner,
+    /// What the commands of the group have changed so far.
+    overlay: Overlay,
     projectors: Instances,
     found: &'a mut Replay,
 }
@@ -121,7 +125,7 @@ impl Replayer<'_> {
                 Entry::Projection(projection) => self.projection(state, projection, events),
             }
         }
-        self.runner.overlay.drain().for_each(drop);
+        self.overlay.drain().for_each(drop);
         Ok(())
     }
 
@@ -143,11 +147,18 @@ impl Replayer<'_> {
             seed: head.seed,
             partition: self.partition,
             offset: command.offset,
+            attempt: command.attempt,
             id: command.id.as_deref(),
         };
-        let run = program.pipeline(&command.name).and_then(|pipeline| {
+        let ground = Ground {
+            base: &*state.store,
+            context,
+            logger: &silent(),
+        };
+        let extension = program.extension(ExtensionKind::Command, &command.name);
+        let run = extension.and_then(|extension| {
             self.runner
-                .run(&*state.store, pipeline, &command.args, context, &silent())
+                .run(ground, &mut self.overlay, extension, &command.args)
         });
         let mut differences = Vec::new();
         match run {
@@ -185,16 +196,16 @@ impl Replayer<'_> {
         for (extension, what) in differences {
             self.differs(command.offset, &extension, what);
         }
-        self.runner.overlay.take_back();
+        self.overlay.take_back();
         self.apply(&command.steps);
     }
 
     /// Makes the logged intents what later commands of the group see.
     fn apply(&mut self, steps: &[LoggedStep]) {
         for step in steps {
-            set_all(&mut self.runner.overlay, &step.intents);
+            set_all(&mut self.overlay, &step.intents);
         }
-        self.runner.overlay.accept();
+        self.overlay.accept();
     }
 
     fn projection(&mut self, state: &State, projection: &Projection, events: &mut Vec<Event>) {
@@ -231,7 +242,7 @@ impl Replayer<'_> {
             }
             set_all(&mut overlay, then);
         }
-        set_all_of(&mut self.runner.overlay, projection);
+        set_all_of(&mut self.overlay, projection);
         let slowest = program
             .async_projectors()
             .map(|extension| {
@@ -267,7 +278,9 @@ impl Replayer<'_> {
         {
             return Ok(None);
         }
-        let row = event_row(
+        let mut row = Vec::new();
+        event_row(
+            &mut row,
             &command.name,
             &command.args,
             command.results.iter().map(Vec::as_slice),
@@ -281,6 +294,7 @@ impl Replayer<'_> {
                 seed: head.seed,
                 partition: self.partition,
                 offset: command.offset,
+                attempt: command.attempt,
                 id: command.id.as_deref(),
             },
             extension: projector,

@@ -7,28 +7,39 @@ use engine_core::intent::Intents;
 
 use crate::host::{Context, Logger, PartitionHost, event_row};
 use crate::overlay::Overlay;
-use crate::program::{Instances, Pipeline, Program};
+use crate::program::{Instances, Program};
 use crate::record::Step;
 use crate::store::View;
 
-/// Runs commands and keeps what the accepted ones change in an overlay.
+/// Runs commands.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    pub(crate) instances: Instances,
-    pub(crate) overlay: Overlay,
-    /// What each extension of the last command asked for; kept so that the buffers are used again.
+    program: Arc<Program>,
+    instances: Instances,
+    /// What each extension of the last command asked for; kept, as `event` is, so that the buffers are used again.
     steps: Vec<(usize, Intents)>,
     taken: usize,
+    /// What the followers of the last command saw as `sys.event`.
+    event: Vec<u8>,
+}
+
+/// What a command runs above.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    /// The state without what the overlay changes.
+    pub(crate) base: &'a dyn View,
+    pub(crate) context: Context<'a>,
+    pub(crate) logger: &'a Logger,
 }
 
 impl Runner {
     pub(crate) fn new(program: Arc<Program>) -> Self {
-        let storages = program.spec().catalog.len();
         Self {
-            instances: Instances::new(program),
-            overlay: Overlay::new(storages),
+            instances: Instances::new(program.clone()),
+            program,
             steps: Vec::new(),
             taken: 0,
+            event: Vec::new(),
         }
     }
 
@@ -37,8 +48,7 @@ impl Runner {
     /// # Errors
     /// Those of their initialisation.
     pub(crate) fn warm(&mut self) -> Result<()> {
-        let program = self.instances.program().clone();
-        let mut extensions = program.pipelines().flat_map(Pipeline::extensions);
+        let mut extensions = self.program.of_writer();
         extensions.try_for_each(|extension| self.instances.of(extension).map(drop))
     }
 
@@ -48,33 +58,37 @@ impl Runner {
     /// Whatever refuses the command: an extension's error, a violated intent, a store that cannot be read.
     pub(crate) fn run(
         &mut self,
-        base: &dyn View,
-        pipeline: &Pipeline,
+        ground: Ground<'_>,
+        overlay: &mut Overlay,
+        command: usize,
         args: &[u8],
-        context: Context<'_>,
-        logger: &Logger,
     ) -> Result<()> {
         self.taken = 0;
-        self.step(base, pipeline.command, args, None, context, logger)?;
-        if pipeline.followers.is_empty() {
-            return Ok(());
+        self.step(ground, overlay, command, args, false)?;
+        let count = self.program.followers(command).len();
+        if count > 0 {
+            let results = self.steps[0].1.results();
+            event_row(
+                &mut self.event,
+                self.program.name_of(command),
+                args,
+                results,
+            );
         }
-        let name = self.instances.program().name_of(pipeline.command);
-        let event = event_row(name, args, self.steps[0].1.results());
-        for &follower in &pipeline.followers {
-            self.step(base, follower, EMPTY, Some(&event), context, logger)?;
+        for i in 0..count {
+            let follower = self.program.followers(command)[i];
+            self.step(ground, overlay, follower, EMPTY, true)?;
         }
         Ok(())
     }
 
     fn step(
         &mut self,
-        base: &dyn View,
+        ground: Ground<'_>,
+        overlay: &mut Overlay,
         extension: usize,
         args: &[u8],
-        event: Option<&[u8]>,
-        context: Context<'_>,
-        logger: &Logger,
+        follows: bool,
     ) -> Result<()> {
         if self.steps.len() == self.taken {
             self.steps.push((extension, Intents::new()));
@@ -82,29 +96,26 @@ impl Runner {
         let (number, intents) = &mut self.steps[self.taken];
         *number = extension;
         self.taken += 1;
-        let program = self.instances.program().clone();
-        let view = self.overlay.above(base);
         let host = PartitionHost {
-            view: &view,
-            context,
-            extension: program.name_of(extension),
-            event,
-            logger,
+            view: &overlay.above(ground.base),
+            context: ground.context,
+            extension: self.program.name_of(extension),
+            event: follows.then_some(&*self.event),
+            logger: ground.logger,
         };
         let outcome = self.instances.invoke(extension, args, None, &host, intents);
         outcome.result?;
-        self.overlay.add(base, &program.spec().catalog, intents)
+        overlay.add(ground.base, &self.program.spec().catalog, intents)
     }
 
     /// What the last command's extensions asked for: the command first, then those that asked for anything.
-    pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> {
-        let program = self.instances.program();
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> + Clone {
         let taken = self.steps[..self.taken].iter().enumerate();
         taken
             .filter(|(i, (_, intents))| *i == 0 || !intents.is_empty())
             .map(|(_, (extension, intents))| Step {
-                extension: program.name_of(*extension),
-                package: program.hash_of(*extension),
+                extension: self.program.name_of(*extension),
+                package: self.program.hash_of(*extension),
                 intents,
             })
     }

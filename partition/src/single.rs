@@ -105,6 +105,7 @@ impl Rows {
                 seed,
                 partition: 0,
                 offset: 0,
+                attempt: 0,
                 id: None,
             },
             extension,
@@ -140,11 +141,10 @@ impl Rows {
             Some(result) => Some(value::encode(&json::row_from_json(result, &schema.result)?)),
         };
         let results: Vec<&[u8]> = result.iter().map(Vec::as_slice).collect();
-        Ok(event_row(
-            command,
-            &value::encode(&args),
-            results.into_iter(),
-        ))
+        let mut row = Vec::new();
+        let args = value::encode(&args);
+        event_row(&mut row, command, &args, results.into_iter());
+        Ok(row)
     }
 }
 

@@ -1,33 +1,44 @@
 //! The one writer of a partition: commands in, groups to the log, answers out.
+//!
+//! While more commands wait, a group is appended on the log's own thread and the next one is built above it meanwhile;
+//! that one is handed over as soon as the log is back. A group behind which nothing waits is appended right here, which
+//! spares a lone command two changes of threads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, Sender};
-use engine_core::catalog::Catalog;
+use crossbeam_channel::{Receiver, Sender, select};
+use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
 use engine_core::limits::Limit;
 
 use crate::answer;
+use crate::appender::{Appender, Done, Task};
 use crate::checkpoint;
-use crate::host::{Context, Logger};
+use crate::host::Context;
 use crate::ids::{self, Accepted as AcceptedId};
-use crate::log::{Append, CommandLog, Position};
+use crate::log::{CommandLog, GroupBuffer, Position};
+use crate::overlay::Overlay;
 use crate::partition::{Accepted, Shared, catch};
 use crate::platform::JoinHandle;
-use crate::record::{GroupHead, GroupWriter, Projection, Step};
-use crate::runner::Runner;
-use crate::state::{Progress, State, log_error};
-use crate::store::{Bytes, Snapshot, View};
+use crate::record::{GroupHead, GroupWriter, Projection};
+use crate::runner::{Ground, Runner};
+use crate::state::{Progress, State};
+use crate::store::{Bytes, Snapshot, StateStore};
+
+/// From how many commands on a group is sent to an idle log while more are there: about as many as run during a sync.
+const WORTH_A_SYNC: usize = 64;
 
 /// What the writer is asked.
 pub(crate) enum Message {
     /// Run a command.
     Command(Submission),
     /// Take what an asynchronous projector made, and answer with the state that has it.
-    Projection(Projection, answer::Sender<Arc<dyn Snapshot>>),
+    Projection(Projection, Reader),
+    /// Answer with the durable state, for an asynchronous projector.
+    Read(Reader),
     /// Answer with the durable state and its offset.
     Snapshot(answer::Sender<(u64, Arc<dyn Snapshot>)>),
     /// Write a checkpoint.
@@ -38,9 +49,24 @@ pub(crate) enum Message {
     Stop,
 }
 
+/// An asynchronous projector that waits for a view of the storages that it may use. What it does not hold, the store
+/// need not keep as it was.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) storages: Arc<[StorageId]>,
+    pub(crate) answer: answer::Sender<Arc<dyn Snapshot>>,
+}
+
+impl Reader {
+    fn answer(self, store: &dyn StateStore) {
+        self.answer.send(store.snapshot_of(&self.storages));
+    }
+}
+
 /// A command in the queue.
 pub(crate) struct Submission {
-    pub(crate) command: String,
+    /// The number of its extension.
+    pub(crate) command: usize,
     pub(crate) args: Vec<u8>,
     pub(crate) id: Option<String>,
     pub(crate) place: Place,
@@ -56,6 +82,38 @@ impl Drop for Place {
     }
 }
 
+/// What a group changes when it is durable, and who waits for that.
+#[derive(Debug)]
+struct Pending {
+    overlay: Overlay,
+    answers: Vec<(answer::Sender<Accepted>, Result<Accepted>)>,
+    projections: Vec<(Projection, Reader)>,
+    /// The offset behind the group's commands.
+    offset: u64,
+    time: i64,
+    /// Bytes of the group.
+    bytes: u64,
+}
+
+impl Pending {
+    fn new(storages: usize) -> Self {
+        Self {
+            overlay: Overlay::new(storages),
+            answers: Vec::new(),
+            projections: Vec::new(),
+            offset: 0,
+            time: 0,
+            bytes: 0,
+        }
+    }
+
+    fn answer(&mut self) {
+        for (answer, accepted) in self.answers.drain(..) {
+            answer.send(accepted);
+        }
+    }
+}
+
 /// The writer's own part of a partition.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -63,18 +121,25 @@ pub(crate) struct Writer {
     /// For the thread that writes a checkpoint.
     own: Sender<Message>,
     runner: Runner,
+    /// What is durable; its ids alone are ahead, as far as `offset`.
     state: State,
-    log: Box<dyn CommandLog>,
+    appender: Appender,
     /// The largest entry of a group.
     max_entry: usize,
-    head: GroupHead,
+    /// The offset of the next command.
+    offset: u64,
+    /// The group that is being built, once it has begun.
     group: GroupWriter,
-    /// The bytes of the last group, kept so that the buffer is used again.
-    bytes: Vec<u8>,
-    /// Answers that wait for the group to be durable.
-    answers: Vec<(answer::Sender<Accepted>, Result<Accepted>)>,
-    projections: Vec<(Projection, answer::Sender<Arc<dyn Snapshot>>)>,
-    snapshots: Vec<answer::Sender<(u64, Arc<dyn Snapshot>)>>,
+    begun: bool,
+    head: GroupHead,
+    /// How many commands the group has tried.
+    attempts: u64,
+    building: Pending,
+    /// The group that is being appended: empty unless the log is away.
+    away: Pending,
+    /// The group before, emptied; kept, as `buffer` is, so that the memory is used again.
+    spare: Pending,
+    buffer: GroupBuffer,
     checkpointing: Option<Checkpointing>,
     /// Who asked for a checkpoint after the one that is being written was begun.
     checkpoint_wanted: Vec<answer::Sender<()>>,
@@ -96,22 +161,29 @@ impl Writer {
         own: Sender<Message>,
         runner: Runner,
         state: State,
-        log: Box<dyn CommandLog>,
+        (appender, max_entry): (Appender, usize),
     ) -> Self {
+        let storages = state.catalog.len();
         Self {
             shared,
             queue,
             own,
             runner,
-            max_entry: max_entry(&*log, &state.catalog),
-            head: GroupHead::default(),
-            group: GroupWriter::new(state.catalog.len()),
+            appender,
+            max_entry,
+            offset: state.offset,
+            group: GroupWriter::new(storages),
+            begun: false,
+            head: GroupHead {
+                time: state.time,
+                ..GroupHead::default()
+            },
+            attempts: 0,
+            building: Pending::new(storages),
+            away: Pending::new(storages),
+            spare: Pending::new(storages),
+            buffer: GroupBuffer::default(),
             state,
-            log,
-            bytes: Vec::new(),
-            answers: Vec::new(),
-            projections: Vec::new(),
-            snapshots: Vec::new(),
             checkpointing: None,
             checkpoint_wanted: Vec::new(),
             logged: 0,
@@ -128,8 +200,9 @@ impl Writer {
                 .update(|standing| standing.stopped = Some(error.clone()));
             self.refuse_all(&error);
         }
-        if let Some(checkpointing) = self.checkpointing.take() {
-            // Whoever opens the partition next would write to the same draft.
+        // Whoever opens the partition next would write to the same log, and to the same draft.
+        self.appender.close();
+        if let Some(checkpointing) = self.checkpointing {
             drop(checkpointing.thread.join());
         }
     }
@@ -141,8 +214,10 @@ impl Writer {
         let refuse = |answer: answer::Sender<Accepted>| {
             answer.send(Err(Error::new(ErrorKind::Stopped, message.clone())));
         };
-        let answers = self.answers.drain(..);
-        answers.for_each(|(answer, _)| refuse(answer));
+        for pending in [&mut self.away, &mut self.building] {
+            let answers = pending.answers.drain(..);
+            answers.for_each(|(answer, _)| refuse(answer));
+        }
         while let Ok(message) = self.queue.try_recv() {
             if let Message::Command(submission) = message {
                 refuse(submission.answer);
@@ -152,57 +227,90 @@ impl Writer {
 
     fn serve(&mut self) -> Result<()> {
         loop {
-            let Ok(mut message) = self.queue.recv() else {
-                return Ok(());
-            };
-            let mut begun = false;
-            loop {
-                let is_write = matches!(message, Message::Command(_) | Message::Projection(..));
-                if is_write && !begun {
+            match self.next()? {
+                Message::Command(submission) => {
                     self.begin_group();
-                    begun = true;
+                    self.command(submission);
                 }
-                match message {
-                    Message::Command(submission) => self.command(submission),
-                    Message::Projection(projection, answer) => self.projection(projection, answer),
-                    Message::Snapshot(answer) => self.snapshots.push(answer),
-                    Message::Checkpoint(answer) => {
-                        self.commit()?;
-                        begun = false;
-                        self.checkpoint_wanted.push(answer);
-                        self.checkpoint()?;
-                    }
-                    Message::CheckpointDone(position, written) => {
-                        self.commit()?;
-                        begun = false;
-                        self.checkpoint_done(position, written)?;
-                    }
-                    Message::Stop => {
-                        self.commit()?;
-                        return Ok(());
-                    }
+                Message::Projection(projection, reader) => {
+                    self.begin_group();
+                    self.projection(projection, reader);
                 }
-                if self.group_is_full() {
-                    break;
+                Message::Read(reader) => reader.answer(&*self.state.store),
+                Message::Snapshot(answer) => answer.send(self.snapshot()),
+                Message::Checkpoint(answer) => {
+                    self.checkpoint_wanted.push(answer);
+                    self.flush()?;
+                    self.checkpoint()?;
                 }
-                match self.queue.try_recv() {
-                    Ok(next) => message = next,
-                    Err(_) => break,
+                Message::CheckpointDone(position, written) => {
+                    self.flush()?;
+                    self.checkpoint_done(position, written)?;
                 }
+                Message::Stop => return self.flush(),
             }
-            self.commit()?;
         }
     }
 
+    /// The next message; what is due before it is done here.
+    fn next(&mut self) -> Result<Message> {
+        loop {
+            let due = self.shared.program.spec().partition.checkpoint_bytes;
+            if self.state.since_checkpoint >= due && self.checkpointing.is_none() {
+                self.flush()?;
+                self.checkpoint()?;
+            }
+            let full = self.group_is_full();
+            if self.appender.is_away() {
+                // The log comes first: while it is here, the disk has nothing to do.
+                let back = self.appender.back();
+                let back = match back.try_recv() {
+                    Ok(back) => Ok(back),
+                    Err(_) if full => back.recv(),
+                    Err(_) => match self.queue.try_recv() {
+                        Ok(message) => return Ok(message),
+                        Err(_) => select! {
+                            recv(back) -> back => back,
+                            recv(self.queue) -> message => return message.map_err(|_| answer::stopped()),
+                        },
+                    },
+                };
+                let done = self.appender.take_back(back)?;
+                self.done(done)?;
+                continue;
+            }
+            // Of a long queue one half syncs while the other runs; of a short one that would be two syncs for one.
+            let commands = self.building.answers.len();
+            if commands > WORTH_A_SYNC && commands >= self.queue.len() && self.send_on()? {
+                continue;
+            }
+            if !full && let Ok(message) = self.queue.try_recv() {
+                return Ok(message);
+            }
+            if !self.begun {
+                // This holds a sender, so there is always one.
+                return self.queue.recv().map_err(|_| answer::stopped());
+            }
+            if !self.send_on()? {
+                self.commit()?;
+            }
+        }
+    }
+
+    /// Begins a group, unless one has begun.
     fn begin_group(&mut self) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
         let platform = &*self.shared.platform;
         let mut seed = [0; 16];
         seed.copy_from_slice(&platform.random()[..16]);
         self.head = GroupHead {
             // The clock may jump back; the time of commands does not.
-            time: platform.now().max(self.state.time),
+            time: platform.now().max(self.head.time),
             seed,
         };
+        self.attempts = 0;
         self.group.begin(self.head);
     }
 
@@ -210,7 +318,7 @@ impl Writer {
         let spec = &self.shared.program.spec().partition;
         // Whatever comes next still fits the log's largest group.
         self.group.len() >= spec.group_bytes.min(self.max_entry)
-            || self.answers.len() >= spec.group_commands
+            || self.building.answers.len() >= spec.group_commands
     }
 
     fn command(&mut self, submission: Submission) {
@@ -222,46 +330,55 @@ impl Writer {
             answer,
         } = submission;
         drop(place);
-        let accepted = self.accept(&command, &args, id.as_deref());
+        let accepted = self.accept(command, &args, id.as_deref());
         if accepted.is_err() {
-            self.runner.overlay.take_back();
+            self.building.overlay.take_back();
         }
-        self.answers.push((answer, accepted));
+        self.building.answers.push((answer, accepted));
     }
 
     /// Runs one command into the group, or says why not.
-    fn accept(&mut self, command: &str, args: &[u8], id: Option<&str>) -> Result<Accepted> {
-        let id = id.map(|id| (id, ids::hash(command, args)));
+    fn accept(&mut self, command: usize, args: &[u8], id: Option<&str>) -> Result<Accepted> {
+        let program = &*self.shared.program;
+        let name = program.name_of(command);
+        let id = id.map(|id| (id, ids::hash(name, args)));
         if let Some((id, hash)) = id
             && let Some(known) = self.state.ids.get(id)
         {
             return self.repeat(known, hash);
         }
-        let program = self.shared.program.clone();
-        let context = Context {
-            time: self.head.time,
-            seed: self.head.seed,
-            partition: self.shared.number,
-            offset: self.state.offset,
-            id: id.map(|(id, _)| id),
+        let (offset, attempt) = (self.offset, self.attempts);
+        self.attempts += 1;
+        let ground = Ground {
+            base: &self.away.overlay.above(&*self.state.store),
+            context: Context {
+                time: self.head.time,
+                seed: self.head.seed,
+                partition: self.shared.number,
+                offset,
+                attempt,
+                id: id.map(|(id, _)| id),
+            },
+            logger: &*self.shared.logger,
         };
-        let logger: &Logger = &*self.shared.logger;
-        let pipeline = program.pipeline(command)?;
-        let base: &dyn View = &*self.state.store;
-        self.runner.run(base, pipeline, args, context, logger)?;
-        let steps: Vec<Step<'_>> = self.runner.steps().collect();
-        let result: Option<Bytes> = steps[0].intents.results().next().map(Into::into);
+        let overlay = &mut self.building.overlay;
+        self.runner.run(ground, overlay, command, args)?;
+        let steps = self.runner.steps();
+        let mut results = steps
+            .clone()
+            .take(1)
+            .flat_map(|step| step.intents.results());
+        let result: Option<Bytes> = results.next().map(Into::into);
         let mark = self.group.mark();
+        let id_of = ground.context.id;
         self.group
-            .command(context.offset, command, context.id, args, &steps);
-        drop(steps);
+            .command(offset, attempt, name, id_of, args, steps);
         if self.group.len() - mark.0 > self.max_entry {
             self.group.truncate(mark);
             return Err(too_large(self.max_entry));
         }
-        self.runner.overlay.accept();
-        let offset = self.state.offset;
-        self.state.offset += 1;
+        overlay.accept();
+        self.offset += 1;
         if let Some((id, hash)) = id {
             self.state.ids.remember(AcceptedId {
                 id: id.into(),
@@ -296,12 +413,12 @@ impl Writer {
         })
     }
 
-    fn projection(&mut self, projection: Projection, answer: answer::Sender<Arc<dyn Snapshot>>) {
+    fn projection(&mut self, projection: Projection, reader: Reader) {
         for (_, intents) in &projection.events {
             self.take_intents(intents);
         }
         self.group.projection(&projection);
-        self.projections.push((projection, answer));
+        self.building.projections.push((projection, reader));
     }
 
     /// Puts a projector's intents into the overlay. Their conditions were checked when they were made, on the same
@@ -310,87 +427,122 @@ impl Writer {
         for intent in intents.iter() {
             let value =
                 (intent.verb != engine_core::manifest::Verb::Delete).then(|| intent.value.into());
-            self.runner
+            self.building
                 .overlay
                 .set(intent.storage, intent.key.into(), value);
         }
-        self.runner.overlay.accept();
+        self.building.overlay.accept();
     }
 
-    /// Makes the group durable, applies it and answers everything that waits for it.
+    /// Ends the group and makes it the one that is away, for the log to append. Nothing is away before this.
+    fn end_group(&mut self) -> Task {
+        self.begun = false;
+        let buffer = std::mem::take(&mut self.buffer);
+        let group = self.group.finish(&self.state.catalog, buffer);
+        self.building.offset = self.offset;
+        self.building.time = self.head.time;
+        self.building.bytes = group.len() as u64;
+        std::mem::swap(&mut self.building, &mut self.away);
+        Task::Append(group)
+    }
+
+    /// Sends the group away, if more waits behind it and there is a thread to append it.
+    fn send_on(&mut self) -> Result<bool> {
+        let sends = !self.group.is_empty() && self.appender.has_thread() && !self.queue.is_empty();
+        if sends {
+            let task = self.end_group();
+            self.appender.send(task)?;
+        }
+        Ok(sends)
+    }
+
+    /// Makes the group durable on this thread. The log is not away.
     fn commit(&mut self) -> Result<()> {
-        if !self.group.is_empty() {
-            self.group.finish(&self.state.catalog, &mut self.bytes);
-            let position = self.append()?;
-            // While a snapshot is held, the store copies what it changes.
-            self.shared.board.read().snapshot = None;
-            self.state.store.apply(&mut self.runner.overlay.drain())?;
-            self.state.position = position;
-            self.state.time = self.head.time;
-            self.state.since_checkpoint += self.bytes.len() as u64;
-            self.logged += self.bytes.len() as u64;
-            self.group.begin(GroupHead::default());
-            for (projection, _) in &self.projections {
-                let progress = Progress {
-                    through: projection.through,
-                    after: projection.after,
-                };
-                self.state
-                    .projections
-                    .insert(projection.projector.clone(), progress);
-            }
-            let (state, projections) = (&self.state, &self.projections);
-            self.shared.board.update(|standing| {
-                standing.position = position;
-                standing.offset = state.offset;
-                for (projection, _) in projections {
-                    if let Some(projecting) = standing.projections.get_mut(&projection.projector) {
-                        projecting.progress = state.projections[&projection.projector];
-                    }
-                }
-            });
+        if self.group.is_empty() {
+            // All that was seen by those who were refused is durable.
+            self.begun = false;
+            self.building.answer();
+            return Ok(());
         }
-        for (answer, accepted) in self.answers.drain(..) {
-            answer.send(accepted);
+        let task = self.end_group();
+        let done = self.appender.perform(task)?;
+        self.done(done)
+    }
+
+    /// Makes everything durable that was taken from the queue, and has the log here.
+    fn flush(&mut self) -> Result<()> {
+        while self.appender.is_away() {
+            let back = self.appender.back().recv();
+            let done = self.appender.take_back(back)?;
+            self.done(done)?;
         }
-        for (_, answer) in self.projections.drain(..) {
-            answer.send(self.state.store.snapshot());
+        self.commit()
+    }
+
+    /// Applies what the log has appended and answers everything that waits for it, while the log goes on with the next
+    /// group.
+    fn done(&mut self, done: Done) -> Result<()> {
+        let Done::Appended(position, buffer) = done else {
+            return Ok(());
+        };
+        self.buffer = buffer;
+        let mut durable = std::mem::replace(&mut self.away, Pending::new(0));
+        std::mem::swap(&mut self.away, &mut self.spare);
+        self.send_on()?;
+        self.apply(position, &mut durable)?;
+        durable.answer();
+        for (_, reader) in durable.projections.drain(..) {
+            reader.answer(&*self.state.store);
         }
-        self.give_snapshots();
-        let due = self.shared.program.spec().partition.checkpoint_bytes;
-        if self.state.since_checkpoint >= due && self.checkpointing.is_none() {
-            self.checkpoint()?;
-        }
+        self.spare = durable;
         Ok(())
     }
 
-    /// Gives the state, which is durable, to everyone who asked for it.
-    fn give_snapshots(&mut self) {
-        if self.snapshots.is_empty() {
-            return;
+    /// Applies a durable group.
+    fn apply(&mut self, position: Position, durable: &mut Pending) -> Result<()> {
+        // While a snapshot is held, the store copies what it changes.
+        self.shared.board.read().snapshot = None;
+        let state = &mut self.state;
+        state.store.apply(&mut durable.overlay.drain())?;
+        state.position = position;
+        state.offset = durable.offset;
+        state.time = durable.time;
+        state.since_checkpoint += durable.bytes;
+        self.logged += durable.bytes;
+        let projections = &durable.projections;
+        for (projection, _) in projections {
+            let progress = Progress {
+                through: projection.through,
+                after: projection.after,
+            };
+            state
+                .projections
+                .insert(projection.projector.clone(), progress);
         }
-        let offset = self.state.offset;
-        let snapshot = self.state.store.snapshot().map(|rows| (offset, rows));
-        if let Ok(snapshot) = &snapshot {
-            self.shared.board.read().snapshot = Some(snapshot.clone());
-        }
-        let answers = self.snapshots.drain(..);
-        answers.for_each(|answer| answer.send(snapshot.clone()));
+        self.shared.board.update(|standing| {
+            standing.position = position;
+            standing.offset = state.offset;
+            for (projection, _) in projections {
+                if let Some(projecting) = standing.projections.get_mut(&projection.projector) {
+                    projecting.progress = state.projections[&projection.projector];
+                }
+            }
+        });
+        Ok(())
     }
 
-    fn append(&mut self) -> Result<Position> {
-        let expected = self.log.tail().map_err(log_error)?;
-        match self.log.append(expected, &self.bytes).map_err(log_error)? {
-            Append::Appended(position) => Ok(position),
-            Append::Stale => Err(Error::new(
-                ErrorKind::Stopped,
-                "another process took this partition's log over",
-            )),
-            Append::Unknown(error) => Err(log_error(error)),
+    /// The state, which is durable, and its offset; shared by all who ask until a group comes after it.
+    fn snapshot(&self) -> Result<(u64, Arc<dyn Snapshot>)> {
+        let shared = &mut self.shared.board.read().snapshot;
+        if let Some(snapshot) = shared {
+            return Ok(snapshot.clone());
         }
+        let snapshot = (self.state.offset, self.state.store.snapshot()?);
+        Ok(shared.insert(snapshot).clone())
     }
 
-    /// Begins a checkpoint of the durable state on a thread of its own, unless one is being written.
+    /// Begins a checkpoint of the state on a thread of its own, unless one is being written. Everything is durable and
+    /// the log is here.
     fn checkpoint(&mut self) -> Result<()> {
         if self.checkpointing.is_some() {
             return Ok(());
@@ -486,8 +638,11 @@ impl Writer {
             let progress = self.state.projections.get(name).copied();
             Position::from_u64(progress.unwrap_or_default().after)
         });
-        let below = projected.fold(position, Position::min);
-        self.log.forget(below).map_err(log_error)
+        let task = Task::Forget(projected.fold(position, Position::min));
+        if self.appender.has_thread() {
+            return self.appender.send(task);
+        }
+        self.appender.perform(task).map(drop)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Append, CommandLog, Group, LogCursor, LogError, LogReader, Position, Verification};
+use super::{
+    Append, CommandLog, Group, GroupBuffer, LogCursor, LogError, LogReader, Position, Verification,
+};
 
 /// The largest group that a [`MemoryLog`] takes, in bytes.
 const MAX_GROUP: usize = 64 << 20;
@@ -73,7 +75,7 @@ impl CommandLog for MemoryLog {
         Ok(self.store.lock().tail())
     }
 
-    fn append(&mut self, expected: Position, group: &[u8]) -> Result<Append, LogError> {
+    fn append(&mut self, expected: Position, group: &mut GroupBuffer) -> Result<Append, LogError> {
         if group.len() > MAX_GROUP {
             return Err(LogError::TooLarge {
                 len: group.len(),
@@ -84,7 +86,7 @@ impl CommandLog for MemoryLog {
         if records.epoch != self.epoch || records.tail() != expected {
             return Ok(Append::Stale);
         }
-        records.records.push(Some(group.into()));
+        records.records.push(Some(group.bytes().into()));
         Ok(Append::Appended(records.tail()))
     }
 

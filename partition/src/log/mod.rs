@@ -14,10 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod error;
+mod group;
 mod memory;
 mod segment;
 
 pub use error::LogError;
+pub use group::GroupBuffer;
 pub use memory::{MemoryLog, MemoryStore};
 pub use segment::{OpenReport, SegmentLog, SegmentOptions, verify};
 
@@ -88,11 +90,13 @@ pub trait CommandLog: Send + fmt::Debug {
 
     /// Appends one group after the record at `expected`, and returns when it is durable.
     ///
+    /// What the driver stores with the group it puts in front of it; whoever uses the buffer again clears it first.
+    ///
     /// # Errors
     /// `TooLarge`, with nothing tried; `Poisoned`; `Io` and `Full` where the
     /// group is certainly not in the log. Where that is not certain, the
     /// answer is [`Append::Unknown`].
-    fn append(&mut self, expected: Position, group: &[u8]) -> Result<Append, LogError>;
+    fn append(&mut self, expected: Position, group: &mut GroupBuffer) -> Result<Append, LogError>;
 
     /// A cheap handle that reads the log, from any thread, while this writer appends.
     fn reader(&self) -> Arc<dyn LogReader>;

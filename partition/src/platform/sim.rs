@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::random::Random;
 use super::{Access, File, Files, FolderLock, JoinHandle, Platform, spawn_thread};
@@ -35,6 +35,34 @@ pub enum Fault {
 #[derive(Debug, Clone)]
 pub struct SimPlatform {
     machine: Arc<Mutex<Machine>>,
+    held: Arc<Held>,
+}
+
+/// Syncs that are slow until somebody says so.
+#[derive(Debug, Default)]
+struct Held {
+    /// Whether syncs wait, and how many do.
+    syncs: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Held {
+    fn syncs(&self) -> MutexGuard<'_, (bool, usize)> {
+        self.syncs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, waits: impl Fn(&(bool, usize)) -> bool) {
+        let waited = self.changed.wait_while(self.syncs(), |syncs| waits(syncs));
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Holds a sync for as long as syncs are held.
+    fn pass(&self) {
+        self.syncs().1 += 1;
+        self.changed.notify_all();
+        self.wait_while(|syncs| syncs.0);
+        self.syncs().1 -= 1;
+    }
 }
 
 impl SimPlatform {
@@ -58,12 +86,29 @@ impl SimPlatform {
                 synced_names: BTreeMap::new(),
                 unsynced_names: Vec::new(),
             })),
+            held: Arc::default(),
         }
     }
 
     /// Sets the clock, in microseconds since the Unix epoch.
     pub fn set_now(&self, micros: i64) {
         self.machine().now = micros;
+    }
+
+    /// Makes every sync of a file's content wait until [`release_syncs`](Self::release_syncs).
+    pub fn hold_syncs(&self) {
+        self.held.syncs().0 = true;
+    }
+
+    /// Waits until a sync is held.
+    pub fn wait_for_held_sync(&self) {
+        self.held.wait_while(|syncs| syncs.1 == 0);
+    }
+
+    /// Lets the syncs that are held go on, and later ones with them.
+    pub fn release_syncs(&self) {
+        self.held.syncs().0 = false;
+        self.held.changed.notify_all();
     }
 
     /// How many file operations there were so far.
@@ -506,6 +551,7 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.platform.held.pass();
         let mut machine = self.machine()?;
         match machine.meet() {
             Met::Nothing | Met::Short => {

@@ -3,21 +3,53 @@
 //! A snapshot shares the maps' nodes, and the writer copies only those that it changes afterwards, so taking one costs a
 //! few pointers and nothing is copied where nobody reads.
 
-use std::ops::Bound;
+use std::cmp::Ordering;
+use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
 use engine_core::catalog::StorageId;
 use engine_core::error::Result;
 use engine_core::host::RowChunk;
 use engine_core::key::RANGE_END;
+use equivalent::{Comparable, Equivalent};
 use imbl::OrdMap;
 
 use super::{Bytes, Snapshot, StateStore, View, Write};
 
+/// A key, and its first bytes as a number, which decide most comparisons without a look at the rest of it elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<B = Bytes> {
+    head: u64,
+    bytes: B,
+}
+
+impl<B: Deref<Target = [u8]>> Key<B> {
+    fn new(bytes: B) -> Self {
+        let mut head = [0; 8];
+        let len = bytes.len().min(head.len());
+        head[..len].copy_from_slice(&bytes[..len]);
+        let head = u64::from_be_bytes(head);
+        Self { head, bytes }
+    }
+}
+
+impl Equivalent<Key> for Key<&[u8]> {
+    fn equivalent(&self, other: &Key) -> bool {
+        self.compare(other).is_eq()
+    }
+}
+
+impl Comparable<Key> for Key<&[u8]> {
+    fn compare(&self, other: &Key) -> Ordering {
+        let head = self.head.cmp(&other.head);
+        head.then_with(|| self.bytes.cmp(&other.bytes))
+    }
+}
+
 /// Rows in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    storages: Vec<OrdMap<Bytes, Bytes>>,
+    storages: Vec<OrdMap<Key, Bytes>>,
 }
 
 impl MemoryStore {
@@ -32,15 +64,15 @@ impl MemoryStore {
     pub fn write(&mut self, write: Write) {
         let rows = &mut self.storages[usize::from(write.storage.0)];
         match write.value {
-            Some(value) => rows.insert(write.key, value),
-            None => rows.remove(&write.key),
+            Some(value) => rows.insert(Key::new(write.key), value),
+            None => rows.remove(&Key::new(&*write.key)),
         };
     }
 }
 
 impl View for MemoryStore {
     fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
-        match self.storages[usize::from(storage.0)].get(key) {
+        match self.storages[usize::from(storage.0)].get(&Key::new(key)) {
             Some(found) => {
                 value.extend_from_slice(found);
                 Ok(true)
@@ -58,13 +90,12 @@ impl View for MemoryStore {
     ) -> Result<()> {
         let rows = &self.storages[usize::from(storage.0)];
         let end = range_end(prefix);
-        for (key, value) in
-            rows.range::<_, [u8]>((range_start(prefix, after), Bound::Excluded(&end[..])))
-        {
+        let start = range_start(prefix, after).map(Key::new);
+        for (key, value) in rows.range((start, Bound::Excluded(Key::new(&*end)))) {
             if chunk.is_full() {
                 break;
             }
-            chunk.push(key, value);
+            chunk.push(&key.bytes, value);
         }
         Ok(())
     }
@@ -94,12 +125,38 @@ impl StateStore for MemoryStore {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
         Ok(Arc::new(self.clone()))
     }
+
+    fn snapshot_of(&self, storages: &[StorageId]) -> Result<Arc<dyn Snapshot>> {
+        let mut some = Self::new(self.storages.len());
+        for storage in storages.iter().map(|storage| usize::from(storage.0)) {
+            some.storages[storage] = self.storages[storage].clone();
+        }
+        Ok(Arc::new(some))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use engine_core::catalog::StorageId;
+
     use super::MemoryStore;
     use crate::store::suite::keeps_the_contract;
+    use crate::store::{StateStore, Write};
+
+    #[test]
+    fn a_snapshot_of_some_storages_holds_no_other() {
+        let mut store = MemoryStore::new(2);
+        for storage in [StorageId(0), StorageId(1)] {
+            store.write(Write {
+                storage,
+                key: b"key"[..].into(),
+                value: Some(b"value"[..].into()),
+            });
+        }
+        let snapshot = store.snapshot_of(&[StorageId(1)]).unwrap();
+        let has = |storage| snapshot.get(StorageId(storage), b"key", &mut Vec::new());
+        assert!(!has(0).unwrap() && has(1).unwrap());
+    }
 
     #[test]
     fn the_store_in_memory_keeps_the_contract() {

@@ -70,6 +70,15 @@ pub trait StateStore: View + Send + fmt::Debug {
     /// # Errors
     /// `io`.
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>>;
+
+    /// A view of some storages as they are now, for a reader that never looks at the others, whose rows it may lack.
+    ///
+    /// # Errors
+    /// `io`.
+    fn snapshot_of(&self, storages: &[StorageId]) -> Result<Arc<dyn Snapshot>> {
+        let _ = storages;
+        self.snapshot()
+    }
 }
 
 /// Hands every row of a storage to `each`, in key order.

@@ -32,10 +32,19 @@ fn open_sim(platform: &SimPlatform) -> Result<(SegmentLog, OpenReport), LogError
     SegmentLog::open(Arc::new(platform.clone()), Path::new(FOLDER), SMALL)
 }
 
+/// Appends after the record at a position.
+fn append_after(
+    log: &mut dyn CommandLog,
+    position: Position,
+    group: &[u8],
+) -> Result<Append, LogError> {
+    log.append(position, &mut group.into())
+}
+
 /// Appends at the tail, and expects it to go well.
 fn append(log: &mut dyn CommandLog, group: &[u8]) -> Position {
     let tail = log.tail().unwrap();
-    match log.append(tail, group).unwrap() {
+    match append_after(log, tail, group).unwrap() {
         Append::Appended(position) => position,
         other => panic!("append at the tail answered {other:?}"),
     }

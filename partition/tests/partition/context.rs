@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use crate::app::{App, put, run};
+use crate::engine::reject;
 
 type Seen<T> = Arc<Mutex<Vec<T>>>;
 
@@ -63,6 +64,25 @@ fn randomness_differs_by_command_extension_and_index() {
     let seen = seen.lock().unwrap();
     let all: BTreeSet<&String> = seen.iter().flatten().collect();
     assert_eq!(all.len(), 3 * 4 * 2);
+}
+
+#[test]
+fn refused_commands_of_one_group_share_no_randomness() {
+    let app = App::new();
+    let seen = note(&app, |guest| guest.random(0));
+    let gate = app.gate_at("Lucky", |_| reject("always"), |_| true);
+    let application = app.open();
+    let submit = |id| application.submit("Do", &put(id, 1), None).unwrap();
+    let first = submit(1);
+    gate.wait();
+    let answers = [first, submit(2), submit(3)];
+    (0..3).for_each(|_| gate.open());
+    for answer in answers {
+        answer.wait().unwrap_err();
+    }
+    let seen = seen.lock().unwrap();
+    let all: BTreeSet<&String> = seen.iter().collect();
+    assert_eq!((seen.len(), all.len()), (3, 3));
 }
 
 #[test]

@@ -91,8 +91,38 @@ fn run_until_failure(app: &App, context: &str) -> (Vec<Accepted>, bool) {
     (answered, settled.and(application.close()).is_ok())
 }
 
-/// Crashes, opens the data, and checks it against what was answered.
-fn recover(app: &App, answered: &[Accepted], fault: Fault, odd: bool, context: &str) {
+/// Submits the whole script at once, in groups of two commands, so that each group is built while the one before it is
+/// appended: what was answered, and whether all of it went well.
+fn run_at_once_until_failure(app: &App, context: &str) -> (Vec<Accepted>, bool) {
+    let mut answered = Vec::new();
+    let Ok(application) = app.try_open() else {
+        return (answered, false);
+    };
+    let submit = |(number, args): (usize, &Json)| {
+        application.submit("Do", args, Some(&format!("id{number}")))
+    };
+    let answers: Vec<_> = commands().iter().enumerate().map(submit).collect();
+    let mut failed = false;
+    for answer in answers {
+        match answer.and_then(partition::Answer::wait) {
+            Ok(accepted) => {
+                assert!(!failed, "{context}: answered behind a failed group");
+                answered.push(accepted);
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Stopped, "{context}: {error}");
+                failed = true;
+            }
+        }
+    }
+    let settled = application.settle();
+    let well = settled.and(application.close()).is_ok();
+    (answered, well && !failed)
+}
+
+/// Crashes, opens the data, and checks it against what was answered; `more` commands may be durable at most that were
+/// not answered.
+fn recover(app: &App, answered: &[Accepted], more: usize, fault: Fault, odd: bool, context: &str) {
     match fault == Fault::PowerCut || odd {
         true => app.platform.power_loss(),
         false => app.platform.kill(),
@@ -111,9 +141,8 @@ fn recover(app: &App, answered: &[Accepted], fault: Fault, odd: bool, context: &
     let application = app.try_open().unwrap_or_else(|e| panic!("{context}: {e}"));
     let durable = check(&application, context);
     assert_eq!(durable, verified, "{context}");
-    let one_more = [answered.len(), answered.len() + 1].contains(&durable);
     assert!(
-        one_more,
+        (answered.len()..=answered.len() + more).contains(&durable),
         "{context}: {} answered, {durable} durable",
         answered.len()
     );
@@ -140,7 +169,11 @@ fn fail_everywhere(fault: Fault) {
         app.platform.fail_after(operation, fault);
         let (answered, well) = run_until_failure(&app, &context);
         let met = app.platform.operations() > operation;
-        recover(&app, &answered, fault, operation % 2 == 1, &context);
+        recover(&app, &answered, 1, fault, operation % 2 == 1, &context);
+        let many = self::app().with("group_commands = 2");
+        many.platform.fail_after(operation, fault);
+        let (answered, _) = run_at_once_until_failure(&many, &context);
+        recover(&many, &answered, 2, fault, operation % 2 == 1, &context);
         if !met {
             assert!(well, "{context}: no fault, and something failed");
             assert!(
@@ -188,6 +221,6 @@ fn a_crash_in_the_recovery_from_a_crash_loses_nothing_either() {
                 drop(application.settle());
             }
         }
-        recover(&app, &answered, Fault::PowerCut, true, &context);
+        recover(&app, &answered, 1, Fault::PowerCut, true, &context);
     }
 }

@@ -8,6 +8,7 @@
 mod app;
 mod engine;
 
+mod ahead;
 mod answers;
 mod checkpoints;
 mod commands;

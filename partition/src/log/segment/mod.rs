@@ -5,9 +5,10 @@
 //! says what it holds and a reader finds its place without an index.
 //! `header.rs` and `record.rs` define the format.
 //!
-//! A segment grows in steps of written zeros, and a group overwrites zeros: one
-//! write and one sync. The file system has nothing to allocate then, and an
-//! opening or a new segment does not stall while a whole segment is written.
+//! A group overwrites zeros: one write and one sync, for which the file system
+//! has nothing to allocate. The first segment grows in steps of written zeros,
+//! so a small log has a small file. Once a segment is half full, the next one is
+//! made ahead, whole, beside the writer (`spare.rs`).
 //!
 //! One append is under way at a time, so a crash can leave at most the last
 //! record torn. A broken record with a later one after it is damage, and never
@@ -23,8 +24,11 @@ use std::sync::Arc;
 use self::cursor::{SegmentReader, Shared};
 use self::header::{HEADER, Header};
 use self::record::{HEAD, Kind};
+use self::spare::Spare;
 use self::tail::Tail;
-use super::{Append, CommandLog, Finding, LogError, LogReader, Position, Verification};
+use super::{
+    Append, CommandLog, Finding, GroupBuffer, LogError, LogReader, Position, Verification,
+};
 use crate::platform::{Files, FolderLock, Platform};
 
 mod cursor;
@@ -32,6 +36,7 @@ mod header;
 mod record;
 mod recover;
 mod scan;
+mod spare;
 mod tail;
 mod verify;
 
@@ -67,17 +72,15 @@ pub struct OpenReport {
     pub notices: Vec<Finding>,
 }
 
-/// How much of the buffer for encoding is kept between appends, in bytes.
-const BUFFER: usize = 1 << 20;
-
 /// The writer of a log in a folder of files.
 #[derive(Debug)]
 pub struct SegmentLog {
     shared: Arc<Shared>,
     options: SegmentOptions,
     tail: Tail,
+    /// The next segment, once the last one is half full.
+    spare: Option<Spare>,
     epoch: u64,
-    buffer: Vec<u8>,
     /// Whether an operation failed, or is under way.
     poisoned: bool,
     _lock: FolderLock,
@@ -104,19 +107,24 @@ impl SegmentLog {
         let mut segments = recovered.segments;
         let (tail, end, epoch) = match recovered.last {
             Some(last) => (last.tail, last.end, last.epoch.saturating_add(1)),
-            None => (create(&*platform, folder, 0, 0, 1, &options)?, 0, 1),
+            None => {
+                let header = header(&*platform, 0, 0, 1);
+                let fill = options.fill.min(options.segment_size);
+                let tail = Tail::create(files, folder, header, None, fill)?;
+                (tail, 0, 1)
+            }
         };
         segments.insert(tail.header.first);
         let mut log = Self {
             shared: Arc::new(Shared::new(platform, folder.to_owned(), segments, end)),
             options,
             tail,
+            spare: None,
             epoch,
-            buffer: Vec::new(),
             poisoned: false,
             _lock: lock,
         };
-        match log.write(Kind::Takeover, &epoch.to_le_bytes())? {
+        match log.write(Kind::Takeover, &mut epoch.to_le_bytes()[..].into())? {
             Append::Unknown(e) => Err(e),
             Append::Appended(_) | Append::Stale => Ok((
                 log,
@@ -144,35 +152,36 @@ impl SegmentLog {
         Ok((Arc::new(SegmentReader(Arc::new(shared))), lock))
     }
 
-    /// Appends one record, durably.
-    fn write(&mut self, kind: Kind, payload: &[u8]) -> Result<Append, LogError> {
+    /// Appends one record of this payload, durably.
+    fn write(&mut self, kind: Kind, record: &mut GroupBuffer) -> Result<Append, LogError> {
         self.begin()?;
         let start = self.shared.durable();
-        let len = (HEAD + payload.len()) as u64;
+        let len = (HEAD + record.len()) as u64;
         let used = self.tail.header.offset(start);
         if used > HEADER as u64 && used + len > self.options.segment_size {
             self.begin_segment(start)?;
         }
         let offset = self.tail.header.offset(start);
         self.make_room(offset + len)?;
-        record::encode(
-            &mut self.buffer,
-            self.tail.header.salt,
-            start,
-            kind,
-            payload,
-        );
-        let written = self
-            .tail
-            .write(&self.buffer, offset)
-            .and_then(|()| self.tail.sync());
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER);
+        record::frame(record, self.tail.header.salt, start, kind);
+        let zeros = &self.tail.zeros;
+        let written = zeros.write(record.bytes(), offset);
+        let written = written.and_then(|()| zeros.sync());
         if let Err(e) = written {
             return Ok(Append::Unknown(e));
         }
         self.shared.set_durable(start + len);
         self.poisoned = false;
+        let half_full = offset + len > self.options.segment_size / 2;
+        if kind == Kind::Group && half_full && self.spare.is_none() {
+            let Shared {
+                platform, folder, ..
+            } = &*self.shared;
+            let SegmentOptions {
+                segment_size, fill, ..
+            } = self.options;
+            self.spare = Spare::begin(platform, folder, segment_size, fill);
+        }
         Ok(Append::Appended(Position(start + len)))
     }
 
@@ -188,27 +197,33 @@ impl SegmentLog {
         let Shared {
             platform, folder, ..
         } = &*self.shared;
-        let previous = self.tail.header.first;
-        self.tail = create(
-            &**platform,
-            folder,
-            first,
-            previous,
-            self.epoch,
-            &self.options,
-        )?;
+        let files = platform.files();
+        let header = header(&**platform, first, self.tail.header.first, self.epoch);
+        let spare = match self.spare.take() {
+            None => None,
+            Some(spare) => {
+                let zeros = spare.take();
+                if zeros.is_none() {
+                    spare::remove(files, folder)?;
+                }
+                zeros
+            }
+        };
+        let fill = self.options.fill.min(self.options.segment_size);
+        self.tail = Tail::create(files, folder, header, spare, fill)?;
         self.shared.segments(|segments| segments.insert(first));
         Ok(())
     }
 
     /// Fills the segment with zeros in whole steps, so that it has at least `size` bytes.
     fn make_room(&mut self, size: u64) -> Result<(), LogError> {
-        if size <= self.tail.filled() {
+        if size <= self.tail.zeros.filled() {
             return Ok(());
         }
         let step = self.options.fill.max(1);
         let stepped = size.div_ceil(step).saturating_mul(step);
         self.tail
+            .zeros
             .fill(stepped.min(self.options.segment_size).max(size))
     }
 }
@@ -229,7 +244,7 @@ impl CommandLog for SegmentLog {
         Ok(Position(self.shared.durable()))
     }
 
-    fn append(&mut self, expected: Position, group: &[u8]) -> Result<Append, LogError> {
+    fn append(&mut self, expected: Position, group: &mut GroupBuffer) -> Result<Append, LogError> {
         let max = self.max_group();
         if group.len() > max {
             let len = group.len();
@@ -271,6 +286,17 @@ impl CommandLog for SegmentLog {
     }
 }
 
+impl Drop for SegmentLog {
+    fn drop(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            drop(spare.take());
+            // The next opening removes it otherwise.
+            let files = self.shared.platform.files();
+            drop(spare::remove(files, &self.shared.folder));
+        }
+    }
+}
+
 /// Takes the first segment out of the set if all its groups are below a position.
 fn forget_first(segments: &mut BTreeSet<u64>, below: Position) -> Option<u64> {
     let end = *segments.iter().nth(1)?;
@@ -281,24 +307,15 @@ fn forget_first(segments: &mut BTreeSet<u64>, below: Position) -> Option<u64> {
     }
 }
 
-/// Makes a segment with a salt of its own.
-fn create(
-    platform: &dyn Platform,
-    folder: &Path,
-    first: u64,
-    previous: u64,
-    epoch: u64,
-    options: &SegmentOptions,
-) -> Result<Tail, LogError> {
+/// The header of a new segment, with a salt of its own.
+fn header(platform: &dyn Platform, first: u64, previous: u64, epoch: u64) -> Header {
     let [a, b, c, d, e, f, g, h, ..] = platform.random();
-    let header = Header {
+    Header {
         first,
         previous,
         epoch,
         salt: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-    };
-    let fill = options.fill.min(options.segment_size);
-    Tail::create(platform.files(), folder, header, fill)
+    }
 }
 
 fn lock(files: &dyn Files, folder: &Path) -> Result<FolderLock, LogError> {

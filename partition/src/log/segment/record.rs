@@ -11,6 +11,8 @@
 //! payload that somebody made to look like a record, for the salt is random
 //! and in the segment's header alone.
 
+use crate::log::GroupBuffer;
+
 /// Bytes of a record before its payload.
 pub(super) const HEAD: usize = 16;
 
@@ -38,18 +40,17 @@ pub(super) struct Head {
     pub(super) end: u64,
 }
 
-/// Puts a record that begins at `start` into `out`, in place of what was there.
-/// The payload is at most [`MAX_PAYLOAD`] bytes.
-pub(super) fn encode(out: &mut Vec<u8>, salt: u64, start: u64, kind: Kind, payload: &[u8]) {
-    let end = start + (HEAD + payload.len()) as u64;
+/// Makes a record that begins at `start` of its payload, which is at most [`MAX_PAYLOAD`] bytes.
+pub(super) fn frame(record: &mut GroupBuffer, salt: u64, start: u64, kind: Kind) {
+    let len = record.len();
+    let end = start + (HEAD + len) as u64;
     let flag = if kind == Kind::Takeover { TAKEOVER } else { 0 };
-    out.clear();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&(payload.len() as u32 | flag).to_le_bytes());
-    out.extend_from_slice(&(end ^ salt).to_le_bytes());
-    out.extend_from_slice(payload);
-    let crc = crc32c::crc32c(&out[4..]);
-    out[..4].copy_from_slice(&crc.to_le_bytes());
+    let mut head = [0; HEAD];
+    head[4..8].copy_from_slice(&(len as u32 | flag).to_le_bytes());
+    head[8..].copy_from_slice(&(end ^ salt).to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&head[4..]), record.bytes());
+    head[..4].copy_from_slice(&crc.to_le_bytes());
+    record.prepend(&head);
 }
 
 /// Reads a head, if these bytes are one of a record that begins at `start`.
@@ -79,6 +80,12 @@ mod tests {
 
     use super::*;
 
+    fn record(salt: u64, start: u64, kind: Kind, payload: &[u8]) -> Vec<u8> {
+        let mut record = payload.into();
+        frame(&mut record, salt, start, kind);
+        record.bytes().to_owned()
+    }
+
     fn parse(bytes: &[u8], salt: u64, start: u64) -> Option<(Head, &[u8])> {
         let head = head(bytes.first_chunk()?, salt, start)?;
         let record = bytes.get(..HEAD + head.len)?;
@@ -92,8 +99,7 @@ mod tests {
             salt: u64, start in 0..u64::MAX / 2, other: u64, takeover: bool,
         ) {
             let kind = if takeover { Kind::Takeover } else { Kind::Group };
-            let mut bytes = vec![1; 7];
-            encode(&mut bytes, salt, start, kind, &payload);
+            let bytes = record(salt, start, kind, &payload);
             let end = start + bytes.len() as u64;
             let head = Head { kind, len: payload.len(), end };
             prop_assert_eq!(parse(&bytes, salt, start), Some((head, payload.as_slice())));
@@ -106,8 +112,7 @@ mod tests {
         fn any_flipped_bit_breaks_a_record(
             payload in proptest::collection::vec(any::<u8>(), 0..50), bit: prop::sample::Index,
         ) {
-            let mut bytes = Vec::new();
-            encode(&mut bytes, 3, 40, Kind::Group, &payload);
+            let mut bytes = record(3, 40, Kind::Group, &payload);
             let bit = bit.index(bytes.len() * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
             prop_assert_eq!(parse(&bytes, 3, 40), None);

@@ -1,8 +1,8 @@
 //! Opening a folder of segments after whatever happened to it.
 //!
-//! A crash can leave three things: a last segment without a whole header, a
-//! record at the end that is not whole, and content that is seen but not yet
-//! durable. All three are put right here. Whatever else is wrong was not a
+//! A crash can leave four things: a spare that no segment was made of, a last
+//! segment without a whole header, a record at the end that is not whole, and
+//! content that is seen but not yet durable. All are put right here. Whatever else is wrong was not a
 //! crash, and is an error that changes no record.
 
 use std::collections::BTreeSet;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::header::parse_file_name;
 use super::record::Kind;
 use super::scan::{Found, Scanner};
+use super::spare;
 use super::tail::Tail;
 use crate::log::{Finding, LogError};
 use crate::platform::Files;
@@ -42,6 +43,7 @@ pub(super) fn list(files: &dyn Files, folder: &Path) -> Result<BTreeSet<u64>, Lo
 
 /// Finds the tail of the log in a locked folder and makes all before it durable.
 pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, LogError> {
+    spare::remove(files, folder)?;
     let mut segments = list(files, folder)?;
     let mut notices = Vec::new();
     notices.extend(drop_unfinished(files, folder, &mut segments)?);
@@ -61,7 +63,6 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Log
     })
 }
 
-/// Removes a last segment that was never finished; there is no record in it.
 /// Where the segments of a log begin that is left as it is, and the position of its last record.
 pub(super) fn survey(files: &dyn Files, folder: &Path) -> Result<(BTreeSet<u64>, u64), LogError> {
     let mut segments = list(files, folder)?;
@@ -92,6 +93,7 @@ fn take_unfinished(
     Ok(Some(scanner.path))
 }
 
+/// Removes a last segment that was never finished; there is no record in it.
 fn drop_unfinished(
     files: &dyn Files,
     folder: &Path,
@@ -128,8 +130,6 @@ fn check_chain(
 /// What is wrong with a segment that names another one as its predecessor than there is.
 pub(super) const MISSING: &str = "the segment before this one is missing";
 
-/// Finds the end of the last segment's records, cuts what is torn after it,
-/// and makes the rest durable.
 /// Where the whole records of the last segment end.
 struct End {
     /// The position after the last record.
@@ -166,6 +166,8 @@ fn find_end(scanner: &mut Scanner) -> Result<End, LogError> {
     Ok(End { end, last, epoch })
 }
 
+/// Finds the end of the last segment's records, cuts what is torn after it,
+/// and makes the rest durable.
 fn recover_last(
     files: &dyn Files,
     mut scanner: Scanner,
@@ -176,7 +178,7 @@ fn recover_last(
     let offset = scanner.header.offset(end);
     let tail = Tail::open(files, &scanner, size)?;
     if let Some(torn) = scanner.last_nonzero(offset)? {
-        tail.zero(offset, torn + 1)?;
+        tail.zeros.zero(offset, torn + 1)?;
         notices.push(Finding {
             path: scanner.path.clone(),
             offset,
@@ -189,11 +191,11 @@ fn recover_last(
     match last {
         Some(start) => {
             let offset = scanner.header.offset(start);
-            tail.write(scanner.record(start, end)?, offset)?;
+            tail.zeros.write(scanner.record(start, end)?, offset)?;
         }
-        None => tail.write(&scanner.header.encode(), 0)?,
+        None => tail.zeros.write(&scanner.header.encode(), 0)?,
     }
-    tail.sync()?;
+    tail.zeros.sync()?;
     Ok(Last { tail, end, epoch })
 }
 

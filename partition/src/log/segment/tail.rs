@@ -9,54 +9,25 @@ use crate::platform::{Access, File, Files};
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// An open segment whose file is zeros from the last record to its end.
+/// A file that is zeros to its end, from some place on.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct Zeros {
     file: Box<dyn File>,
     path: PathBuf,
-    pub(super) header: Header,
     /// The size of the file, in bytes.
     filled: u64,
 }
 
-impl Tail {
-    /// Makes a segment, durably. Nothing but its header is in it.
-    pub(super) fn create(
-        files: &dyn Files,
-        folder: &Path,
-        header: Header,
-        fill: u64,
-    ) -> Result<Self, LogError> {
-        let path = folder.join(file_name(header.first));
+impl Zeros {
+    /// Opens a file that is empty.
+    pub(super) fn open(files: &dyn Files, path: &Path, access: Access) -> Result<Self, LogError> {
         let file = files
-            .open(&path, Access::CreateNew)
-            .map_err(LogError::io("create", &path))?;
-        let mut tail = Self {
-            file,
-            path,
-            header,
-            filled: HEADER as u64,
-        };
-        tail.write(&header.encode(), 0)?;
-        tail.fill(fill)?;
-        tail.sync()?;
-        files
-            .sync_dir(folder)
-            .map_err(LogError::io("sync", folder))?;
-        Ok(tail)
-    }
-
-    /// Opens the segment that `scanner` reads, of `size` bytes, for appending.
-    pub(super) fn open(files: &dyn Files, scanner: &Scanner, size: u64) -> Result<Self, LogError> {
-        let path = scanner.path.clone();
-        let file = files
-            .open(&path, Access::Write)
-            .map_err(LogError::io("open", &path))?;
+            .open(path, access)
+            .map_err(LogError::io("create", path))?;
         Ok(Self {
             file,
-            path,
-            header: scanner.header,
-            filled: size,
+            path: path.to_owned(),
+            filled: 0,
         })
     }
 
@@ -97,5 +68,60 @@ impl Tail {
         self.file
             .sync_data()
             .map_err(LogError::io("sync", &self.path))
+    }
+}
+
+/// An open segment whose file is zeros from the last record to its end.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) zeros: Zeros,
+    pub(super) header: Header,
+}
+
+impl Tail {
+    /// Makes a segment, durably, of a spare or with some zeros of its own. Nothing but its header is in it.
+    pub(super) fn create(
+        files: &dyn Files,
+        folder: &Path,
+        header: Header,
+        spare: Option<Zeros>,
+        fill: u64,
+    ) -> Result<Self, LogError> {
+        let path = folder.join(file_name(header.first));
+        let is_new = spare.is_none();
+        let mut zeros = match spare {
+            Some(spare) => spare,
+            None => Zeros::open(files, &path, Access::CreateNew)?,
+        };
+        zeros.write(&header.encode(), 0)?;
+        zeros.filled = zeros.filled.max(HEADER as u64);
+        zeros.fill(fill)?;
+        zeros.sync()?;
+        if !is_new {
+            files
+                .rename(&zeros.path, &path)
+                .map_err(LogError::io("rename", &zeros.path))?;
+            zeros.path = path;
+        }
+        files
+            .sync_dir(folder)
+            .map_err(LogError::io("sync", folder))?;
+        Ok(Self { zeros, header })
+    }
+
+    /// Opens the segment that `scanner` reads, of `size` bytes, for appending.
+    pub(super) fn open(files: &dyn Files, scanner: &Scanner, size: u64) -> Result<Self, LogError> {
+        let path = scanner.path.clone();
+        let file = files
+            .open(&path, Access::Write)
+            .map_err(LogError::io("open", &path))?;
+        Ok(Self {
+            zeros: Zeros {
+                file,
+                path,
+                filled: size,
+            },
+            header: scanner.header,
+        })
     }
 }

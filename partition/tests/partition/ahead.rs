@@ -1,0 +1,135 @@
+//! Commands that run while the group before them syncs.
+
+use std::sync::mpsc::{Receiver, channel};
+
+use engine_core::error::ErrorKind;
+use partition::application::Application;
+use partition::platform::sim::Fault;
+use partition::verify::verify;
+use partition::{Accepted, Answer};
+use serde_json::{Value as Json, json};
+
+use crate::app::{App, DATA, hold, kind, numbers, ops, put};
+
+/// An application whose groups have two commands, and a word from each command that ran to its end.
+fn app() -> (App, Receiver<()>) {
+    let app = App::new().with("group_commands = 2");
+    let (ran, runs) = channel();
+    app.native.set("Notes", move |_| {
+        ran.send(()).unwrap();
+        Ok(())
+    });
+    (app, runs)
+}
+
+/// Submits two commands, whose group is then held in its sync, and one behind them, and waits until that one ran.
+fn run_ahead(
+    app: &App,
+    runs: &Receiver<()>,
+    application: &Application,
+    third: &Json,
+) -> [Answer<Accepted>; 3] {
+    let gate = app.gate();
+    let submit = |args: &Json, id| application.submit("Do", args, Some(id)).unwrap();
+    let first = submit(&hold(), "a");
+    gate.wait();
+    let answers = [first, submit(&put(1, 1), "b"), submit(third, "c")];
+    app.platform.hold_syncs();
+    gate.open();
+    app.platform.wait_for_held_sync();
+    (0..3).for_each(|_| runs.recv().unwrap());
+    answers
+}
+
+/// Waits until the three commands are answered.
+fn accepted(answers: [Answer<Accepted>; 3]) {
+    let offsets = answers.map(|answer| answer.wait().unwrap().offset);
+    assert_eq!(offsets, [0, 1, 2]);
+}
+
+fn rows(application: &Application) -> usize {
+    let answers = application.query("All", &json!({}), 0).unwrap();
+    let rows = answers.into_iter().map(|a| a.wait().unwrap().rows.len());
+    rows.sum()
+}
+
+#[test]
+fn a_command_runs_above_the_group_that_syncs_and_queries_do_not_see_either() {
+    let (app, runs) = app();
+    let application = app.open();
+    let answers = run_ahead(&app, &runs, &application, &ops(&[("update", 1, 7)]));
+    assert_eq!(rows(&application), 0);
+    assert_eq!(application.snapshots().unwrap()[0].0, 0);
+    app.platform.release_syncs();
+    accepted(answers);
+    assert_eq!(numbers(&application), [(1, 7)]);
+    assert_eq!(rows(&application), 1);
+}
+
+#[test]
+fn a_repeat_of_a_command_whose_group_syncs_waits_and_runs_nothing() {
+    let (app, runs) = app();
+    let application = app.open();
+    let answers = run_ahead(&app, &runs, &application, &put(2, 2));
+    let submit = |args| application.submit("Do", &args, Some("b")).unwrap();
+    let (repeat, conflict) = (submit(put(1, 1)), submit(put(1, 2)));
+    app.platform.release_syncs();
+    let repeat = repeat.wait().unwrap();
+    assert_eq!((repeat.offset, repeat.repeated), (1, true));
+    assert_eq!(kind(conflict.wait()), ErrorKind::IdConflict);
+    accepted(answers);
+    assert_eq!(app.native.calls("Do"), 3);
+}
+
+#[test]
+fn a_group_that_fails_takes_with_it_all_that_ran_above_it() {
+    for fault in [Fault::Io, Fault::Full, Fault::PowerCut] {
+        let (app, runs) = app();
+        let application = app.open();
+        let answers = run_ahead(&app, &runs, &application, &ops(&[("put", 2, 2)]));
+        // Refused because of what the failing group would have left.
+        let refused = application.submit("Do", &ops(&[("insert", 1, 9)]), None);
+        let repeat = application.submit("Do", &put(1, 1), Some("b"));
+        app.platform.fail_after(0, fault);
+        app.platform.release_syncs();
+        for answer in answers {
+            assert_eq!(kind(answer.wait()), ErrorKind::Stopped);
+        }
+        assert_eq!(kind(refused.unwrap().wait()), ErrorKind::Stopped);
+        assert_eq!(kind(repeat.unwrap().wait()), ErrorKind::Stopped);
+        assert_eq!(kind(application.checkpoint()), ErrorKind::Stopped);
+        assert_eq!(kind(application.close()), ErrorKind::Io);
+        app.platform.power_loss();
+        // The group may be durable all the same; what ran above it was never written.
+        let found = numbers(&app.open());
+        assert!(found.is_empty() || found == [(1, 1)], "{found:?}");
+    }
+}
+
+#[test]
+fn closing_answers_what_syncs_and_what_runs_above_it() {
+    let (app, runs) = app();
+    let application = app.open();
+    let answers = run_ahead(&app, &runs, &application, &put(2, 2));
+    let platform = app.platform.clone();
+    let release = std::thread::spawn(move || platform.release_syncs());
+    application.close().unwrap();
+    release.join().unwrap();
+    accepted(answers);
+    assert_eq!(numbers(&app.open()), [(1, 1), (2, 2)]);
+}
+
+#[test]
+fn a_checkpoint_asked_for_while_groups_are_under_way_agrees_with_the_log() {
+    let (app, runs) = app();
+    let application = app.open();
+    let answers = run_ahead(&app, &runs, &application, &put(2, 2));
+    let platform = app.platform.clone();
+    let release = std::thread::spawn(move || platform.release_syncs());
+    application.checkpoint().unwrap();
+    release.join().unwrap();
+    accepted(answers);
+    application.close().unwrap();
+    let found = verify(&app.arc_platform(), DATA.as_ref()).unwrap();
+    assert_eq!((found.problems, found.checkpoints), (vec![], 1));
+}
