@@ -324,7 +324,9 @@ impl Writer {
             let position = self.append()?;
             // While a snapshot is held, the store copies what it changes.
             self.shared.board.read().snapshot = None;
-            self.state.store.apply(&mut self.runner.overlay.drain())?;
+            self.state
+                .store
+                .apply(position, &mut self.runner.overlay.drain())?;
             self.state.position = position;
             self.state.time = self.head.time;
             self.state.since_checkpoint += self.bytes.len() as u64;

@@ -13,11 +13,13 @@ use engine_core::key::RANGE_END;
 use imbl::OrdMap;
 
 use super::{Bytes, Snapshot, StateStore, View, Write};
+use crate::log::Position;
 
 /// Rows in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     storages: Vec<OrdMap<Bytes, Bytes>>,
+    position: Position,
 }
 
 impl MemoryStore {
@@ -25,6 +27,7 @@ impl MemoryStore {
     pub fn new(storages: usize) -> Self {
         Self {
             storages: vec![OrdMap::new(); storages],
+            position: Position::START,
         }
     }
 
@@ -83,11 +86,20 @@ pub(crate) fn range_end(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
-impl Snapshot for MemoryStore {}
+impl Snapshot for MemoryStore {
+    fn persist(&self) -> Result<bool> {
+        Ok(false)
+    }
+}
 
 impl StateStore for MemoryStore {
-    fn apply(&mut self, writes: &mut dyn Iterator<Item = Write>) -> Result<()> {
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn apply(&mut self, position: Position, writes: &mut dyn Iterator<Item = Write>) -> Result<()> {
         writes.for_each(|write| self.write(write));
+        self.position = position;
         Ok(())
     }
 

@@ -12,6 +12,8 @@ mod answers;
 mod checkpoints;
 mod commands;
 mod context;
+#[cfg(feature = "disk")]
+mod disk;
 mod faults;
 mod folder;
 mod groups;
