@@ -1,13 +1,13 @@
 //! Verification: a data folder's logs and checkpoints are whole and agree.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::checkpoint;
 use crate::folder::{self, FolderFacts};
-use crate::log::{self, Position, SegmentLog};
+use crate::log::{self, LogReader, Position, SegmentLog};
 use crate::manifest::PartitionSpec;
 use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
@@ -138,7 +138,11 @@ fn partition<'a>(
             let beside = place.scratch("verify")?;
             state.store = beside.0.open(&catalog)?;
             scratches.push(beside);
-            stored = Some((store, hash));
+            stored = Some(Stored {
+                folder: place.folder.clone(),
+                position: store.position(),
+                hash,
+            });
         } else {
             state.store = store;
         }
@@ -154,6 +158,10 @@ fn partition<'a>(
         }
     }
     for (position, path) in &kept {
+        if let Some(stored) = stored.take_if(|stored| stored.position < *position) {
+            let what = stored.disagreement(&mut state, &*reader)?;
+            found.problems.extend(what);
+        }
         let mut saved = State::new(catalog.clone(), usize::MAX);
         if let Err(error) = checkpoint::read(&**platform, path, &mut saved) {
             found.problems.push(error.to_string());
@@ -173,27 +181,35 @@ fn partition<'a>(
             )),
         }
     }
-    if let Some((store, hash)) = stored {
-        let position = store.position();
-        if position < state.position {
-            found.notices.push(format!(
-                "{} is at position {position}, behind a checkpoint; the next opening brings it up",
-                place.folder.display()
-            ));
-        } else {
-            state.follow_until(&*reader, Some(position), |_, _| Ok(()))?;
-            let rows = rows::hash(&catalog, &[state.store.snapshot()?])?;
-            if state.position != position || rows != hash {
-                found.problems.push(format!(
-                    "{} does not agree with the log at position {position}: its rows differ",
-                    place.folder.display()
-                ));
-            }
-        }
+    if let Some(stored) = stored {
+        let what = stored.disagreement(&mut state, &*reader)?;
+        found.problems.extend(what);
     }
     state.follow(&*reader)?;
     state.check_store()?;
     Ok(Some((state, scratches)))
+}
+
+/// What a store on disk says.
+struct Stored {
+    folder: PathBuf,
+    position: Position,
+    hash: String,
+}
+
+impl Stored {
+    /// Follows the log up to the store's position and compares.
+    fn disagreement(&self, log: &mut State, reader: &dyn LogReader) -> Result<Option<String>> {
+        log.follow_until(reader, Some(self.position), |_, _| Ok(()))?;
+        let rows = rows::hash(&log.catalog, &[log.store.snapshot()?])?;
+        Ok((rows != self.hash).then(|| {
+            format!(
+                "{} does not agree with the log at position {}: its rows differ",
+                self.folder.display(),
+                self.position
+            )
+        }))
+    }
 }
 
 fn disagreement(log: &State, saved: &State, store: StoreKind) -> Result<Option<String>> {

@@ -90,6 +90,23 @@ fn tree_folder(folder: &Path) -> PathBuf {
     folder.join("tree")
 }
 
+/// Checks the file that says which tables the tree has, before the tree removes all others: it reads this one file
+/// without its checksum, which stands in `current` as `{u64 number, u128 XXH3, u8 0}`, little-endian.
+fn check_tables(folder: &Path, tree: &Path) -> Result<()> {
+    let read =
+        |name: &str| std::fs::read(tree.join(name)).map_err(|error| failure(folder, error.into()));
+    let current = read("current")?;
+    let Some((number, rest)) = current.split_first_chunk::<8>() else {
+        return Err(damaged(folder, "`current` is cut"));
+    };
+    let tables = read(&format!("v{}", u64::from_le_bytes(*number)))?;
+    let checksum = xxhash_rust::xxh3::xxh3_128(&tables).to_le_bytes();
+    match rest.split_first_chunk() {
+        Some((expected, [0])) if *expected == checksum => Ok(()),
+        _ => Err(damaged(folder, "its list of tables has another checksum")),
+    }
+}
+
 /// Removes the rows of the store in a folder, so that the next opening begins with none.
 ///
 /// # Errors
@@ -164,6 +181,9 @@ impl DiskStore {
         }
         let path = tree_folder(folder);
         let is_new = !path.try_exists().map_err(io("look for", &path))?;
+        if !is_new {
+            check_tables(folder, &path)?;
+        }
         let (next, whole) = (
             SequenceNumberCounter::default(),
             SequenceNumberCounter::default(),

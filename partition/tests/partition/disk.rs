@@ -360,6 +360,7 @@ fn a_store_of_other_rows_at_the_same_position_does_not_agree() {
         app.native.set("Sum", |_| Ok(()));
         let application = app.open();
         run(&application, &put(1, n)).unwrap();
+        application.settle().unwrap();
         application.checkpoint().unwrap();
         application.close().unwrap();
         folder
