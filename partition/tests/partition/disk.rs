@@ -383,6 +383,25 @@ fn a_store_that_is_gone_is_made_anew_while_the_log_has_its_beginning() {
     assert_eq!(check(&folder).problems, Vec::<String>::new());
 }
 
+#[test]
+fn a_store_of_an_earlier_moment_is_brought_up_from_the_log() {
+    let (app, folder) = on_disk("");
+    let store = place(&folder, "store");
+    let mut earlier = Vec::new();
+    for n in 0..4 {
+        let application = app.open();
+        work(&application, n * 200..n * 200 + 200);
+        application.checkpoint().unwrap();
+        close(application);
+        earlier.push(files(&store));
+    }
+    for files in earlier {
+        put_back(&store, &files);
+        assert_eq!(check(&folder).problems, Vec::<String>::new());
+        assert_eq!(read_all(&app).unwrap(), expected(800));
+    }
+}
+
 /// Settings with which the log soon forgets its beginning.
 const FORGETFUL: &str = "retention_bytes = 1";
 
