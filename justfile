@@ -17,11 +17,11 @@ fmt:
 clippy:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
 
-# Each engine's feature alone, and none.
+# Each feature alone, and none.
 features:
     #!/usr/bin/env bash
     set -euo pipefail
-    for feature in wasmtime wasmer lua builtin; do
+    for feature in wasmtime wasmer lua builtin disk; do
         echo "== only $feature"
         cargo check --quiet -p extengine-cli --no-default-features --features "$feature"
     done
@@ -58,6 +58,7 @@ flights-expected:
     diff -r examples/flights/expected target/expected
     echo "the expected rows are SQL's"
 
-# All flights, killed twenty times at random moments and run again.
+# All flights, killed twenty times at random moments and run again, with the rows in memory and on disk.
 crash: flights-data
-    scripts/crash.sh target/flights/all.jsonl 20
+    scripts/crash.sh target/flights/all.jsonl 20 wasmtime memory
+    scripts/crash.sh target/flights/all.jsonl 20 wasmtime disk

@@ -6,17 +6,22 @@ cd "$(dirname "$0")/.."
 commands=${1:-target/flights/all.jsonl}
 times=${2:-20}
 engine=${3:-wasmtime}
+store=${4:-memory}
 work=target/flights/crash
 rm -rf "$work"
-mkdir -p "$work"
+mkdir -p "$work/app"
+cp examples/flights/{app.toml,commands.jsonl,flights.wasm,flights.lua} "$work/app"
+# So little memory that the rows on disk do not fit, and checkpoints all over the run.
+printf '\n[partition]\nstore = "%s"\nstore_bytes = "1 MiB"\ncheckpoint_bytes = "4 MiB"\n' "$store" >> "$work/app/app.toml"
 cargo build --release --quiet --workspace --all-features --bin flights
 flights=$PWD/target/release/flights
-run=("$flights" run examples/flights --engine "$engine" --commands "$commands")
+app=$work/app
+run=("$flights" run "$app" --engine "$engine" --commands "$commands")
 
 started=$(date +%s%N)
 "${run[@]}" --data "$work/calm" > "$work/calm.out"
 micros=$((($(date +%s%N) - started) / 1000))
-"$flights" state examples/flights --data "$work/calm" --hash > "$work/calm.hash"
+"$flights" state "$app" --data "$work/calm" --hash > "$work/calm.hash"
 
 for i in $(seq "$times"); do
     # Up to half of the calm run each: what was answered before is repeated fast, so the kills fall all over the run.
@@ -29,7 +34,7 @@ for i in $(seq "$times"); do
     wait "$pid" 2> /dev/null || true
 done
 "${run[@]}" --data "$work/killed" > "$work/killed.out"
-"$flights" state examples/flights --data "$work/killed" --hash > "$work/killed.hash"
+"$flights" state "$app" --data "$work/killed" --hash > "$work/killed.hash"
 cmp "$work/calm.hash" "$work/killed.hash"
 
 # What any life answered is what the last run answers: nothing answered was lost, doubled or moved.

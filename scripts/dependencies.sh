@@ -56,5 +56,8 @@ always extengine-cli wasmtime --no-default-features --features wasmtime
 always extengine-cli wasmer --no-default-features --features wasmer
 always extengine-cli engine-builtin --no-default-features --features builtin
 
+never extengine-cli 'lsm-tree|fjall|redb' --no-default-features --features lua
+always extengine-cli lsm-tree --no-default-features --features disk
+
 [ "$failed" = 0 ] && echo "dependencies point one way"
 exit "$failed"

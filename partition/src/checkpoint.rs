@@ -3,6 +3,7 @@
 //! A file is a magic number and then frames `{u32 length, u32 crc32c, payload}`, little-endian, each payload one
 //! MessagePack array: `[0, version, position, offset, time, storage names, [[projector, through, after]]]` first, then
 //! ids `[1, [[id, offset, hash, result?]]]`, rows `[2, storage, [[key, value]]]`, and `[3, ids, rows]` at the end.
+//! Where the store keeps its rows in files of its own, they are made durable first, and the checkpoint has none of them.
 //! It is written beside its place, made durable and renamed, so a file under its name is whole.
 
 use std::path::{Path, PathBuf};
@@ -71,6 +72,7 @@ pub(crate) fn write(
     catalog: &Catalog,
     content: &Content,
 ) -> Result<()> {
+    let persisted = content.rows.persist()?;
     let files = platform.files();
     files.create_dir_all(folder).map_err(io("create", folder))?;
     let path = folder.join(file_name(content.position));
@@ -88,7 +90,8 @@ pub(crate) fn write(
     sink.head(catalog, content)?;
     sink.ids(&content.ids)?;
     let mut rows = 0;
-    for (storage, _) in catalog.storages() {
+    let storages = catalog.storages().filter(|_| !persisted);
+    for (storage, _) in storages {
         rows += sink.rows(&*content.rows, storage)?;
     }
     let mut end = Writer(&mut sink.frame);
@@ -381,7 +384,7 @@ impl<'a> Items<'a> {
                         value: Some(self.bytes()?.into()),
                     });
                 }
-                state.store.apply(&mut writes.into_iter())?;
+                state.store.apply(state.position, &mut writes.into_iter())?;
             }
             3 => {
                 if (self.int()?, self.int()?) != (*ids, *rows) {
@@ -490,7 +493,11 @@ mod tests {
                 value: Some(engine_core::value::encode(&[value]).into()),
             }
         };
-        state.store.apply(&mut (0..rows).map(row)).unwrap();
+        let position = Position::from_u64(99);
+        state
+            .store
+            .apply(position, &mut (0..rows).map(row))
+            .unwrap();
         for offset in 0..ids {
             state.ids.remember(Accepted {
                 id: format!("id{offset}").into(),
@@ -504,7 +511,7 @@ mod tests {
             after: 77,
         };
         state.projections = BTreeMap::from([("P".to_owned(), progress)]);
-        (state.offset, state.position, state.time) = (ids, Position::from_u64(99), -3);
+        (state.offset, state.position, state.time) = (ids, position, -3);
         state
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::application::mismatch;
 use crate::manifest::AppSpec;
 use crate::platform::{Access, FolderLock, Platform};
+use crate::store::StoreKind;
 
 /// The version of the folder's layout.
 const FORMAT: u32 = 1;
@@ -23,6 +24,9 @@ pub struct FolderFacts {
     pub application: String,
     /// The number of partitions, fixed when the folder was made.
     pub partitions: u32,
+    /// The driver that keeps the rows, fixed when the folder was made.
+    #[serde(default)]
+    pub store: StoreKind,
     /// The storages, with the schemas of today's rows.
     pub storages: BTreeMap<String, StorageFacts>,
 }
@@ -48,6 +52,7 @@ impl FolderFacts {
             format: FORMAT,
             application: spec.name.clone(),
             partitions: spec.partitions,
+            store: spec.partition.store,
             storages: storages
                 .map(|(_, storage)| {
                     let facts = StorageFacts {
@@ -111,7 +116,7 @@ impl FolderFacts {
 ///
 /// # Errors
 /// `busy` where another opening has it; `manifest` where it belongs to another application, has another number of
-/// partitions, or schemas that today's do not continue; `corrupt`, `io`.
+/// partitions, another store, or schemas that today's do not continue; `corrupt`, `io`.
 pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Result<FolderLock> {
     let files = platform.files();
     files.create_dir_all(data).map_err(io("create", data))?;
@@ -163,6 +168,14 @@ fn check(found: &FolderFacts, facts: &FolderFacts, data: &Path) -> Result<()> {
         return Err(mismatch(format!(
             "the data folder {place} has {} partitions and keeps them; it was asked for {}",
             found.partitions, facts.partitions
+        )));
+    }
+    if found.store != facts.store {
+        return Err(mismatch(format!(
+            "the data folder {place} has its rows in store `{0}` and keeps them there; the manifest says `{1}`: set \
+             `store = \"{0}\"` in `[partition]`, or run the commands again into another folder",
+            found.store.name(),
+            facts.store.name()
         )));
     }
     for (name, old) in &found.storages {

@@ -10,7 +10,7 @@ use engine_core::host::RowChunk;
 use engine_core::intent::{Intent, Intents};
 use engine_core::manifest::Verb;
 
-use crate::store::{Bytes, View, Write};
+use crate::store::{Bytes, MAX_KEY, View, Write};
 
 /// Pending writes above a store, with the means to take back those of the command that is running.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Overlay {
     /// Adds the intents of one invocation, in order, each checked against what the ones before it left.
     ///
     /// # Errors
-    /// `exists` and `absent`; the intents before the violated one stay until [`Overlay::take_back`].
+    /// `exists` and `absent`, `bad_intent` for a key beyond [`MAX_KEY`]; the intents before the violated one stay until [`Overlay::take_back`].
     pub(crate) fn add(
         &mut self,
         base: &dyn View,
@@ -49,6 +49,16 @@ impl Overlay {
         intents: &Intents,
     ) -> Result<()> {
         for intent in intents.iter() {
+            if intent.key.len() > MAX_KEY {
+                let storage = &catalog.storage(intent.storage).name;
+                return Err(Error::new(
+                    ErrorKind::BadIntent,
+                    format!(
+                        "a key of {} bytes in storage `{storage}`; a key has at most {MAX_KEY}",
+                        intent.key.len()
+                    ),
+                ));
+            }
             let entry = self.storages[usize::from(intent.storage.0)].entry(intent.key.into());
             if matches!(intent.verb, Verb::Insert | Verb::Update) {
                 let present = match &entry {
@@ -246,6 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Overlay;
+    use crate::log::Position;
     use crate::store::suite::{self, check, writes};
     use crate::store::{MemoryStore, StateStore, Write};
 
@@ -259,7 +270,7 @@ mod tests {
             let mut store = MemoryStore::new(suite::STORAGES);
             let mut model = suite::Model::default();
             let mut overlay = Overlay::new(suite::STORAGES);
-            store.apply(&mut below.iter().cloned()).unwrap();
+            store.apply(Position::START, &mut below.iter().cloned()).unwrap();
             for write in accepted.iter().cloned() {
                 overlay.set(write.storage, write.key, write.value);
             }
@@ -271,7 +282,7 @@ mod tests {
             below.into_iter().chain(accepted).for_each(|write| model.write(write));
             check(&overlay.above(&store), &model)?;
             let drained: Vec<Write> = overlay.drain().collect();
-            store.apply(&mut drained.into_iter()).unwrap();
+            store.apply(Position::START, &mut drained.into_iter()).unwrap();
             check(&store, &model)?;
             check(&overlay.above(&store), &model)?;
         }

@@ -20,7 +20,7 @@ use crate::projector::Projector;
 use crate::queries::{Answerer, Question};
 use crate::runner::Runner;
 use crate::state::{State, log_error};
-use crate::store::{Bytes, Snapshot};
+use crate::store::{Bytes, Snapshot, StorePlace};
 use crate::writer::{Message, Place, Submission, Writer, max_entry};
 
 /// The largest group of the log: two entries of the largest size.
@@ -121,6 +121,11 @@ pub(crate) fn checkpoint_folder(folder: &Path) -> PathBuf {
     folder.join("checkpoints")
 }
 
+/// Where a partition keeps its rows, if its store is on disk.
+pub(crate) fn store_folder(folder: &Path) -> PathBuf {
+    folder.join("store")
+}
+
 impl Opening {
     fn log(&self, notices: &mut Vec<String>) -> Result<Box<dyn CommandLog>> {
         let spec = &self.program.spec().partition;
@@ -142,19 +147,19 @@ impl Opening {
     fn recover(&self, log: &dyn CommandLog, notices: &mut Vec<String>) -> Result<State> {
         let spec = self.program.spec();
         let reader = log.reader();
-        let mut state = match &self.folder {
-            Some(folder) => State::from_checkpoint(
-                &*self.platform,
-                &checkpoint_folder(folder),
-                &spec.catalog,
-                spec.partition.ids,
-                reader.oldest(),
-                notices,
-            )?,
-            None => State::new(spec.catalog.clone(), spec.partition.ids),
-        };
-        state.follow(&*reader)?;
-        Ok(state)
+        let (catalog, ids) = (&spec.catalog, spec.partition.ids);
+        match &self.folder {
+            Some(folder) => {
+                let place = StorePlace {
+                    kind: spec.partition.store,
+                    platform: &*self.platform,
+                    folder: store_folder(folder),
+                    memory: spec.partition.store_bytes,
+                };
+                State::recover(&place, folder, catalog, ids, &*reader, notices)
+            }
+            None => Ok(State::new(catalog.clone(), ids)),
+        }
     }
 }
 

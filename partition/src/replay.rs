@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine_core::catalog::Catalog;
-use engine_core::error::Result;
+use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
 use engine_core::manifest::ExtensionKind;
 
@@ -12,12 +12,13 @@ use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
 use crate::log::{Position, SegmentLog};
 use crate::overlay::Overlay;
-use crate::partition::{checkpoint_folder, log_folder};
+use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
 use crate::program::{Instances, Program};
 use crate::record::{Command, Entry, Group, GroupHead, LoggedStep, PackageHash, Projection};
 use crate::runner::{EMPTY, Ground, Runner};
 use crate::state::{State, log_error};
+use crate::store::{StoreKind, StorePlace};
 use crate::{checkpoint, rows};
 
 /// What a replay found.
@@ -49,10 +50,11 @@ pub struct Difference {
 /// Runs the logged commands of a data folder again, from the oldest retained checkpoint, and compares.
 ///
 /// The state between commands is the logged one, so that one difference does not make others. `progress` is told how
-/// many commands have run. Nothing is changed.
+/// many commands have run. Nothing is changed; for a store on disk the state is made once more beside it, and removed.
 ///
 /// # Errors
-/// `busy` where another process has the folder open, `corrupt`, `io`.
+/// `busy` where another process has the folder open, `corrupt`, also where a store is on disk and the log has forgotten
+/// its beginning, `io`.
 pub fn replay(
     program: &Arc<Program>,
     platform: &Arc<dyn Platform>,
@@ -66,8 +68,24 @@ pub fn replay(
         let (reader, _lock) =
             SegmentLog::open_to_read(platform.clone(), &log).map_err(log_error)?;
         let catalog = &program.spec().catalog;
-        let mut state = State::new(catalog.clone(), 0);
+        let place = StorePlace {
+            kind: program.spec().partition.store,
+            platform: &**platform,
+            folder: store_folder(&folder),
+            memory: program.spec().partition.store_bytes,
+        };
+        let scratch = place.scratch("replay")?;
+        let mut state = State::over(scratch.0.open(catalog)?, catalog.clone(), 0);
         if reader.oldest() > Position::START {
+            if place.kind == StoreKind::Disk {
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!(
+                        "the log of partition {partition} has forgotten its beginning, and a store on disk does not have \
+                         the rows of that time: there is nothing to replay from"
+                    ),
+                ));
+            }
             // The log no longer has the beginning: the oldest checkpoint that is kept does.
             let kept = checkpoint::list(&**platform, &checkpoint_folder(&folder))?;
             if let Some((_, oldest)) = kept.last() {

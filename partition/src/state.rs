@@ -12,9 +12,10 @@ use engine_core::manifest::Verb;
 use crate::checkpoint;
 use crate::ids::{self, Accepted, Ids};
 use crate::log::{LogError, LogReader, Position};
+use crate::partition::checkpoint_folder;
 use crate::platform::Platform;
 use crate::record::{Command, Entry, Group};
-use crate::store::{MemoryStore, StateStore, Write};
+use crate::store::{MemoryStore, StateStore, StoreKind, StorePlace, Write};
 
 /// How far an asynchronous projector is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,10 +44,17 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The state before the first command.
+    /// The state before the first command, in memory.
     pub(crate) fn new(catalog: Arc<Catalog>, ids: usize) -> Self {
+        let store = Box::new(MemoryStore::new(catalog.len()));
+        Self::over(store, catalog, ids)
+    }
+
+    /// The state before the first command, over a store that may have the rows of later ones: those are passed over
+    /// when the log is followed.
+    pub(crate) fn over(store: Box<dyn StateStore>, catalog: Arc<Catalog>, ids: usize) -> Self {
         Self {
-            store: Box::new(MemoryStore::new(catalog.len())),
+            store,
             catalog,
             ids: Ids::new(ids),
             offset: 0,
@@ -57,16 +65,77 @@ impl State {
         }
     }
 
-    /// The state of the last readable checkpoint, or the empty one.
+    /// The state at the end of the log: that of its store and of the last checkpoint that can be used, and what the log
+    /// has behind them.
     ///
-    /// A damaged checkpoint is passed over with a word in `notices`, as long as the log reaches back far enough to do
-    /// without it.
+    /// A store or a checkpoint that is damaged is done without, with a word in `notices`, as long as the log reaches back
+    /// far enough for that.
     ///
     /// # Errors
-    /// `io`, and `corrupt` where neither a checkpoint nor the log has the beginning.
-    pub(crate) fn from_checkpoint(
+    /// `io`, and `corrupt` where nothing that is whole has the beginning.
+    pub(crate) fn recover(
+        place: &StorePlace<'_>,
+        folder: &Path,
+        catalog: &Arc<Catalog>,
+        ids: usize,
+        log: &dyn LogReader,
+        notices: &mut Vec<String>,
+    ) -> Result<Self> {
+        let store = match place.kind {
+            StoreKind::Memory => None,
+            StoreKind::Disk => Some(match place.open(catalog) {
+                Err(error)
+                    if error.kind() == ErrorKind::Corrupt && log.oldest() == Position::START =>
+                {
+                    notices.push(format!(
+                        "made a store anew from the log: {}",
+                        error.message()
+                    ));
+                    place.clear()?;
+                    place.open(catalog)?
+                }
+                opened => opened?,
+            }),
+        };
+        let folder = checkpoint_folder(folder);
+        let oldest = log.oldest();
+        let mut state = Self::from_checkpoint(
+            place.platform,
+            &folder,
+            store,
+            catalog,
+            ids,
+            oldest,
+            notices,
+        )?;
+        state.follow(log)?;
+        state.check_store()?;
+        Ok(state)
+    }
+
+    /// Checks, at the end of the log, that the store is there too.
+    ///
+    /// # Errors
+    /// `corrupt` where the store has rows of groups that the log does not have.
+    pub(crate) fn check_store(&self) -> Result<()> {
+        let (store, log) = (self.store.position(), self.position);
+        if store <= log {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Corrupt,
+            format!(
+                "the store has the rows of position {store}, and the log ends at {log}: they do not belong together, or \
+                 the log lost its end; restore the data folder from a copy"
+            ),
+        ))
+    }
+
+    /// The state of the last checkpoint that is readable and not ahead of the store, or the empty one.
+    fn from_checkpoint(
         platform: &dyn Platform,
         folder: &Path,
+        store: Option<Box<dyn StateStore>>,
         catalog: &Arc<Catalog>,
         ids: usize,
         oldest: Position,
@@ -75,8 +144,12 @@ impl State {
         let mut damage = None;
         for (_, path) in checkpoint::list(platform, folder)? {
             let mut state = Self::new(catalog.clone(), ids);
-            match checkpoint::read(platform, &path, &mut state) {
-                Ok(()) => return Ok(state),
+            let read = checkpoint::read(platform, &path, &mut state);
+            match read.and_then(|()| reaches(store.as_deref(), &state, &path)) {
+                Ok(()) => {
+                    state.store = store.unwrap_or(state.store);
+                    return Ok(state);
+                }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     notices.push(format!("passed over a checkpoint: {}", error.message()));
                     damage = Some(error);
@@ -86,7 +159,10 @@ impl State {
         }
         match damage {
             Some(error) if oldest > Position::START => Err(error),
-            _ => Ok(Self::new(catalog.clone(), ids)),
+            _ => Ok(match store {
+                Some(store) => Self::over(store, catalog.clone(), ids),
+                None => Self::new(catalog.clone(), ids),
+            }),
         }
     }
 
@@ -123,30 +199,31 @@ impl State {
         Ok(())
     }
 
-    /// Applies one group of the log.
+    /// Applies one group of the log. A store that is ahead has its rows already.
     fn apply(&mut self, group: Group, position: Position) -> Result<()> {
+        let commands = group.entries.iter().filter_map(|entry| match entry {
+            Entry::Command(command) => Some(command.offset),
+            Entry::Projection(_) => None,
+        });
+        for (due, offset) in (self.offset..).zip(commands) {
+            if offset != due {
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!("the log has command {offset} where command {due} is due"),
+                ));
+            }
+        }
+        if position > self.store.position() {
+            let mut writes = group.entries.iter().flat_map(writes);
+            self.store.apply(position, &mut writes)?;
+        }
         for entry in group.entries {
             match entry {
                 Entry::Command(command) => {
-                    if command.offset != self.offset {
-                        return Err(Error::new(
-                            ErrorKind::Corrupt,
-                            format!(
-                                "the log has command {} where command {} is due",
-                                command.offset, self.offset
-                            ),
-                        ));
-                    }
                     self.offset += 1;
-                    for step in &command.steps {
-                        self.apply_intents(&step.intents)?;
-                    }
                     self.remember(command);
                 }
                 Entry::Projection(projection) => {
-                    for (_, intents) in &projection.events {
-                        self.apply_intents(intents)?;
-                    }
                     self.projections.insert(
                         projection.projector,
                         Progress {
@@ -162,14 +239,6 @@ impl State {
         Ok(())
     }
 
-    fn apply_intents(&mut self, intents: &Intents) -> Result<()> {
-        self.store.apply(&mut intents.iter().map(|intent| Write {
-            storage: intent.storage,
-            key: intent.key.into(),
-            value: (intent.verb != Verb::Delete).then(|| intent.value.into()),
-        }))
-    }
-
     fn remember(&mut self, command: Command) {
         let Some(id) = command.id else { return };
         self.ids.remember(Accepted {
@@ -178,6 +247,37 @@ impl State {
             hash: ids::hash(&command.name, &command.args),
             result: command.results.into_iter().next().map(Into::into),
         });
+    }
+}
+
+/// The writes of one entry, in order.
+fn writes(entry: &Entry) -> impl Iterator<Item = Write> {
+    let (steps, events) = match entry {
+        Entry::Command(command) => (&command.steps[..], &[][..]),
+        Entry::Projection(projection) => (&[][..], &projection.events[..]),
+    };
+    let intents = steps.iter().map(|step| &step.intents);
+    let intents = intents.chain(events.iter().map(|(_, intents)| intents));
+    intents.flat_map(Intents::iter).map(|intent| Write {
+        storage: intent.storage,
+        key: intent.key.into(),
+        value: (intent.verb != Verb::Delete).then(|| intent.value.into()),
+    })
+}
+
+/// Whether a store that keeps its own rows has all that were applied before a checkpoint, which has none of them.
+pub(crate) fn reaches(store: Option<&dyn StateStore>, state: &State, path: &Path) -> Result<()> {
+    match store.map(StateStore::position) {
+        Some(applied) if applied < state.position => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!(
+                "{} is of position {}, and the store has only the rows up to {applied}; where the log does not have the \
+                 rest, restore the data folder from a copy",
+                path.display(),
+                state.position
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -1,17 +1,19 @@
 //! Verification: a data folder's logs and checkpoints are whole and agree.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::checkpoint;
 use crate::folder::{self, FolderFacts};
-use crate::log::{self, Position, SegmentLog};
-use crate::partition::{checkpoint_folder, log_folder};
+use crate::log::{self, LogReader, Position, SegmentLog};
+use crate::manifest::PartitionSpec;
+use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
 use crate::rows;
-use crate::state::{State, log_error};
+use crate::state::{State, log_error, reaches};
+use crate::store::{Scratch, StoreKind, StorePlace};
 
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,9 +34,10 @@ pub struct Verified {
     pub notices: Vec<String>,
 }
 
-/// Reads a whole data folder and compares every checkpoint with what the log says.
+/// Reads a whole data folder and compares every checkpoint, and a store on disk, with what the log says.
 ///
-/// Nothing is changed: not even what a crash left behind.
+/// Nothing is changed: not even what a crash left behind. For a store on disk the state is made once more beside it, and
+/// removed again. Where the log has forgotten its beginning, such a store's rows are read, and are compared with nothing.
 ///
 /// # Errors
 /// `unknown` where the folder is no data folder, `busy` where it is open, `io`. Damage is not an error here.
@@ -53,12 +56,14 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
         ..Verified::default()
     };
     let mut snapshots = Vec::new();
+    let mut scratches = Vec::new();
     for number in 0..facts.partitions {
         let folder = folder::of_partition(data, number);
         match partition(platform, &folder, &facts, &mut found) {
-            Ok(Some(state)) => {
+            Ok(Some((state, scratch))) => {
                 found.commands += state.offset;
                 snapshots.push(state.store.snapshot()?);
+                scratches.extend(scratch);
             }
             Ok(None) => {}
             Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -74,12 +79,12 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
 }
 
 /// Verifies one partition; gives its state where that can be had.
-fn partition(
-    platform: &Arc<dyn Platform>,
+fn partition<'a>(
+    platform: &'a Arc<dyn Platform>,
     folder: &Path,
     facts: &FolderFacts,
     found: &mut Verified,
-) -> Result<Option<State>> {
+) -> Result<Option<(State, Vec<Scratch<'a>>)>> {
     let catalog = Arc::new(facts.catalog()?);
     let mut state = State::new(catalog.clone(), usize::MAX);
     let log_folder = log_folder(folder);
@@ -90,7 +95,7 @@ fn partition(
     });
     if !exists? {
         // The folder was claimed, and the partition was never opened.
-        return Ok(Some(state));
+        return Ok(Some((state, Vec::new())));
     }
     let walked = log::verify(platform, &log_folder).map_err(log_error)?;
     found.groups += walked.groups;
@@ -107,13 +112,56 @@ fn partition(
         SegmentLog::open_to_read(platform.clone(), &log_folder).map_err(log_error)?;
     let mut kept = checkpoint::list(&**platform, &checkpoint_folder(folder))?;
     kept.reverse();
-    if reader.oldest() > Position::START {
+    let place = StorePlace {
+        kind: facts.store,
+        platform: &**platform,
+        folder: store_folder(folder),
+        memory: PartitionSpec::default().store_bytes,
+    };
+    let is_whole = reader.oldest() == Position::START;
+    let mut scratches = Vec::new();
+    let mut stored = None;
+    if facts.store == StoreKind::Disk {
+        let copy = place.copy("verify-store")?;
+        let opened = copy.0.open(&catalog).and_then(|store| {
+            let hash = rows::hash(&catalog, &[store.snapshot()?])?;
+            Ok((store, hash))
+        });
+        let (store, hash) = opened.map_err(|error| {
+            // The damage is in the store, not in its copy.
+            let (copy, store) = (&copy.0.folder, &place.folder);
+            let message = error.message();
+            let message = message.replace(&*copy.to_string_lossy(), &store.to_string_lossy());
+            Error::new(error.kind(), message)
+        })?;
+        if is_whole {
+            let beside = place.scratch("verify")?;
+            state.store = beside.0.open(&catalog)?;
+            scratches.push(beside);
+            stored = Some(Stored {
+                folder: place.folder.clone(),
+                position: store.position(),
+                hash,
+            });
+        } else {
+            state.store = store;
+        }
+        scratches.push(copy);
+    }
+    if !is_whole {
         // What lies before the oldest checkpoint is gone; that checkpoint is where the rest begins.
         if let Some((_, oldest)) = kept.first() {
             checkpoint::read(&**platform, oldest, &mut state)?;
+            if facts.store == StoreKind::Disk {
+                reaches(Some(&*state.store), &state, oldest)?;
+            }
         }
     }
     for (position, path) in &kept {
+        if let Some(stored) = stored.take_if(|stored| stored.position < *position) {
+            let what = stored.disagreement(&mut state, &*reader)?;
+            found.problems.extend(what);
+        }
         let mut saved = State::new(catalog.clone(), usize::MAX);
         if let Err(error) = checkpoint::read(&**platform, path, &mut saved) {
             found.problems.push(error.to_string());
@@ -123,7 +171,7 @@ fn partition(
         let misplaced = saved.position != *position;
         let what = match misplaced {
             true => Some("its name says another position than it does".to_owned()),
-            false => disagreement(&state, &saved)?,
+            false => disagreement(&state, &saved, facts.store)?,
         };
         match what {
             None => found.checkpoints += 1,
@@ -133,11 +181,38 @@ fn partition(
             )),
         }
     }
+    if let Some(stored) = stored {
+        let what = stored.disagreement(&mut state, &*reader)?;
+        found.problems.extend(what);
+    }
     state.follow(&*reader)?;
-    Ok(Some(state))
+    state.check_store()?;
+    Ok(Some((state, scratches)))
 }
 
-fn disagreement(log: &State, saved: &State) -> Result<Option<String>> {
+/// What a store on disk says.
+struct Stored {
+    folder: PathBuf,
+    position: Position,
+    hash: String,
+}
+
+impl Stored {
+    /// Follows the log up to the store's position and compares.
+    fn disagreement(&self, log: &mut State, reader: &dyn LogReader) -> Result<Option<String>> {
+        log.follow_until(reader, Some(self.position), |_, _| Ok(()))?;
+        let rows = rows::hash(&log.catalog, &[log.store.snapshot()?])?;
+        Ok((rows != self.hash).then(|| {
+            format!(
+                "{} does not agree with the log at position {}: its rows differ",
+                self.folder.display(),
+                self.position
+            )
+        }))
+    }
+}
+
+fn disagreement(log: &State, saved: &State, store: StoreKind) -> Result<Option<String>> {
     if log.offset != saved.offset {
         return Ok(Some(format!(
             "it has {} commands, the log {}",
@@ -149,6 +224,10 @@ fn disagreement(log: &State, saved: &State) -> Result<Option<String>> {
     }
     if !log.ids.end_with(&saved.ids) {
         return Ok(Some("its command ids differ".to_owned()));
+    }
+    if store == StoreKind::Disk {
+        // The store has the rows.
+        return Ok(None);
     }
     let hash = |state: &State| rows::hash(&state.catalog, &[state.store.snapshot()?]);
     Ok((hash(log)? != hash(saved)?).then(|| "its rows differ".to_owned()))

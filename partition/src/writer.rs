@@ -503,7 +503,7 @@ impl Writer {
         // While a snapshot is held, the store copies what it changes.
         self.shared.board.read().snapshot = None;
         let state = &mut self.state;
-        state.store.apply(&mut durable.overlay.drain())?;
+        state.store.apply(position, &mut durable.overlay.drain())?;
         state.position = position;
         state.offset = durable.offset;
         state.time = durable.time;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine_core::cache::CodeCache;
 use engine_core::call::Call;
 use engine_core::catalog::StorageId;
 use engine_core::engine::{
@@ -53,7 +54,11 @@ impl ExtEngine for OrderEngine {
         "order"
     }
 
-    fn load(&self, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>> {
+    fn load_cached(
+        &self,
+        source: &PackageSource,
+        _: Option<&CodeCache>,
+    ) -> Result<Arc<dyn ExtensionPackage>> {
         let id = |name| source.manifest.catalog.id(name).unwrap();
         Ok(Arc::new(Shop {
             manifest: source.manifest.clone(),
@@ -101,7 +106,9 @@ impl ExtensionInstance for Shop {
         host: &dyn Host,
         intents: &mut Intents,
     ) -> Outcome {
-        let call = match Call::begin(invocation, &self.manifest, &self.ticker, host, intents) {
+        let cursors = engine_core::call::Buffers::default();
+        let (manifest, ticker) = (&self.manifest, &self.ticker);
+        let call = match Call::begin(invocation, manifest, ticker, host, &cursors, intents) {
             Ok(call) => call,
             Err(error) => return error.into(),
         };
@@ -110,7 +117,7 @@ impl ExtensionInstance for Shop {
             "Order" => order(&call, self.storages, buffers),
             _ => fill(&call, self.storages, buffers),
         };
-        call.finish(ended)
+        call.end(ended)
     }
 }
 

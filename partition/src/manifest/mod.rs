@@ -56,6 +56,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::store::StoreKind;
 use problems::Problems;
 use section::{Section, check_name};
 
@@ -149,6 +150,13 @@ pub struct PartitionSpec {
     pub query_threads: usize,
     /// Queries that wait before the answer is `busy`; 1,024.
     pub query_queue: usize,
+    /// The driver that keeps the rows: `memory`, or `disk` for states larger than memory; `memory`.
+    ///
+    /// An application without a data folder has its rows in memory.
+    #[serde(skip)]
+    pub store: StoreKind,
+    /// About how many bytes of memory a store on disk uses in each partition; 128 MiB.
+    pub store_bytes: u64,
 }
 
 impl Default for PartitionSpec {
@@ -163,6 +171,8 @@ impl Default for PartitionSpec {
             retention_bytes: None,
             query_threads: 1,
             query_queue: 1024,
+            store: StoreKind::default(),
+            store_bytes: 128 << 20,
         }
     }
 }
@@ -231,7 +241,7 @@ impl AppSpec {
         let drafts = extension::read(&root, &catalog, &packages);
         rules::check(&root, &catalog, &drafts, partitions);
         let settings = root.section("partition");
-        let settings = settings.map(|table| number::numbers(&table, PartitionSpec::most));
+        let settings = settings.map(|table| partition(&table));
         root.end();
         problems.check()?;
 
@@ -370,6 +380,19 @@ fn partitions(app: &Section<'_>) -> Option<u32> {
     let value = app.value("partitions")?;
     let number = number::number(app, "partitions", value, MAX_PARTITIONS)?;
     u32::try_from(number).ok()
+}
+
+fn partition(section: &Section<'_>) -> PartitionSpec {
+    let store = section.choice("store", &StoreKind::ALL.map(|kind| (kind.name(), kind)));
+    let store = store.unwrap_or_default();
+    if !store.is_built() {
+        let message = format!("{}, or choose `memory`", store.advice());
+        section.problem(section.span_of("store").unwrap_or(section.span()), message);
+    }
+    PartitionSpec {
+        store,
+        ..number::numbers(section, PartitionSpec::most)
+    }
 }
 
 fn read_code(path: &Path) -> Result<Code> {

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::section::Section;
 
 /// Reads a table of numbers over the defaults; the keys are those of the type itself, and `most` is the highest value of each.
+/// Keys that the section was asked for before are no numbers.
 pub(super) fn numbers<T: Default + Serialize + DeserializeOwned>(
     section: &Section<'_>,
     most: impl Fn(&str) -> u64,
@@ -20,7 +21,10 @@ pub(super) fn numbers<T: Default + Serialize + DeserializeOwned>(
     for (key, value) in section.entries() {
         let name = *key.get_ref();
         let Some(default) = known.get(name).cloned() else {
-            section.unknown_key(&key, known.keys().map(String::as_str));
+            let asked = section.asked();
+            if !asked.contains(&name) {
+                section.unknown_key(&key, known.keys().map(String::as_str).chain(asked));
+            }
             continue;
         };
         let Some(number) = number(section, name, value, most(name)) else {

@@ -180,12 +180,17 @@ impl<'a> Section<'a> {
 
     /// Ends the reading: reports every key that was not asked for.
     pub(super) fn end(&self) {
-        let asked = self.asked.borrow();
+        let asked = self.asked();
         for (key, _) in self.entries() {
             if !asked.contains(key.get_ref()) {
                 self.unknown_key(&key, asked.iter().copied());
             }
         }
+    }
+
+    /// The keys that were asked for.
+    pub(super) fn asked(&self) -> Vec<&'static str> {
+        self.asked.borrow().clone()
     }
 
     /// A value of any type.

@@ -15,6 +15,7 @@ use equivalent::{Comparable, Equivalent};
 use imbl::OrdMap;
 
 use super::{Bytes, Snapshot, StateStore, View, Write};
+use crate::log::Position;
 
 /// A key, and its first bytes as a number, which decide most comparisons without a look at the rest of it elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +51,7 @@ impl Comparable<Key> for Key<&[u8]> {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     storages: Vec<OrdMap<Key, Bytes>>,
+    position: Position,
 }
 
 impl MemoryStore {
@@ -57,6 +59,7 @@ impl MemoryStore {
     pub fn new(storages: usize) -> Self {
         Self {
             storages: vec![OrdMap::new(); storages],
+            position: Position::START,
         }
     }
 
@@ -114,11 +117,20 @@ pub(crate) fn range_end(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
-impl Snapshot for MemoryStore {}
+impl Snapshot for MemoryStore {
+    fn persist(&self) -> Result<bool> {
+        Ok(false)
+    }
+}
 
 impl StateStore for MemoryStore {
-    fn apply(&mut self, writes: &mut dyn Iterator<Item = Write>) -> Result<()> {
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn apply(&mut self, position: Position, writes: &mut dyn Iterator<Item = Write>) -> Result<()> {
         writes.for_each(|write| self.write(write));
+        self.position = position;
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! The state store: what a partition knows, as rows in storages.
 //!
 //! [`StateStore`] is the contract that every driver keeps. [`MemoryStore`] keeps the rows in memory, ordered; what makes
-//! them durable is the log, and checkpoints of its snapshots. Nothing here assumes that the rows fit in memory.
+//! them durable is the log, and checkpoints of its snapshots. `DiskStore`, with the feature `disk`, keeps them in files
+//! of its own, behind the log. Nothing here assumes that the rows fit in memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +11,24 @@ use engine_core::catalog::StorageId;
 use engine_core::error::Result;
 use engine_core::host::RowChunk;
 
+use crate::log::Position;
+
+#[cfg(feature = "disk")]
+mod disk;
+mod kind;
 mod memory;
 #[cfg(test)]
 pub(crate) mod suite;
 
+#[cfg(feature = "disk")]
+pub use disk::DiskStore;
+pub use kind::StoreKind;
+pub(crate) use kind::{Scratch, StorePlace};
 pub use memory::MemoryStore;
 pub(crate) use memory::{range_end, range_start};
+
+/// The most bytes of a key, on every driver, so that an application may change to another one.
+pub const MAX_KEY: usize = 60 << 10;
 
 /// Bytes of a key or a value, shared between overlay, store and snapshots.
 pub type Bytes = Arc<[u8]>;
@@ -25,7 +38,7 @@ pub trait View {
     /// Appends the value of a row to `value` and answers true, or answers false where there is no such row.
     ///
     /// # Errors
-    /// `io` where the row cannot be read.
+    /// `io` and `corrupt` where the row cannot be read.
     fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool>;
 
     /// Fills `chunk` with the next rows whose keys begin with `prefix`, in key order, behind the key `after`.
@@ -33,7 +46,7 @@ pub trait View {
     /// A chunk that comes back not full is the last one.
     ///
     /// # Errors
-    /// `io` where rows cannot be read.
+    /// `io` and `corrupt` where rows cannot be read.
     fn scan(
         &self,
         storage: StorageId,
@@ -44,7 +57,14 @@ pub trait View {
 }
 
 /// A view that never changes, whatever is applied to its store.
-pub trait Snapshot: View + Send + Sync + fmt::Debug {}
+pub trait Snapshot: View + Send + Sync + fmt::Debug {
+    /// Makes these rows durable, with the position behind which they are, where their store keeps rows in files of its
+    /// own, and answers true. Of any other store it answers false: whoever wants the rows durable must write them out.
+    ///
+    /// # Errors
+    /// `io` and `corrupt`.
+    fn persist(&self) -> Result<bool>;
+}
 
 /// One write to a store: a value to set, or none to remove the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +79,15 @@ pub struct Write {
 
 /// The rows of one partition, written by its one writer.
 pub trait StateStore: View + Send + fmt::Debug {
-    /// Applies the writes of one group, all of them or none. The log already holds them.
+    /// The position of the last group that is applied.
+    fn position(&self) -> Position;
+
+    /// Applies the writes of the group at a position, with the position, all of them or none. The log already holds
+    /// them, so nothing here waits for a disk, unless the store cannot keep up.
     ///
     /// # Errors
-    /// `io`, after which the store is not used again until it is opened anew.
-    fn apply(&mut self, writes: &mut dyn Iterator<Item = Write>) -> Result<()>;
+    /// `io` and `corrupt`, after which the store is not used again until it is opened anew.
+    fn apply(&mut self, position: Position, writes: &mut dyn Iterator<Item = Write>) -> Result<()>;
 
     /// A view of the rows as they are now, cheap to take and to share.
     ///

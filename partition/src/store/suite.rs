@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use super::{StateStore, View, Write};
+use crate::log::Position;
 
 /// How many storages the suite writes to.
 pub(crate) const STORAGES: usize = 2;
@@ -112,8 +113,10 @@ pub(crate) fn keeps_the_contract(make: impl Fn(usize) -> Box<dyn StateStore>) {
         let mut store = make(STORAGES);
         let mut model = Model::default();
         let mut snapshots = vec![(store.snapshot().unwrap(), model.clone())];
-        for group in groups {
-            store.apply(&mut group.iter().cloned()).unwrap();
+        for (n, group) in groups.into_iter().enumerate() {
+            let position = Position::from_u64(n as u64 + 1);
+            store.apply(position, &mut group.iter().cloned()).unwrap();
+            prop_assert_eq!(store.position(), position);
             group.into_iter().for_each(|write| model.write(write));
             check(&*store, &model)?;
             snapshots.push((store.snapshot().unwrap(), model.clone()));

@@ -138,6 +138,31 @@ fn wrong_types_say_what_is_expected() {
 }
 
 #[test]
+fn a_store_is_one_of_those_that_this_build_has() {
+    spoiled(
+        "queue",
+        "store = 'disc'\nqueue",
+        29,
+        "`disc` is no store: did you mean `disk`?",
+    );
+    spoiled("queue", "store = 3\nqueue", 29, "a text in quotes");
+    spoiled("queue", "stor = 'disk'\nqueue", 29, "did you mean `store`?");
+    spoiled("queue", "store_bytes = 0\nqueue", 29, "a size");
+    #[cfg(not(feature = "disk"))]
+    spoiled(
+        "queue",
+        "store = 'disk'\nqueue",
+        29,
+        "this build has no store `disk`: build it with the feature `disk`, or choose `memory`",
+    );
+    #[cfg(feature = "disk")]
+    assert_eq!(
+        problems(&GOOD.replace("queue", "store = 'disk'\nqueue")),
+        []
+    );
+}
+
+#[test]
 fn schemas_are_reported_at_their_field() {
     spoiled("'day: int'", "'day: it'", 8, "`key`: expected a type");
     spoiled("'day: int'", "'day: [int]'", 8, "key field `day`");

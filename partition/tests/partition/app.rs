@@ -96,6 +96,8 @@ pub(crate) type Line = (String, u32, String, String);
 pub(crate) struct App {
     pub(crate) native: Arc<Native>,
     pub(crate) platform: SimPlatform,
+    /// The machine that this runs on, for what cannot be simulated.
+    pub(crate) real: Option<Arc<dyn Platform>>,
     pub(crate) data: Option<PathBuf>,
     pub(crate) partitions: Option<u32>,
     /// The manifest, for tests that change it.
@@ -123,6 +125,7 @@ impl App {
         Self {
             native,
             platform: SimPlatform::new(number),
+            real: None,
             data: Some(DATA.into()),
             partitions: None,
             manifest: MANIFEST.replace("PACKAGE", &package),
@@ -169,7 +172,10 @@ impl App {
     }
 
     pub(crate) fn arc_platform(&self) -> Arc<dyn Platform> {
-        Arc::new(self.platform.clone())
+        match &self.real {
+            Some(real) => real.clone(),
+            None => Arc::new(self.platform.clone()),
+        }
     }
 
     pub(crate) fn try_open(&self) -> Result<Application> {

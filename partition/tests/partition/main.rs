@@ -13,6 +13,8 @@ mod answers;
 mod checkpoints;
 mod commands;
 mod context;
+#[cfg(feature = "disk")]
+mod disk;
 mod faults;
 mod folder;
 mod groups;
