@@ -91,7 +91,7 @@ impl State {
                         "made a store anew from the log: {}",
                         error.message()
                     ));
-                    place.clear()?;
+                    place.remove()?;
                     place.open(catalog)?
                 }
                 opened => opened?,

@@ -107,20 +107,6 @@ fn check_tables(folder: &Path, tree: &Path) -> Result<()> {
     }
 }
 
-/// Removes the rows of the store in a folder, so that the next opening begins with none.
-///
-/// # Errors
-/// `io`.
-pub(super) fn clear(folder: &Path) -> Result<()> {
-    let tree = tree_folder(folder);
-    match std::fs::remove_dir_all(&tree) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(io("remove", &tree)(source))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Makes `to` the folder of a store with the rows of the one in `from`, which stays as it is: the tables, which never
 /// change, have one more name.
 ///

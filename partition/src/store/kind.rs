@@ -84,14 +84,21 @@ impl<'a> StorePlace<'a> {
         }
     }
 
-    /// Removes the rows.
+    /// Removes the store.
     ///
     /// # Errors
     /// `io`.
-    pub(crate) fn clear(&self) -> Result<()> {
-        match self.kind {
-            #[cfg(feature = "disk")]
-            StoreKind::Disk => super::disk::clear(&self.folder),
+    pub(crate) fn remove(&self) -> Result<()> {
+        if self.kind == StoreKind::Memory {
+            return Ok(());
+        }
+        let folder: &Path = &self.folder;
+        match std::fs::remove_dir_all(folder) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::new(
+                ErrorKind::Io,
+                format!("cannot remove {}: {source}", folder.display()),
+            )
+            .with_source(source)),
             _ => Ok(()),
         }
     }
@@ -106,7 +113,7 @@ impl<'a> StorePlace<'a> {
             ..self.clone()
         });
         // A process that was killed has left its own behind.
-        scratch.remove()?;
+        scratch.0.remove()?;
         Ok(scratch)
     }
 
@@ -128,26 +135,9 @@ impl<'a> StorePlace<'a> {
 #[derive(Debug)]
 pub(crate) struct Scratch<'a>(pub(crate) StorePlace<'a>);
 
-impl Scratch<'_> {
-    fn remove(&self) -> Result<()> {
-        if self.0.kind == StoreKind::Memory {
-            return Ok(());
-        }
-        let folder: &Path = &self.0.folder;
-        match std::fs::remove_dir_all(folder) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::new(
-                ErrorKind::Io,
-                format!("cannot remove {}: {source}", folder.display()),
-            )
-            .with_source(source)),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
         // What is left is removed before the next use.
-        drop(self.remove());
+        drop(self.0.remove());
     }
 }

@@ -214,7 +214,7 @@ fn a_view_of_the_state_stays_as_it_is_while_commands_go_on() {
 const KILLED: &str = "PARTITION_TEST_DATA";
 
 /// Settings with which a run flushes, compacts, makes checkpoints and forgets many times.
-const BUSY: &str = "checkpoint_bytes = \"32 KiB\"";
+const BUSY: &str = "checkpoint_bytes = \"32 KiB\"\nretention_bytes = \"64 KiB\"";
 
 #[test]
 #[ignore = "the process that `a_killed_process_…` starts and kills"]
@@ -395,10 +395,11 @@ fn a_store_of_an_earlier_moment_is_brought_up_from_the_log() {
         close(application);
         earlier.push(files(&store));
     }
+    let expected = expected(800);
     for files in earlier {
         put_back(&store, &files);
         assert_eq!(check(&folder).problems, Vec::<String>::new());
-        assert_eq!(read_all(&app).unwrap(), expected(800));
+        assert_eq!(read_all(&app).unwrap(), expected);
     }
 }
 
