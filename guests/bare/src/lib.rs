@@ -81,7 +81,7 @@ extern "C" fn invoke(extension: usize, args_len: usize) -> i32 {
 struct Bare;
 
 impl Backend for Bare {
-    fn get<'run>(&'run self, key: &KeyBuilder) -> Result<Option<Cow<'run, [u8]>>, Error> {
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error> {
         let (bytes, taken) = (key.as_bytes(), TAKEN.get());
         assert!(taken + ROW <= ROWS, "too many rows");
         // SAFETY: the host writes at most `ROW` bytes to what is not taken yet, and says how many. Nobody else has them
@@ -99,7 +99,7 @@ impl Backend for Bare {
     }
 
     /// Ranges are compared with a copy of their rows, which needs no guest.
-    fn read(&self, _: &KeyBuilder, _: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {
+    fn read(&self, _: &KeyBuilder<'_>, _: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {
         Err(Error::new(ErrorKind::Io, "there are no ranges here"))
     }
 
