@@ -11,6 +11,8 @@ check: fmt clippy dependencies
 fmt:
     cargo fmt --all --check
     cargo fmt --check --manifest-path guests/suite/Cargo.toml
+    cargo fmt --check --manifest-path guests/bench/Cargo.toml
+    cargo fmt --check --manifest-path guests/bare/Cargo.toml
     cargo fmt --check --manifest-path examples/flights/guest/Cargo.toml
 
 # Lints, warnings as errors, with every feature.
@@ -36,6 +38,17 @@ dependencies:
 test:
     cargo test --workspace
     cargo test --workspace --all-features --test sample
+
+# The engines beside the raw runtimes, with short measurements; for more, `cargo bench --workspace --bench NAME`.
+bench:
+    cargo bench --workspace --bench invoke --bench read --bench start --bench limits -- \
+        --noplot --warm-up-time 0.2 --measurement-time 0.5 --sample-size 20
+    cargo bench --workspace --bench memory
+
+# The instructions of the hot paths, against the baseline in benches/guard.json; `--bless` writes it anew.
+guard *ARGS:
+    cargo build --release --bin guard
+    scripts/guard.py "${CARGO_TARGET_DIR:-target}/release/guard" {{ ARGS }}
 
 # Rebuild the WASM guests that are committed.
 guests:

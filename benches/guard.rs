@@ -1,17 +1,27 @@
 //! The hot paths, for counting their instructions: `scripts/guard.py` runs this under callgrind.
 //!
-//! Each path is warmed up and then measured within [`measured`], by whose name callgrind knows when to count. One line
-//! for each goes to standard output, `path calls`, in the order of the measurements.
+//!     guard [TEXT]
+//!
+//! Each path, or each whose name contains the text, is warmed up and then measured within [`measured`], by whose name
+//! callgrind knows what to count. One line for each goes to standard output, in the order of the measurements: its name
+//! and the number of calls. `raw` paths are the runtimes alone; where they grow, the growth is not ours.
+
+use std::cell::LazyCell;
+use std::hint::black_box;
 
 use benches::Subject;
-use benches::engine::{ENGINES, Instance};
+use benches::application::{catalog, limits, storage};
+use benches::engine::{ENGINES, Instance, load};
 use benches::question::Question;
 use benches::raw::{LuaTemplate, RawBuiltin, WasmerTemplate, WasmtimeTemplate, Watch};
+use engine_core::key::{self, Extent, KeyWriter};
 use engine_core::manifest::Policy;
+use engine_core::value::{self, Value, Writer};
 
-/// Until memory has grown to what a path needs.
+/// Calls until memory has grown to what a path needs.
 const WARM_UP: usize = 200;
 
+/// Calls that are counted.
 const CALLS: usize = 1_000;
 
 /// What callgrind counts.
@@ -22,35 +32,93 @@ fn measured(ask: &mut dyn FnMut()) {
     }
 }
 
-fn main() {
-    let only = std::env::args().nth(1).unwrap_or_default();
-    for question in [Question::empty(), Question::order()] {
-        let count = |engine: &str, way: &str, make: &dyn Fn() -> Box<dyn Subject>| {
-            let path = format!("{engine}/{}/{way}", question.name);
-            if !path.contains(&only) {
-                return;
-            }
-            let mut subject = make();
-            let mut ask = || question.ask(&mut *subject);
-            for _ in 0..WARM_UP {
-                ask();
-            }
-            measured(&mut ask);
-            println!("{path} {CALLS}");
-        };
-        for factory in ENGINES {
-            let keep = || Box::new(Instance::new(factory, Policy::Keep)) as Box<dyn Subject>;
-            count(factory.name(), "keep", &keep);
+struct Guard {
+    only: String,
+}
+
+impl Guard {
+    /// Measures a path that is made only if it is wanted.
+    fn path<F: FnMut()>(&self, name: &str, make: impl FnOnce() -> F) {
+        if !name.contains(&self.only) {
+            return;
         }
-        count("builtin", "raw", &|| Box::new(RawBuiltin::default()));
-        count("wasmtime", "raw", &|| {
-            Box::new(WasmtimeTemplate::new(Watch::Epoch).instantiate())
+        let mut ask = make();
+        for _ in 0..WARM_UP {
+            ask();
+        }
+        measured(&mut ask);
+        println!("{name} {CALLS}");
+    }
+
+    /// Measures what a subject answers.
+    fn subject<S: Subject>(
+        &self,
+        engine: &str,
+        way: &str,
+        questions: &[Question],
+        make: &dyn Fn() -> S,
+    ) {
+        for question in questions {
+            self.path(&format!("{engine}/{}/{way}", question.name), || {
+                let mut subject = make();
+                move || question.ask(&mut subject)
+            });
+        }
+    }
+
+    fn engines(&self) {
+        let questions = [
+            Question::empty(),
+            Question::order(),
+            Question::scan("rows_100", 100),
+        ];
+        let raw = &questions[..2];
+        for factory in ENGINES {
+            let package = LazyCell::new(|| load(factory, Policy::Keep, limits()));
+            let keep = || Instance::of(&package);
+            self.subject(factory.name(), "keep", &questions, &keep);
+        }
+        self.subject("builtin", "raw", raw, &RawBuiltin::default);
+        let wasmtime = LazyCell::new(|| WasmtimeTemplate::new(Watch::Epoch));
+        self.subject("wasmtime", "raw", raw, &|| wasmtime.instantiate());
+        let wasmer = LazyCell::new(|| WasmerTemplate::new(true));
+        self.subject("wasmer", "raw", raw, &|| wasmer.instantiate());
+        let lua = LazyCell::new(|| LuaTemplate::new(true));
+        self.subject("lua", "raw", raw, &|| lua.instantiate());
+    }
+
+    /// What every engine shares: the form of keys and rows.
+    fn core(&self) {
+        let order = catalog().storage(storage(2));
+        let fields = [77, 8_888, 3, 1_234].map(Value::Int);
+        let (id, row) = ([Value::Int(123_456)], value::encode(&fields));
+        let key = key::encode(&id).expect("a key of the benches");
+        self.path("core/check_key", || {
+            || {
+                order
+                    .key
+                    .check_key(black_box(&key), Extent::Full)
+                    .expect("a key")
+            }
         });
-        count("wasmer", "raw", &|| {
-            Box::new(WasmerTemplate::new(true).instantiate())
+        self.path("core/check_row", || {
+            || order.value.check(black_box(&row)).expect("a row")
         });
-        count("lua", "raw", &|| {
-            Box::new(LuaTemplate::new(true).instantiate())
+        let mut bytes = Vec::new();
+        self.path("core/write_row", || {
+            || {
+                bytes.clear();
+                KeyWriter(&mut bytes).int(black_box(123_456));
+                Writer(&mut bytes).row(black_box(&fields));
+            }
         });
     }
+}
+
+fn main() {
+    let guard = Guard {
+        only: std::env::args().nth(1).unwrap_or_default(),
+    };
+    guard.core();
+    guard.engines();
 }

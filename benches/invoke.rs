@@ -29,41 +29,32 @@ fn questions() -> [Question; 7] {
 }
 
 fn invoke(criterion: &mut Criterion) {
-    let (wasmtime, wasmer) = (
-        WasmtimeTemplate::new(Watch::Epoch),
-        WasmerTemplate::new(true),
-    );
+    let wasmtime = WasmtimeTemplate::new(Watch::Epoch);
+    let wasmer = WasmerTemplate::new(true);
     let lua = LuaTemplate::new(true);
     for question in &questions() {
-        let fresh = question.name == "order";
         let group = &mut criterion.benchmark_group(format!("invoke/{}", question.name));
         for factory in ENGINES {
-            let name = factory.name();
-            ask(
-                group,
-                name,
-                "keep",
-                question,
-                Instance::new(factory, Policy::Keep),
-            );
-            if fresh {
-                ask(
-                    group,
-                    name,
-                    "fresh",
-                    question,
-                    Instance::new(factory, Policy::Fresh),
-                );
+            let engine = factory.name();
+            let kept = Instance::new(factory, Policy::Keep);
+            ask(group, engine, "keep", question, kept);
+            match engine {
+                "builtin" => ask(group, engine, "raw", question, RawBuiltin::default()),
+                "wasmtime" => ask(group, engine, "raw", question, wasmtime.instantiate()),
+                "wasmer" => ask(group, engine, "raw", question, wasmer.instantiate()),
+                _ => ask(group, engine, "raw", question, lua.instantiate()),
             }
-        }
-        ask(group, "builtin", "raw", question, RawBuiltin::default());
-        ask(group, "wasmtime", "raw", question, wasmtime.instantiate());
-        ask(group, "wasmer", "raw", question, wasmer.instantiate());
-        ask(group, "lua", "raw", question, lua.instantiate());
-        if fresh {
-            ask(group, "wasmtime", "raw_fresh", question, &wasmtime);
-            ask(group, "wasmer", "raw_fresh", question, &wasmer);
-            ask(group, "lua", "raw_fresh", question, &lua);
+            if question.name != "order" {
+                continue;
+            }
+            let fresh = Instance::new(factory, Policy::Fresh);
+            ask(group, engine, "fresh", question, fresh);
+            match engine {
+                "builtin" => {}
+                "wasmtime" => ask(group, engine, "raw_fresh", question, &wasmtime),
+                "wasmer" => ask(group, engine, "raw_fresh", question, &wasmer),
+                _ => ask(group, engine, "raw_fresh", question, &lua),
+            }
         }
     }
 }

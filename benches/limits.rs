@@ -14,7 +14,8 @@ use benches::application::limits;
 use benches::engine::{ENGINES, Instance, load};
 use benches::question::Question;
 use benches::raw::{LuaTemplate, RawBuiltin, WasmerTemplate, WasmtimeTemplate, Watch};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use engine_core::limits::{Keeping, Limit, Limits};
 use engine_core::manifest::Policy;
 use measure::ask;
@@ -43,21 +44,35 @@ fn cost(criterion: &mut Criterion) {
                 let package = load(factory, Policy::Keep, limits);
                 ask(group, engine, "fuel", question, Instance::of(&package));
             }
+            raw(group, engine, question);
         }
-        ask(group, "builtin", "raw", question, RawBuiltin::default());
-        for (way, watch) in [
-            ("raw", Watch::Epoch),
-            ("raw_unlimited", Watch::None),
-            ("raw_fuel", Watch::Fuel),
-        ] {
-            let raw = WasmtimeTemplate::new(watch).instantiate();
-            ask(group, "wasmtime", way, question, raw);
-        }
-        for (way, watched) in [("raw", true), ("raw_unlimited", false)] {
-            let raw = WasmerTemplate::new(watched).instantiate();
-            ask(group, "wasmer", way, question, raw);
-            let raw = LuaTemplate::new(watched).instantiate();
-            ask(group, "lua", way, question, raw);
+    }
+}
+
+fn raw(group: &mut BenchmarkGroup<'_, WallTime>, engine: &str, question: &Question) {
+    if engine == "builtin" {
+        return ask(group, engine, "raw", question, RawBuiltin::default());
+    }
+    for (way, watch) in [
+        ("raw", Watch::Epoch),
+        ("raw_unlimited", Watch::None),
+        ("raw_fuel", Watch::Fuel),
+    ] {
+        let watched = watch != Watch::None;
+        match engine {
+            "wasmtime" => {
+                let raw = WasmtimeTemplate::new(watch).instantiate();
+                ask(group, engine, way, question, raw);
+            }
+            _ if watch == Watch::Fuel => {}
+            "wasmer" => {
+                let raw = WasmerTemplate::new(watched).instantiate();
+                ask(group, engine, way, question, raw);
+            }
+            _ => {
+                let raw = LuaTemplate::new(watched).instantiate();
+                ask(group, engine, way, question, raw);
+            }
         }
     }
 }

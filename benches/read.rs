@@ -24,24 +24,18 @@ fn read(criterion: &mut Criterion) {
     for (name, rows) in [("rows_1", 1), ("rows_100", 100), ("rows_10000", 10_000)] {
         let group = &mut criterion.benchmark_group(format!("read/{name}"));
         group.throughput(Throughput::Elements(rows as u64));
-        for factory in ENGINES {
-            let instance = Instance::new(factory, Policy::Keep);
-            ask(
-                group,
-                factory.name(),
-                "keep",
-                &Question::scan(name, rows),
-                instance,
-            );
-        }
         let prefix = &key::encode(&[Value::Int(rows)]).expect("a prefix of the blobs");
-        let mut raw = |engine, copy: &mut dyn FnMut(&[u8])| {
-            group.bench_function(BenchmarkId::new(engine, "raw"), |b| b.iter(|| copy(prefix)));
-        };
-        raw("builtin", &mut |prefix| builtin.copy(prefix));
-        raw("wasmtime", &mut |prefix| wasmtime.copy(prefix));
-        raw("wasmer", &mut |prefix| wasmer.copy(prefix));
-        raw("lua", &mut |prefix| lua.copy(prefix));
+        for factory in ENGINES {
+            let engine = factory.name();
+            let instance = Instance::new(factory, Policy::Keep);
+            ask(group, engine, "keep", &Question::scan(name, rows), instance);
+            group.bench_function(BenchmarkId::new(engine, "raw"), |b| match engine {
+                "builtin" => b.iter(|| builtin.copy(prefix)),
+                "wasmtime" => b.iter(|| wasmtime.copy(prefix)),
+                "wasmer" => b.iter(|| wasmer.copy(prefix)),
+                _ => b.iter(|| lua.copy(prefix)),
+            });
+        }
     }
 }
 

@@ -12,75 +12,79 @@ use benches::application::{limits, source};
 use benches::engine::{ENGINES, Instance, create, load};
 use benches::question::Question;
 use benches::raw::{LuaTemplate, WasmerTemplate, WasmtimeTemplate, Watch};
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use engine_core::manifest::Policy;
 use measure::ask;
 
-/// Measures how long something takes to make; what was made is dropped outside of the measurement.
-fn make<T>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    engine: &str,
-    way: &str,
-    make: impl FnMut() -> T,
-) {
-    let mut make = make;
-    group.bench_function(BenchmarkId::new(engine, way), |b| {
-        b.iter_with_large_drop(&mut make);
-    });
-}
-
+/// What is compiled is dropped outside of the measurement.
 fn compile(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("start/compile");
     for factory in ENGINES {
+        let name = factory.name();
         let engine = create(factory);
         let source = source(factory, Policy::Keep, limits());
-        make(group, factory.name(), "engine", || engine.load(&source));
+        group.bench_function(BenchmarkId::new(name, "engine"), |b| {
+            b.iter_with_large_drop(|| engine.load(&source));
+        });
+        if name == "builtin" {
+            continue;
+        }
+        let wasmtime = WasmtimeTemplate::engine(Watch::Epoch);
+        group.bench_function(BenchmarkId::new(name, "raw"), |b| match name {
+            "wasmtime" => {
+                b.iter_with_large_drop(|| WasmtimeTemplate::compile(&wasmtime, Watch::Epoch));
+            }
+            "wasmer" => b.iter_with_large_drop(|| WasmerTemplate::new(true)),
+            _ => b.iter_with_large_drop(|| LuaTemplate::new(true)),
+        });
     }
-    let wasmtime = WasmtimeTemplate::engine(Watch::Epoch);
-    make(group, "wasmtime", "raw", || {
-        WasmtimeTemplate::compile(&wasmtime, Watch::Epoch)
-    });
-    make(group, "wasmer", "raw", || WasmerTemplate::new(true));
-    make(group, "lua", "raw", || LuaTemplate::new(true));
 }
 
 /// Instances are dropped within the measurement: a pool has room for so many at a time.
 fn instantiate(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("start/instantiate");
-    let mut measure = |engine, way, make: &mut dyn FnMut()| {
-        group.bench_function(BenchmarkId::new(engine, way), |b| b.iter(&mut *make));
-    };
     for factory in ENGINES {
+        let name = factory.name();
         let package = load(factory, Policy::Keep, limits());
-        measure(factory.name(), "engine", &mut || {
-            drop(package.instantiate())
+        group.bench_function(BenchmarkId::new(name, "engine"), |b| {
+            b.iter(|| drop(package.instantiate().expect("an instance")));
         });
+        let raw = BenchmarkId::new(name, "raw");
+        match name {
+            "builtin" => continue,
+            "wasmtime" => {
+                let wasmtime = WasmtimeTemplate::new(Watch::Epoch);
+                group.bench_function(raw, |b| b.iter(|| drop(wasmtime.instantiate())))
+            }
+            "wasmer" => {
+                let wasmer = WasmerTemplate::new(true);
+                group.bench_function(raw, |b| b.iter(|| drop(wasmer.instantiate())))
+            }
+            _ => {
+                let lua = LuaTemplate::new(true);
+                group.bench_function(raw, |b| b.iter(|| drop(lua.instantiate())))
+            }
+        };
     }
-    let wasmtime = WasmtimeTemplate::new(Watch::Epoch);
-    measure("wasmtime", "raw", &mut || drop(wasmtime.instantiate()));
-    let wasmer = WasmerTemplate::new(true);
-    measure("wasmer", "raw", &mut || drop(wasmer.instantiate()));
-    let lua = LuaTemplate::new(true);
-    measure("lua", "raw", &mut || drop(lua.instantiate()));
 }
 
 fn fresh_call(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("start/fresh_call");
     let question = &Question::empty();
     for factory in ENGINES {
-        let instance = Instance::new(factory, Policy::Fresh);
-        ask(group, factory.name(), "engine", question, instance);
+        let name = factory.name();
+        let fresh = Instance::new(factory, Policy::Fresh);
+        ask(group, name, "engine", question, fresh);
+        match name {
+            "builtin" => {}
+            "wasmtime" => {
+                let raw = WasmtimeTemplate::new(Watch::Epoch);
+                ask(group, name, "raw", question, &raw);
+            }
+            "wasmer" => ask(group, name, "raw", question, &WasmerTemplate::new(true)),
+            _ => ask(group, name, "raw", question, &LuaTemplate::new(true)),
+        }
     }
-    ask(
-        group,
-        "wasmtime",
-        "raw",
-        question,
-        &WasmtimeTemplate::new(Watch::Epoch),
-    );
-    ask(group, "wasmer", "raw", question, &WasmerTemplate::new(true));
-    ask(group, "lua", "raw", question, &LuaTemplate::new(true));
 }
 
 criterion_group!(benches, compile, instantiate, fresh_call);

@@ -23,8 +23,10 @@ const BLOB: usize = 97;
 type Rows = HashMap<Vec<u8>, Vec<u8>, BuildHasherDefault<DefaultHasher>>;
 
 /// All rows; a hash map for each storage, and the blobs in order as well.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct World {
+    /// The id of the first storage; the others follow.
+    first: u16,
     storages: [Rows; STORAGES.len()],
     blobs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -37,7 +39,11 @@ impl World {
     }
 
     fn new() -> Self {
-        let mut world = Self::default();
+        let mut world = Self {
+            first: application::storage(0).0,
+            storages: Default::default(),
+            blobs: BTreeMap::new(),
+        };
         for id in 0..ITEMS {
             // Enough of all for every order that is ever made.
             world.insert(
@@ -86,14 +92,10 @@ impl World {
     }
 }
 
-/// The place in [`STORAGES`], which follow the host's own storages.
-fn place(storage: StorageId) -> usize {
-    usize::from(storage.0).wrapping_sub(usize::from(application::storage(0).0))
-}
-
 impl Host for World {
     fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
-        let row = self.row(place(storage), key);
+        let place = storage.0.wrapping_sub(self.first);
+        let row = self.row(place.into(), key);
         value.extend_from_slice(row.unwrap_or_default());
         Ok(row.is_some())
     }
