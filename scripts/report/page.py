@@ -2,6 +2,7 @@
 
 from html import escape
 from itertools import groupby
+from math import log
 
 from measures import BARE, MEASURES, OURS, RISING, natural
 from text import number, verdict
@@ -25,14 +26,25 @@ def colour(row: dict) -> str:
     return OUR if row["engine"] in OURS else PEER
 
 
+def is_wide(rows: list[dict]) -> bool:
+    """Whether the medians lie so far apart that only their logarithms can be told from each other."""
+    least = min(row["median"] for row in rows)
+    return least > 0 and max(row["median"] for row in rows) > 30 * least
+
+
 def plot(rows: list[dict]) -> str:
-    """Bars from nothing to the median, best first, each with a line over its spread."""
+    """Bars up to the median, best first, each with a line over its spread."""
     rows = sorted(rows, key=lambda row: row["median"], reverse=rows[0]["measure"] in RISING)
     most = max(row["spread"][1] for row in rows) or 1
+    if is_wide(rows):
+        start = min(row["median"] for row in rows) / 2
+        share = lambda value: log(max(value, start) / start) / log(most / start)
+    else:
+        share = lambda value: value / most
     parts = [f'<svg width="{LABEL + BAR + 230}" height="{ROW * len(rows) + 4}" xmlns="http://www.w3.org/2000/svg">']
     for place, row in enumerate(rows):
         top = place * ROW + 3
-        length, low, high = (value / most * BAR for value in (row["median"], *row["spread"]))
+        length, low, high = (share(value) * BAR for value in (row["median"], *row["spread"]))
         name = escape(" ".join(filter(None, [row["engine"], row["way"]])))
         said = number(row["median"])
         if row["ratio"] is not None:
@@ -80,7 +92,8 @@ def page(report: dict) -> str:
             of_question = list(of_question)
             unit = MEASURES[of_question[0]["measure"]]
             better = "more is better" if of_question[0]["measure"] in RISING else "less is better"
-            sections.append(f"<h3>{escape(question)}: {escape(unit)}, {better}</h3>{plot(of_question)}")
+            scale = "; logarithmic" if is_wide(of_question) else ""
+            sections.append(f"<h3>{escape(question)}: {escape(unit)}, {better}{scale}</h3>{plot(of_question)}")
     key = (
         f'<p class="key"><span style="color:{OUR}">■</span> Extengine '
         f'<span style="color:{RAW}">■</span> raw runtimes and bare parts '
