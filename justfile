@@ -15,6 +15,7 @@ fmt:
     cargo fmt --check --manifest-path benches/orders/guest/Cargo.toml
     cargo fmt --check --manifest-path benches/peers/Cargo.toml
     cargo fmt --check --manifest-path benches/extism/Cargo.toml
+    cargo fmt --check --manifest-path benches/extism/guest/Cargo.toml
 
 # Lints, warnings as errors, with every feature.
 clippy:

@@ -3,10 +3,6 @@
 -- So much of everything that no order of a bench is refused.
 local PLENTY = 1000000000000
 
-local function must_exist(storage, key)
-    return host.get(storage, key) or host.reject("no such row in storage `" .. storage .. "`")
-end
-
 function Stock(args)
     for number = args.first, args.first + args.count - 1 do
         host.put_value("item", { item = number }, { stock = PLENTY, price = 1 + number % 100 })
@@ -17,8 +13,8 @@ end
 function Order(args)
     local of_item = { item = args.item }
     local of_customer = { customer = args.customer }
-    local item = must_exist("item", of_item)
-    local customer = must_exist("customer", of_customer)
+    local item = host.must_exist("item", of_item)
+    local customer = host.must_exist("customer", of_customer)
     if args.quantity < 1 or args.quantity > item.stock then
         host.reject("not that many are in stock")
     end
@@ -38,5 +34,5 @@ function Order(args)
 end
 
 function Balance(args)
-    host.result({ balance = must_exist("customer", { customer = args.customer }).balance })
+    host.result({ balance = host.must_exist("customer", { customer = args.customer }).balance })
 end

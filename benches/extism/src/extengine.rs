@@ -54,7 +54,6 @@ pub struct Instance {
     instance: Box<dyn ExtensionInstance>,
     rows: Rows,
     intents: Intents,
-    args: Vec<u8>,
 }
 
 impl Instance {
@@ -125,7 +124,6 @@ impl Instance {
             instance: package.instantiate()?,
             rows,
             intents: Intents::new(),
-            args: Vec::new(),
         })
     }
 }
@@ -134,10 +132,10 @@ impl Side for Instance {
     fn call(&mut self, orders: &mut Orders) -> Outcome {
         let [order, customer, item, quantity] = orders.next();
         let args = [0, order, customer, item, quantity].map(Value::Int);
-        self.args = value::encode(&args);
+        let args = value::encode(&args);
         let invocation = Invocation {
             extension: 0,
-            args: &self.args,
+            args: &args,
             tracer: None,
         };
         let outcome = self
