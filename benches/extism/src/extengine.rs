@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine_core::catalog::{Catalog, StorageId};
-use engine_core::engine::{ExtEngine as _, ExtensionInstance, Invocation};
+use engine_core::engine::{Code, ExtensionInstance, Invocation, PackageSource};
 use engine_core::error::Result;
 use engine_core::factory::{EngineLimits, ExtEngineFactory};
 use engine_core::host::{Host, RowChunk};
 use engine_core::intent::Intents;
 use engine_core::limits::Limits;
-use engine_core::manifest::{
-    Code, ExtensionDecl, ExtensionKind, PackageManifest, PackageSource, Policy, Verb,
-};
+use engine_core::manifest::{ExtensionDecl, ExtensionKind, PackageManifest, Policy, Verb};
 use engine_core::schema::Schema;
 use engine_core::value::Value;
 use engine_core::{key, value};
