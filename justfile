@@ -4,8 +4,8 @@
 default:
     @just --list
 
-# Formatting, lints with warnings as errors, and the direction of dependencies.
-check: fmt clippy dependencies
+# Formatting, lints with warnings as errors, the direction of dependencies, and the report's reckoning.
+check: fmt clippy dependencies report-test
 
 # Formatting.
 fmt:
@@ -14,6 +14,10 @@ fmt:
     cargo fmt --check --manifest-path guests/bench/Cargo.toml
     cargo fmt --check --manifest-path guests/bare/Cargo.toml
     cargo fmt --check --manifest-path examples/flights/guest/Cargo.toml
+    cargo fmt --check --manifest-path benches/orders/guest/Cargo.toml
+    cargo fmt --check --manifest-path benches/peers/Cargo.toml
+    cargo fmt --check --manifest-path benches/extism/Cargo.toml
+    cargo fmt --check --manifest-path benches/extism/guest/Cargo.toml
 
 # Lints, warnings as errors, with every feature.
 clippy:
@@ -75,3 +79,16 @@ flights-expected:
 crash: flights-data
     scripts/crash.sh target/flights/all.jsonl 20 wasmtime memory
     scripts/crash.sh target/flights/all.jsonl 20 wasmtime disk
+
+# The order command on Redis, Tarantool, SQLite and bare parts, beside Extengine, in one run.
+peers *FLAGS:
+    mkdir -p "${CARGO_TARGET_DIR:-target}/report"
+    scripts/peers.sh {{FLAGS}} > "${CARGO_TARGET_DIR:-target}/report/peers.jsonl"
+
+# A quick form of every bench, in target/report: report.json, report.html, and the goals as a Markdown table.
+report *FLAGS:
+    python3 scripts/report {{FLAGS}}
+
+# The report's reading and reckoning.
+report-test:
+    python3 -m unittest discover --start-directory scripts/report

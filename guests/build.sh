@@ -33,6 +33,7 @@ guests=(
   "guests/bench benches/guests/bench.wasm"
   "guests/bare benches/guests/bare.wasm"
   "examples/flights/guest examples/flights/flights.wasm"
+  "benches/orders/guest benches/orders/orders.wasm"
 )
 
 say() { echo "build.sh: $*" >&2; }

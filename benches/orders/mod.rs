@@ -1,0 +1,101 @@
+//! The orders application, open and stocked, and the clients of its shops.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use extengine::core::error::ErrorKind;
+use extengine::{Accepted, Answer, AppSpec, Application, Options};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+// Links the native extensions in.
+use orders_extensions as _;
+
+/// What a bench does when something goes wrong: it ends.
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Items of a shop, and its customers.
+const NUMBERS: i64 = 10_000;
+
+/// An empty folder on the disk that is measured, gone with its handle.
+pub(crate) fn folder(below: Option<&Path>) -> Outcome<TempDir> {
+    let below = below.unwrap_or(env!("CARGO_TARGET_TMPDIR").as_ref());
+    std::fs::create_dir_all(below)?;
+    Ok(tempfile::Builder::new()
+        .prefix("orders-")
+        .tempdir_in(below)?)
+}
+
+/// Opens the application on one engine.
+pub(crate) fn open(engine: &str, partitions: u32, data: PathBuf) -> extengine::Result<Application> {
+    let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("orders");
+    let options = Options {
+        engine: Some(engine.to_owned()),
+        partitions: Some(partitions),
+        data: Some(data),
+        ..Options::default()
+    };
+    Application::open(AppSpec::load(&app)?, options)
+}
+
+/// A client of one shop: it orders random items for random customers.
+pub(crate) struct Client {
+    random: u64,
+    args: Json,
+    orders: i64,
+}
+
+impl Client {
+    /// Stocks one shop for each partition, and gives each a client.
+    pub(crate) fn of_each_partition(application: &Application) -> Outcome<Vec<Self>> {
+        let partitions = application.spec().partitions;
+        let mut clients: Vec<Option<Self>> = (0..partitions).map(|_| None).collect();
+        for shop in 0.. {
+            let nothing = json!({"shop": shop, "first": 0, "count": 0});
+            let partition = application.run("Stock", &nothing, None)?.partition;
+            let client = &mut clients[partition as usize];
+            if client.is_none() {
+                *client = Some(Self::new(application, shop)?);
+            }
+            if clients.iter().all(Option::is_some) {
+                break;
+            }
+        }
+        Ok(clients.into_iter().flatten().collect())
+    }
+
+    fn new(application: &Application, shop: i64) -> Outcome<Self> {
+        for first in (0..NUMBERS).step_by(1_000) {
+            let part = json!({"shop": shop, "first": first, "count": 1_000});
+            application.run("Stock", &part, None)?;
+        }
+        let args = json!({"shop": shop, "order": 0, "customer": 0, "item": 0, "quantity": 1});
+        Ok(Self {
+            random: 0x9e37_79b9_7f4a_7c15 + shop as u64,
+            args,
+            orders: 0,
+        })
+    }
+
+    /// Sends the next order; none where the queue is full.
+    pub(crate) fn order(&mut self, application: &Application) -> Outcome<Option<Answer<Accepted>>> {
+        self.args["order"] = self.orders.into();
+        self.args["customer"] = self.number().into();
+        self.args["item"] = self.number().into();
+        match application.submit("Order", &self.args, None) {
+            Ok(answer) => {
+                self.orders += 1;
+                Ok(Some(answer))
+            }
+            Err(error) if error.kind() == ErrorKind::Busy => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A number of an item or a customer (xorshift).
+    fn number(&mut self) -> i64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % NUMBERS as u64) as i64
+    }
+}
