@@ -486,8 +486,8 @@ impl Writer {
             return Ok(());
         };
         self.buffer = buffer;
-        let mut durable = std::mem::replace(&mut self.away, Pending::new(0));
-        std::mem::swap(&mut self.away, &mut self.spare);
+        let mut durable = std::mem::replace(&mut self.spare, Pending::new(0));
+        std::mem::swap(&mut durable, &mut self.away);
         self.send_on()?;
         self.apply(position, &mut durable)?;
         durable.answer();

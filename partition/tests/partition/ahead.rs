@@ -107,6 +107,23 @@ fn a_group_that_fails_takes_with_it_all_that_ran_above_it() {
 }
 
 #[test]
+fn what_ran_above_a_group_that_syncs_waits_for_its_own_group_too() {
+    let (app, runs) = app();
+    // No projector reads the log meanwhile: the next operation but one is the write of the next group.
+    let app = app.replace("mode = \"async\"\n", "");
+    let application = app.open();
+    let [first, second, third] = run_ahead(&app, &runs, &application, &put(2, 2));
+    app.platform.fail_after(1, Fault::Io);
+    app.platform.release_syncs();
+    assert_eq!(first.wait().unwrap().offset, 0);
+    assert_eq!(second.wait().unwrap().offset, 1);
+    assert_eq!(kind(third.wait()), ErrorKind::Stopped);
+    assert_eq!(kind(application.close()), ErrorKind::Io);
+    app.platform.power_loss();
+    assert_eq!(numbers(&app.open()), [(1, 1)]);
+}
+
+#[test]
 fn closing_answers_what_syncs_and_what_runs_above_it() {
     let (app, runs) = app();
     let application = app.open();

@@ -199,16 +199,10 @@ impl SegmentLog {
         } = &*self.shared;
         let files = platform.files();
         let header = header(&**platform, first, self.tail.header.first, self.epoch);
-        let spare = match self.spare.take() {
-            None => None,
-            Some(spare) => {
-                let zeros = spare.take();
-                if zeros.is_none() {
-                    spare::remove(files, folder)?;
-                }
-                zeros
-            }
-        };
+        let spare = self.spare.take().and_then(Spare::take);
+        if spare.is_none() {
+            spare::remove(files, folder)?;
+        }
         let fill = self.options.fill.min(self.options.segment_size);
         self.tail = Tail::create(files, folder, header, spare, fill)?;
         self.shared.segments(|segments| segments.insert(first));

@@ -64,7 +64,7 @@ impl Spare {
     }
 }
 
-/// Removes what a crash, or a closed log, left of a spare.
+/// Removes what is left of a spare that no segment was made of.
 pub(super) fn remove(files: &dyn Files, folder: &Path) -> Result<(), LogError> {
     let path = folder.join(NAME);
     match files
