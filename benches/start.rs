@@ -1,4 +1,5 @@
-//! What it costs to begin: compiling a package, making an instance, and a call that has an instance to itself.
+//! What it costs to begin: compiling a package or finding it compiled, making an instance, and a call that has an
+//! instance to itself.
 //!
 //! `ENGINE/engine` is the whole engine API, with all checks of the package; `ENGINE/raw` is the runtime alone, compiling
 //! the bare guest (for wasmer and Luau the same rewrite and the same compiler settings). The builtin engine has nothing
@@ -13,8 +14,11 @@ use benches::engine::{ENGINES, Instance, create, load};
 use benches::question::Question;
 use benches::raw::{LuaTemplate, WasmerTemplate, WasmtimeTemplate, Watch};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use engine_core::cache::CodeCache;
+use engine_core::factory::EngineKind;
 use engine_core::manifest::Policy;
 use measure::ask;
+use tempfile::TempDir;
 
 /// What is compiled is dropped outside of the measurement.
 fn compile(criterion: &mut Criterion) {
@@ -36,6 +40,29 @@ fn compile(criterion: &mut Criterion) {
             }
             "wasmer" => b.iter_with_large_drop(|| WasmerTemplate::new(true)),
             _ => b.iter_with_large_drop(|| LuaTemplate::new(true)),
+        });
+    }
+}
+
+/// A package whose compiled code another load has kept, with the check of what is kept.
+fn cached(criterion: &mut Criterion) {
+    let group = &mut criterion.benchmark_group("start/cached");
+    let folder = TempDir::new().expect("a folder");
+    let cache = CodeCache::open(folder.path().join("code")).expect("a cache");
+    for factory in ENGINES {
+        if factory.kind() != EngineKind::Wasm {
+            continue;
+        }
+        let engine = create(factory);
+        let source = source(factory, Policy::Keep, limits());
+        let load = || {
+            engine
+                .load_cached(&source, Some(&cache))
+                .expect("the guest loads")
+        };
+        drop(load());
+        group.bench_function(BenchmarkId::new(factory.name(), "engine"), |b| {
+            b.iter_with_large_drop(load);
         });
     }
 }
@@ -87,5 +114,5 @@ fn fresh_call(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, compile, instantiate, fresh_call);
+criterion_group!(benches, compile, cached, instantiate, fresh_call);
 criterion_main!(benches);

@@ -44,9 +44,11 @@ const ROWS: usize = 32 * ROW;
 
 /// Where a cache line begins, so that large arguments are copied at full speed.
 #[repr(align(64))]
-struct Aligned([u8; INPUT]);
+struct Aligned {
+    _bytes: [u8; INPUT],
+}
 
-static mut ARGS: Aligned = Aligned([0; INPUT]);
+static mut ARGS: Aligned = Aligned { _bytes: [0; INPUT] };
 static mut READ: [u8; ROWS] = [0; ROWS];
 
 thread_local! {
