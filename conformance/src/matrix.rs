@@ -118,6 +118,35 @@ pub const MATRIX: &[Cell] = cells! {
         "asks without end": all [range_reads_do_not_nest_five_deep] wasm [on_read_cannot_recurse_without_end];
     }
 
+    // ABI 1.1.
+    "exports of 1.1" {
+        "at load": wasm [a_guest_of_1_1_is_checked_at_load a_guest_of_both_versions_speaks_1_1] lua ("Lua has no ABI") builtin ("native code is built with its SDK");
+        "are called in order": wasm [the_calls_of_1_1_come_in_order] lua ("Lua has no ABI") builtin ("native code is built with its SDK");
+        "WasmExchange, WasmReserve": wasm [a_small_input_buffer_is_enlarged an_exchange_out_of_range_breaks_the_rules] lua ("the host makes Lua's values itself") builtin ("host and guest share memory");
+        "WasmResolve": wasm [an_extension_without_a_number_breaks_the_rules] lua ("functions are found by name when a chunk is loaded") builtin ("functions are found by name when a package is loaded");
+        "WasmInvoke": wasm [each_status_of_1_1_is_its_kind a_failed_read_of_1_1_lends_its_words each_op_of_1_1_makes_its_intent a_malformed_output_of_1_1_breaks_the_rules] lua ("results are values, not records") builtin ("results are values, not records");
+        "WasmBatch": wasm [a_guest_that_breaks_a_batch_costs_one_invocation] lua ("each invocation is a call of its own") builtin ("each invocation is a call of its own");
+    }
+    "imports of 1.1" {
+        "HostStorage": wasm [a_storage_has_one_number] lua [a_name_that_is_not_utf8_is_denied] builtin ("names are Rust's strings");
+        "HostGet": wasm [get_of_1_1_answers_each_outcome] lua ("values are made for Lua") builtin ("host and guest share memory");
+        "HostTake": wasm [a_value_that_does_not_fit_is_taken_later] lua ("values are made for Lua") builtin ("host and guest share memory");
+        "HostScan, HostRows": wasm [rows_are_pulled_as_they_fit a_row_that_does_not_fit_tells_its_size rows_of_1_1_answer_each_failure] lua ("rows are handed over one by one") builtin ("rows are handed over one by one");
+        "HostClose": wasm [cursors_are_few_and_do_not_last a_cursor_that_is_not_open_breaks_the_rules] lua ("ranges end with their callback") builtin ("ranges end with their callback");
+        "HostNext": wasm [asking_at_the_wrong_time_breaks_the_rules] lua ("each invocation is a call of its own") builtin ("each invocation is a call of its own");
+        "a pointer out of range": wasm [a_pointer_of_1_1_out_of_range_breaks_the_rules] lua ("Lua has no pointers") builtin ("the compiler checks pointers");
+    }
+    "batch" {
+        "each by itself": all [each_of_a_batch_is_settled_by_itself an_unknown_extension_fails_alone_in_a_batch a_batch_takes_arguments_of_every_size];
+        "quotas": all [each_of_a_batch_has_quotas_of_its_own];
+        "deadline": sandboxed [a_deadline_ends_one_of_a_batch] builtin ("native code cannot be ended; the manifest waives the limit");
+        "policy": sandboxed [a_batch_keeps_what_its_policy_keeps] builtin ("native code shares its memory");
+    }
+    "compiled code that is kept" {
+        "is whole": wasm [compiled_code_is_taken_from_the_cache] lua ("Lua is compiled in no time") builtin ("native code is compiled with its program");
+        "is damaged": wasm [a_damaged_entry_is_compiled_anew] lua ("Lua is compiled in no time") builtin ("native code is compiled with its program");
+    }
+
     // Imports.
     "import HostGetElem" {
         "0: there": all [a_row_that_is_there_is_read a_row_that_must_exist_and_does_is_read keys_of_every_type_find_their_rows] wasm [get_elem_0_hands_over_the_element];

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use engine_core::catalog::StorageId;
 use engine_core::engine::{
-    Code, ExtEngine, ExtensionInstance, ExtensionPackage, Invocation, PackageSource,
+    Code, ExtEngine, ExtensionInstance, ExtensionPackage, Invocation, Outcome, PackageSource,
 };
 use engine_core::error::{ErrorKind, Result};
 use engine_core::factory::{EngineKind, EngineLimits, ExtEngineFactory};
@@ -259,22 +259,36 @@ impl Instance {
             tracer,
         };
         let outcome = self.inner.invoke(invocation, host, &mut self.intents);
-        let writes = self.intents.iter().map(|intent| Write {
-            verb: intent.verb,
-            storage: intent.storage,
-            key: intent.key.to_vec(),
-            value: intent.value.to_vec(),
+        Answer::new(self.package.manifest(), extension, outcome, &self.intents)
+    }
+
+    /// Invokes extensions with arguments from JSON objects, in one batch; a name that is not known has a number that is
+    /// not known either.
+    pub fn batch(&mut self, host: &TestHost, asked: &[(&str, Json)]) -> Vec<Answer> {
+        let manifest = self.package.manifest().clone();
+        let asked = asked.iter().map(|(extension, args)| {
+            let position = manifest.position(extension);
+            let schema = position.map(|position| &manifest.extensions[position].args);
+            let args = schema.map(|schema| value::encode(&suite::row(args, schema)));
+            (position.unwrap_or(usize::MAX), args.unwrap_or_default())
         });
-        let manifest = self.package.manifest();
-        Answer {
-            result: outcome.result,
-            ledger: outcome.ledger,
-            intents: writes.collect(),
-            results: self.intents.results().map(<[u8]>::to_vec).collect(),
-            schema: (manifest.extensions.get(extension))
-                .map(|decl| decl.result.clone())
-                .unwrap_or_default(),
-        }
+        let asked: Vec<_> = asked.collect();
+        let invocations = asked.iter().map(|(extension, args)| Invocation {
+            extension: *extension,
+            args,
+            tracer: None,
+        });
+        let invocations: Vec<_> = invocations.collect();
+        let mut answers = Vec::new();
+        let settle = &mut |place: usize, outcome, intents: &mut Intents| {
+            assert_eq!(place, answers.len(), "each is settled once, in order");
+            let (extension, _) = asked[place];
+            answers.push(Answer::new(&manifest, extension, outcome, intents));
+        };
+        self.inner
+            .invoke_batch(&invocations, host, &mut self.intents, settle);
+        assert_eq!(answers.len(), asked.len(), "each is settled");
+        answers
     }
 
     fn position(&self, extension: &str) -> usize {
@@ -311,6 +325,29 @@ pub struct Answer {
 }
 
 impl Answer {
+    fn new(
+        manifest: &PackageManifest,
+        extension: usize,
+        outcome: Outcome,
+        intents: &Intents,
+    ) -> Self {
+        let writes = intents.iter().map(|intent| Write {
+            verb: intent.verb,
+            storage: intent.storage,
+            key: intent.key.to_vec(),
+            value: intent.value.to_vec(),
+        });
+        Self {
+            result: outcome.result,
+            ledger: outcome.ledger,
+            intents: writes.collect(),
+            results: intents.results().map(<[u8]>::to_vec).collect(),
+            schema: (manifest.extensions.get(extension))
+                .map(|decl| decl.result.clone())
+                .unwrap_or_default(),
+        }
+    }
+
     /// Makes sure that the invocation ended well.
     #[track_caller]
     pub fn ok(self) -> Self {

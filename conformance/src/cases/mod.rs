@@ -1,5 +1,6 @@
 //! The cases, each a function that panics where an engine is wrong, and the list of them all.
 
+pub mod batches;
 pub mod builtin;
 pub mod failures;
 pub mod host_input;
@@ -13,6 +14,7 @@ pub mod ranges;
 pub mod reading;
 pub mod sandbox;
 pub mod types;
+pub mod wasm_1_1;
 pub mod wasm_blocks;
 pub mod wasm_cache;
 pub mod wasm_exports;
@@ -65,6 +67,12 @@ macro_rules! __cases {
         $crate::$run! {
             [$($known)*]
             all {
+                batches {
+                    each_of_a_batch_is_settled_by_itself
+                    an_unknown_extension_fails_alone_in_a_batch
+                    each_of_a_batch_has_quotas_of_its_own
+                    a_batch_takes_arguments_of_every_size
+                }
                 life_cycle {
                     the_factory_is_found_by_name
                     every_kind_of_extension_runs
@@ -196,6 +204,8 @@ macro_rules! __cases {
                 sandbox {
                     a_deadline_ends_a_loop
                     a_deadline_cannot_be_caught
+                    a_deadline_ends_one_of_a_batch
+                    a_batch_keeps_what_its_policy_keeps
                     one_endless_loop_leaves_sixteen_others_undisturbed
                     memory_is_limited
                     running_out_of_memory_cannot_be_caught
@@ -212,6 +222,29 @@ macro_rules! __cases {
                 }
             }
             wasm {
+                wasm_1_1 {
+                    a_guest_of_1_1_is_checked_at_load
+                    a_guest_of_both_versions_speaks_1_1
+                    the_calls_of_1_1_come_in_order
+                    an_extension_without_a_number_breaks_the_rules
+                    a_small_input_buffer_is_enlarged
+                    an_exchange_out_of_range_breaks_the_rules
+                    each_status_of_1_1_is_its_kind
+                    a_failed_read_of_1_1_lends_its_words
+                    each_op_of_1_1_makes_its_intent
+                    a_malformed_output_of_1_1_breaks_the_rules
+                    a_storage_has_one_number
+                    get_of_1_1_answers_each_outcome
+                    a_value_that_does_not_fit_is_taken_later
+                    rows_are_pulled_as_they_fit
+                    a_row_that_does_not_fit_tells_its_size
+                    rows_of_1_1_answer_each_failure
+                    cursors_are_few_and_do_not_last
+                    a_cursor_that_is_not_open_breaks_the_rules
+                    a_pointer_of_1_1_out_of_range_breaks_the_rules
+                    asking_at_the_wrong_time_breaks_the_rules
+                    a_guest_that_breaks_a_batch_costs_one_invocation
+                }
                 wasm_cache {
                     compiled_code_is_taken_from_the_cache
                     a_damaged_entry_is_compiled_anew

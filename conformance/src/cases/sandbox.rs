@@ -1,11 +1,11 @@
 //! What only a sandbox can do: end a guest that does not return, bound its memory and stack, and forget its globals.
 
 use engine_core::engine::Code;
-use engine_core::error::ErrorKind;
+use engine_core::error::{Error, ErrorKind};
 use engine_core::limits::Limit;
 use engine_core::manifest::Policy;
 use engine_core::value::Value;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::cases::failures::{WAYS, works};
 use crate::cases::isolation::beside_sixteen_others;
@@ -167,4 +167,61 @@ pub fn garbage_is_refused(subject: &Subject) {
         let setup = subject.package().code(code, suite::extensions());
         assert_eq!(setup.refusal().0, ErrorKind::Package);
     }
+}
+
+/// Under `keep` a batch goes on in one guest, and after a crash in a new one; under `fresh` each has a guest of its own.
+pub fn a_batch_keeps_what_its_policy_keeps(subject: &Subject) {
+    let asked = [
+        counting(),
+        counting(),
+        failing_by("crash"),
+        counting(),
+        failing_by("reject"),
+        counting(),
+    ];
+    let counts = |policy| {
+        let mut instance = subject.package().policy(policy).instance();
+        let answers = instance.batch(&TestHost::new(), &asked);
+        let counted = answers.iter().filter(|answer| answer.result.is_ok());
+        let counts: Vec<_> = counted.map(|answer| answer.row()["n"].clone()).collect();
+        counts
+    };
+    assert_eq!(counts(Policy::Fresh), [1, 1, 1, 1]);
+    // A failing call counts too where it lives on.
+    assert_eq!(counts(Policy::Keep)[..2], [1, 2]);
+    assert_eq!(counts(Policy::Keep)[2], 1);
+}
+
+/// A deadline belongs to one invocation of a batch.
+pub fn a_deadline_ends_one_of_a_batch(subject: &Subject) {
+    let mut instance = subject
+        .package()
+        .limits(|limits| limits.deadline_ms = 300)
+        .instance();
+    let asked = [
+        counting(),
+        failing_by("loop"),
+        counting(),
+        failing_by("loop"),
+        counting(),
+    ];
+    let kinds: Vec<_> = instance
+        .batch(&TestHost::new(), &asked)
+        .iter()
+        .map(kind_of)
+        .collect();
+    let late = Some(ErrorKind::Limit(Limit::Deadline));
+    assert_eq!(kinds, [None, late, None, late, None]);
+}
+
+fn counting() -> (&'static str, Json) {
+    ("Counter", json!({}))
+}
+
+fn failing_by(how: &str) -> (&'static str, Json) {
+    ("Fail", json!({"how": how, "catch": false}))
+}
+
+fn kind_of(answer: &Answer) -> Option<ErrorKind> {
+    answer.result.as_ref().err().map(Error::kind)
 }
