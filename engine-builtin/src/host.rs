@@ -1,13 +1,11 @@
 //! What an extension's state asks, asked of the call.
 
-use std::borrow::Cow;
-
 use engine_core::call::Call;
 use engine_core::catalog::StorageId;
 use engine_core::error::Result;
 use engine_core::host::Party;
 use engine_core::manifest::Verb;
-use extengine_guest::{Backend, Error as GuestError, KeyBuilder, Op};
+use extengine_guest::{Backend, Error as GuestError, KeyBuilder, Op, Row};
 
 use crate::error::to_guest;
 
@@ -53,12 +51,12 @@ impl<'c, 'a> NativeHost<'c, 'a> {
 }
 
 impl Backend for NativeHost<'_, '_> {
-    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, GuestError> {
-        let mut value = Vec::new();
-        let found = self.ask("get", key, |storage| {
-            self.call.get(storage, key.as_bytes(), &mut value)
-        })?;
-        Ok(found.then(|| value.into()))
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Row<'run>>, GuestError> {
+        Row::fill(|value| {
+            self.ask("get", key, |storage| {
+                self.call.get(storage, key.as_bytes(), value)
+            })
+        })
     }
 
     fn read(

@@ -221,7 +221,7 @@ pub fn a_failed_read_of_1_1_lends_its_words(subject: &Subject) {
     let (guest, call) = getting(id("broken"), &shelf_key("g", 0), 64);
     let guest = guest.invoke(&format!("(drop {call}) (i32.const 4)"));
     let message = answer_alone(subject, &guest).fails(ErrorKind::Io).message();
-    assert!(message.contains("broken"), "{message}");
+    assert!(message.ends_with("the disk is on fire"), "{message}");
 }
 
 /// Each op makes its intent, in order, and log lines go to the log also when the guest refuses.
@@ -234,14 +234,14 @@ pub fn each_op_of_1_1_makes_its_intent(subject: &Subject) {
     }
     records.extend(record_1_1(4, open, &shelf_key("g", 4), &[]));
     records.extend(record_1_1(0, 0, &[], &[0x91, 9]));
-    let answer = answer_alone(subject, &Guest::of_1_1().handing_over(0, &records)).ok();
-    let verbs: Vec<_> = answer
+    let answered = answer_alone(subject, &Guest::of_1_1().handing_over(0, &records)).ok();
+    let verbs: Vec<_> = answered
         .intents
         .iter()
         .map(|intent| intent.verb.name())
         .collect();
     assert_eq!(verbs, ["insert", "update", "put", "delete"]);
-    assert_eq!(answer.row(), json!({"n": 9}));
+    assert_eq!(answered.row(), json!({"n": 9}));
     let line = value::encode(&[Value::Text("info".into()), Value::Text("said".into())]);
     records.extend(record_1_1(1, 3, &[], &line));
     let host = TestHost::new();
@@ -286,11 +286,11 @@ pub fn a_storage_has_one_number(subject: &Subject) {
     let host = TestHost::new();
     assert_eq!(
         number(subject, guest.clone(), "(global.get $n)", &host),
-        id("open").into()
+        i64::from(id("open"))
     );
     assert_eq!(
         number(subject, guest.clone(), &ask(4), &host),
-        id("open").into()
+        i64::from(id("open"))
     );
     for len in [0, 3, 5] {
         let shifted = format!("(i32.add (i32.const 1) {})", ask(len));

@@ -23,7 +23,9 @@ pub(super) struct Cursor {
     pub(super) storage: StorageId,
     pub(super) prefix: Vec<u8>,
     /// The key behind which the next chunk begins, where there was one before.
-    pub(super) after: Option<Vec<u8>>,
+    pub(super) after: Vec<u8>,
+    /// Whether there was one.
+    pub(super) begun: bool,
     pub(super) chunk: RowChunk,
     /// The next row of the chunk.
     pub(super) next: usize,
@@ -38,7 +40,7 @@ impl Cursor {
         self.storage = storage;
         self.prefix.clear();
         self.prefix.extend_from_slice(prefix);
-        self.after = None;
+        self.begun = false;
         self.chunk.clear();
         self.next = 0;
         self.counted = false;

@@ -103,13 +103,13 @@ impl Call<'_> {
             }
             self.check()?;
             if let Some((key, _)) = cursor.chunk.last() {
-                let after = cursor.after.get_or_insert_default();
-                after.clear();
-                after.extend_from_slice(key);
+                cursor.after.clear();
+                cursor.after.extend_from_slice(key);
+                cursor.begun = true;
             }
             cursor.chunk.clear();
             cursor.next = 0;
-            let after = cursor.after.as_deref();
+            let after = cursor.begun.then_some(&*cursor.after);
             self.host
                 .scan(cursor.storage, &cursor.prefix, after, &mut cursor.chunk)?;
             cursor.more = cursor.chunk.is_full();

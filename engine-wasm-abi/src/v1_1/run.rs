@@ -118,7 +118,7 @@ fn put<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>, bytes: &[u8]) -
 fn put_there<G: Guest<State> + ?Sized>(guest: &mut G, bytes: &[u8]) -> Result<bool> {
     let (memory, state) = guest.split();
     let header = state.v1_1.header.get();
-    let [at, room] = numbers(memory, "the exchange header", header)?;
+    let [at, room, _, _] = numbers(memory, "the exchange header", header)?;
     if (room as usize) < bytes.len() {
         return Ok(false);
     }

@@ -9,7 +9,6 @@
 #[path = "../../bench/src/lib.rs"]
 mod guest;
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
 use extengine_guest::{Backend, Error, ErrorKind, KeyBuilder, Op, Row, Run, State};
@@ -87,7 +86,7 @@ extern "C" fn invoke(extension: usize, args_len: usize) -> i32 {
 struct Bare;
 
 impl Backend for Bare {
-    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error> {
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Row<'run>>, Error> {
         let (bytes, taken) = (key.as_bytes(), TAKEN.get());
         assert!(taken + ROW <= ROWS, "too many rows");
         // SAFETY: the host writes at most `ROW` bytes to what is not taken yet, and says how many. Nobody else has them
@@ -100,7 +99,7 @@ impl Backend for Bare {
                 return Ok(None);
             };
             TAKEN.set(taken + len);
-            Ok(Some(std::slice::from_raw_parts(value, len).into()))
+            Ok(Some(Row::new(std::slice::from_raw_parts(value, len))))
         }
     }
 

@@ -1,9 +1,8 @@
 //! What stands behind a [`State`](crate::State): the host across the WASM boundary, an engine, or a test.
 
-use std::borrow::Cow;
-
 use crate::builder::KeyBuilder;
 use crate::error::Error;
+use crate::row::Row;
 
 /// What an extension asks for with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,11 +22,11 @@ pub enum Op {
 
 /// What stands behind a [`State`](crate::State). Authors of extensions do not need it.
 pub trait Backend {
-    /// The encoded value of a row, or none where there is no such row.
+    /// The value of a row, or none where there is no such row.
     ///
     /// # Errors
     /// `BadKey` and `Io`.
-    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error>;
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Row<'run>>, Error>;
 
     /// Hands the encoded keys and values of the rows whose keys begin with `prefix` to `each`, in key order.
     ///

@@ -1,9 +1,9 @@
 //! Rows as they are read: arguments, elements of the state, nested records.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use crate::accessors::accessors;
+use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind};
 
 /// A row: one canonical MessagePack array in schema order, as arguments, elements and nested records are.
@@ -13,26 +13,50 @@ use crate::error::{Error, ErrorKind};
 /// an extension that needs one looks at [`Row::len`].
 ///
 /// Reading by position passes over the fields before it; [`Row::fields`] reads all of them in one pass.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Row<'a>(Cow<'a, [u8]>);
+#[derive(Clone)]
+pub struct Row<'a>(Bytes<'a>);
+
+#[derive(Clone)]
+enum Bytes<'a> {
+    Lent(&'a [u8]),
+    Own(Buffer),
+}
 
 /// The value of a row of the state.
 pub type Element<'a> = Row<'a>;
 
 impl<'a> Row<'a> {
     /// Takes an encoded row, as hosts hand it over; bytes that are no array are a row without fields.
-    pub fn new(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self(bytes.into())
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(Bytes::Lent(bytes))
+    }
+
+    /// A row of its own that `fill` encodes into an empty buffer, or none where it answers false.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub fn fill<E>(fill: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>) -> Result<Option<Self>, E> {
+        let mut buffer = Buffer::new();
+        Ok(fill(&mut buffer)?.then(|| Self(Bytes::Own(buffer))))
+    }
+
+    pub(crate) fn copied(bytes: &[u8]) -> Row<'static> {
+        let mut buffer = Buffer::new();
+        buffer.extend_from_slice(bytes);
+        Row(Bytes::Own(buffer))
     }
 
     /// The encoding.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Bytes::Lent(bytes) => bytes,
+            Bytes::Own(bytes) => bytes,
+        }
     }
 
     /// Reads the fields in order.
     pub fn fields(&self) -> Fields<'_> {
-        Fields::new(&self.0)
+        Fields::new(self.as_bytes())
     }
 
     /// How many fields there are.
@@ -45,6 +69,14 @@ impl<'a> Row<'a> {
         self.len() == 0
     }
 }
+
+impl PartialEq for Row<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Row<'_> {}
 
 impl fmt::Debug for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

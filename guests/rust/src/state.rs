@@ -30,7 +30,7 @@ impl<'run> State<'run> {
     /// `BadKey` where the key is not one of the storage, `Io` where the host cannot read. A storage that the manifest
     /// does not let the extension read, and a limit that is reached, end the invocation at once.
     pub fn get(&self, key: &KeyBuilder<'_>) -> Result<Option<Element<'run>>, Error> {
-        Ok(self.backend.get(key)?.map(Row::new))
+        self.backend.get(key)
     }
 
     /// The row with this key.

@@ -18,7 +18,6 @@
 //! assert!(state.get(&key("airline").text("UA")).is_some());
 //! ```
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -138,9 +137,9 @@ impl TestState {
 }
 
 impl Backend for TestState {
-    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error> {
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Row<'run>>, Error> {
         check(key)?;
-        Ok(TestState::get(self, key).map(|row| row.as_bytes().into()))
+        Ok(TestState::get(self, key).map(|row| Row::copied(row.as_bytes())))
     }
 
     fn read(
@@ -176,7 +175,7 @@ impl Backend for TestState {
 }
 
 fn owned(bytes: &[u8]) -> Row<'static> {
-    Row::new(bytes.to_owned())
+    Row::copied(bytes)
 }
 
 /// Refuses a NaN, the one thing wrong with a key that is known without its schema.

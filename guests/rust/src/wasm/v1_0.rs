@@ -1,6 +1,5 @@
 //! ABI 1.0: names, blocks that the host allocates here, rows handed over one by one.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_void};
 use std::slice;
@@ -10,6 +9,7 @@ use crate::backend::{Backend, Op};
 use crate::builder::KeyBuilder;
 use crate::error::Error;
 use crate::registry::extensions;
+use crate::row::Row;
 use crate::wasm::arena::Arena;
 
 #[link(wasm_import_module = "env")]
@@ -109,14 +109,14 @@ fn key_block(key: &KeyBuilder<'_>) -> Vec<u8> {
 }
 
 impl Backend for Host {
-    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error> {
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Row<'run>>, Error> {
         let mut element = std::ptr::null();
         // SAFETY: the key block is whole, and the host writes nothing but the one address.
         let code = unsafe { host_get_elem(key_block(key).as_ptr(), &raw mut element) };
         match code {
             // SAFETY: on 0 the host has written the address of a block that it allocated here, which stays until
             // `WasmReset`. No extension can keep it longer: it runs with a lifetime that ends with the invocation.
-            0 => Ok(Some(unsafe { block(element) }.into())),
+            0 => Ok(Some(Row::new(unsafe { block(element) }))),
             1 => Ok(None),
             code => Err(failure(code, key)),
         }

@@ -1,6 +1,5 @@
 //! ABI 1.1: numbers, one exchange buffer, rows pulled from the host, batches.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::slice;
 
@@ -9,6 +8,7 @@ use crate::backend::{Backend, Op};
 use crate::builder::KeyBuilder;
 use crate::error::Error;
 use crate::registry::{Extension, extensions};
+use crate::row::Row;
 use crate::wasm::arena::Arena;
 
 #[link(wasm_import_module = "env")]
@@ -164,7 +164,7 @@ fn storage(name: &str) -> i32 {
 const VALUE: usize = 512;
 
 impl Backend for Host {
-    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error> {
+    fn get<'run>(&'run self, key: &KeyBuilder<'_>) -> Result<Option<Row<'run>>, Error> {
         let storage = storage(key.storage());
         let (to, room) = ARENA.with_borrow_mut(|arena| arena.room(VALUE));
         let bytes = key.as_bytes();
@@ -181,9 +181,8 @@ impl Backend for Host {
         }
         // SAFETY: the value was written there: it is the free place itself, or what `host_take` was given. It stays until
         // the next invocation, and no extension can keep it longer: it runs with a lifetime that ends with its own.
-        Ok(Some(
-            unsafe { slice::from_raw_parts(place, len as usize) }.into(),
-        ))
+        let value = unsafe { slice::from_raw_parts(place, len as usize) };
+        Ok(Some(Row::new(value)))
     }
 
     fn read(
@@ -242,7 +241,7 @@ fn for_each_row(mut rows: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) {
 }
 
 /// What a negative answer to a read means.
-fn absent<'run>(code: i32, key: &KeyBuilder<'_>) -> Result<Option<Cow<'run, [u8]>>, Error> {
+fn absent<'run>(code: i32, key: &KeyBuilder<'_>) -> Result<Option<Row<'run>>, Error> {
     match code {
         -1 => Ok(None),
         -2 => Err(bad_key(key)),

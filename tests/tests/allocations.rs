@@ -1,0 +1,74 @@
+//! A warm invocation allocates nothing on the host's side: counted at the allocator, on every engine.
+
+#![allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use benches::Subject;
+use benches::engine::{ENGINES, Instance};
+use benches::question::Question;
+use engine_core::manifest::Policy;
+
+/// The system's allocator, which counts what the thread asks for while it is told to.
+struct Counting;
+
+thread_local! {
+    static COUNTED: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+// SAFETY: everything is handed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNTED.set(COUNTED.get().map(|count| count + 1));
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNTED.set(COUNTED.get().map(|count| count + 1));
+        // SAFETY: the caller's.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often a thread allocates during `work`.
+fn allocations(work: impl FnOnce()) -> usize {
+    COUNTED.set(Some(0));
+    work();
+    COUNTED.take().unwrap_or_default()
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(Box::new(1))), 1);
+}
+
+#[test]
+fn a_warm_invocation_allocates_nothing() {
+    let questions = [
+        Question::empty(),
+        Question::read(),
+        Question::read_write(),
+        Question::order(),
+        Question::scan("scan", 100),
+    ];
+    for factory in ENGINES {
+        let mut instance = Instance::new(factory, Policy::Keep);
+        for question in &questions {
+            for _ in 0..2_000 {
+                question.ask(&mut instance);
+            }
+            let counted = allocations(|| (0..1_000).for_each(|_| question.ask(&mut instance)));
+            assert_eq!(counted, 0, "{} on {}", question.name, factory.name());
+        }
+    }
+}
