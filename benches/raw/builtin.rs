@@ -1,6 +1,5 @@
 //! Raw native code: the extensions' functions, called through their pointers over the rows where they lie.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::hint::black_box;
@@ -59,9 +58,9 @@ impl Subject for RawBuiltin {
 }
 
 impl Backend for Bare {
-    fn get<'run>(&'run self, key: &KeyBuilder) -> Result<Option<Cow<'run, [u8]>>, Error> {
+    fn get<'run>(&'run self, key: &KeyBuilder) -> Result<Option<Row<'run>>, Error> {
         let row = World::get().row(number(key.storage()), key.as_bytes());
-        Ok(row.map(Cow::Borrowed))
+        Ok(row.map(Row::new))
     }
 
     fn read(&self, _: &KeyBuilder, _: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Error> {

@@ -7,7 +7,8 @@ use clap_complete::Shell;
 
 /// Runs users' code (WebAssembly, Lua, native Rust) next to the data that it works on.
 #[derive(Debug, Parser)]
-#[command(name = "extengine", version, about, long_about = None)]
+#[command(name = "extengine", version, about, long_about = None, after_help = "\
+Compiled WebAssembly is kept in the user's cache folder; EXTENGINE_CODE_CACHE names another one, or none where it is empty.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -176,6 +176,12 @@ impl Instances {
         Ok(&mut **slot.insert(instance))
     }
 
+    /// Makes ready what the next invocations would wait for; for a thread that waits itself.
+    pub(crate) fn prepare(&mut self) {
+        let live = self.live.iter_mut().flatten();
+        live.for_each(|instance| instance.prepare());
+    }
+
     /// Runs an extension once.
     pub(crate) fn invoke(
         &mut self,

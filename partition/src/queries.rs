@@ -36,6 +36,7 @@ impl Answerer {
         while let Ok(question) = self.questions.recv() {
             let answer = catch("a query", || self.answer(&mut instances, &question));
             question.answer.send(answer);
+            instances.prepare();
         }
     }
 

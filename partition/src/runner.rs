@@ -15,7 +15,7 @@ use crate::store::View;
 #[derive(Debug)]
 pub(crate) struct Runner {
     program: Arc<Program>,
-    instances: Instances,
+    pub(crate) instances: Instances,
     /// What each extension of the last command asked for; kept, as `event` is, so that the buffers are used again.
     steps: Vec<(usize, Intents)>,
     taken: usize,

@@ -288,6 +288,7 @@ impl Writer {
                 return Ok(message);
             }
             if !self.begun {
+                self.runner.instances.prepare();
                 // This holds a sender, so there is always one.
                 return self.queue.recv().map_err(|_| answer::stopped());
             }
