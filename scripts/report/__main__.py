@@ -27,7 +27,8 @@ CRITERION = FOLDER / "criterion"
 
 BENCH = ["cargo", "bench", "--workspace", "--all-features", "--quiet"]
 QUICK = ["--noplot", "--warm-up-time", "0.2", "--measurement-time", "0.5", "--sample-size", "20"]
-EXTISM = ["cargo", "run", "--release", "--quiet", "--locked", "--manifest-path", "benches/extism/Cargo.toml"]
+# Not `--locked`: its lock follows what the engine depends on.
+EXTISM = ["cargo", "run", "--release", "--quiet", "--manifest-path", "benches/extism/Cargo.toml"]
 
 # The benches that print JSON lines, and how each is run in its quick form.
 LINES = {
