@@ -1,6 +1,6 @@
 //! One Lua virtual machine, sealed, with a package's chunk run in it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,9 @@ use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::{HostSlot, Party};
 use engine_core::manifest::ExtensionDecl;
 use mlua::chunk::ChunkMode;
-use mlua::{FromLuaMulti, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use mlua::{
+    FromLuaMulti, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic, VmState,
+};
 
 use crate::api::{self, Api};
 use crate::engine::compiler;
@@ -90,7 +92,7 @@ impl Sandbox {
             error_metatable,
             extension: Cell::new(0),
             random: Cell::new(None),
-            steps: RefCell::default(),
+            steps: OnceCell::new(),
             buffers: RefCell::default(),
             panic: Cell::new(None),
         });
@@ -108,7 +110,7 @@ impl Sandbox {
         watch.start(&lua)?;
         let glue = load(&lua, "=glue", &chunk.glue)?;
         let (entries, steps) = glue.call((native, host))?;
-        api.steps.replace(Some(steps));
+        api.steps.get_or_init(|| steps);
         lua.sandbox(true)?;
         let function = load(&lua, &format!("={}", chunk.name), &chunk.bytecode)?;
         let sandbox = Self {
@@ -161,7 +163,8 @@ impl Sandbox {
         {
             call.fail(lost);
         }
-        call.used(watch.memory(&self.lua), watch.fuel());
+        let memory = end.unwrap_or_else(|_| watch.memory(&self.lua));
+        call.used(memory, watch.fuel());
         if let Some(panic) = self.api.panic.take() {
             resume_unwind(panic);
         }
@@ -212,9 +215,11 @@ impl Sandbox {
         function: &Function,
         args: Vec<Value>,
     ) -> Result<(Value, R)> {
-        let run = || {
-            self.xpcall
-                .call((function, &self.locate, MultiValue::from(args)))
+        let run = || match args.is_empty() {
+            true => self.xpcall.call((function, &self.locate)),
+            false => self
+                .xpcall
+                .call((function, &self.locate, Variadic::from(args))),
         };
         self.guarded(self.api.slot.enter(call, run))
     }

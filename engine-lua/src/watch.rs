@@ -15,7 +15,7 @@ use crate::error::Cause;
 pub(crate) const FRAME: u32 = 128;
 
 /// The stack is looked at once in so many interrupts; every call is an interrupt, so recursion gets this much deeper.
-const LOOK_EVERY: u64 = 16;
+const LOOK_EVERY: u64 = 64;
 
 /// When running code has to end.
 #[derive(Clone, Copy, Debug)]
@@ -145,15 +145,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Refuses to go on where the guest's memory is over its limit even without garbage.
-    pub(crate) fn check_memory(&self, lua: &Lua) -> Result<()> {
-        if self.memory(lua) <= self.limits.memory {
-            return Ok(());
+    /// Bytes that the guest takes; refuses to go on where they are over its limit even without garbage.
+    pub(crate) fn check_memory(&self, lua: &Lua) -> Result<u64> {
+        let memory = self.memory(lua);
+        if memory <= self.limits.memory {
+            return Ok(memory);
         }
-        if lua.gc_collect().is_ok() && self.memory(lua) <= self.limits.memory {
-            return Ok(());
+        let collected = lua.gc_collect().map(|()| self.memory(lua));
+        match collected {
+            Ok(memory) if memory <= self.limits.memory => Ok(memory),
+            _ => Err(self.settle(Cause::Memory)),
         }
-        Err(self.settle(Cause::Memory))
     }
 
     /// Bytes that the guest takes.
