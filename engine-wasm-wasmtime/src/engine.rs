@@ -18,8 +18,8 @@ use crate::package::WasmtimeModule;
 
 /// How many instances an engine has room for at a time.
 ///
-/// Each holds 4 GiB of addresses, not of memory, so that code needs no bounds checks: 2 TiB of the 128 TiB there are.
-const INSTANCES: u32 = 512;
+/// Each holds 4 GiB of addresses, not of memory, so that code needs no bounds checks: 8 TiB of the 128 TiB there are.
+const INSTANCES: u32 = 2_048;
 
 /// What wasm32 can address, which an instance's slot reserves.
 const ADDRESSES: u64 = 1 << 32;
