@@ -6,7 +6,6 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use benches::Subject;
 use benches::engine::{ENGINES, Instance};
 use benches::question::Question;
 use engine_core::factory::EngineKind;
