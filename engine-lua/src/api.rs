@@ -1,7 +1,7 @@
 //! The host functions: what `host`, `print`, `os` and `math.random` ask of the running call.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use engine_core::key::Extent;
 use engine_core::limits::Limit;
 use engine_core::manifest::Verb;
 use engine_core::value::Writer;
-use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
+use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, MultiValue, Table, Value, Variadic};
 
 use crate::error::{Cause, kind_named, raise};
 use crate::marshal::{Failure, Marshal, StorageShape, name_of};
@@ -35,6 +35,10 @@ pub(crate) struct Api {
     /// The extension that runs.
     pub(crate) extension: Cell<usize>,
     pub(crate) random: Cell<Option<Random>>,
+    /// By the number of a storage: what hands the fields of a row on as two tables.
+    pub(crate) steps: RefCell<Option<Table>>,
+    /// Memory for a key and a value.
+    pub(crate) buffers: RefCell<(Vec<u8>, Vec<u8>)>,
     /// A panic of the host, to go on once no Lua code is on the stack.
     pub(crate) panic: Cell<Option<Box<dyn Any + Send>>>,
 }
@@ -61,23 +65,28 @@ pub(crate) fn install(lua: &Lua, api: &Rc<Api>, host: &Table) -> mlua::Result<Ta
         }),
     )?;
     set(host, "must_exist", function(lua, api, Api::must_exist))?;
+    for (name, must) in [("host.get", false), ("host.must_exist", true)] {
+        let get = function(lua, api, move |api, lua, (id, key): (f64, MultiValue)| {
+            api.get_fields(lua, (name, must), StorageId(id as u16), key)
+        });
+        set(&native, &name["host.".len()..], get)?;
+    }
     for (name, verb) in [
         ("host.new_value", Verb::Insert),
         ("host.update_value", Verb::Update),
         ("host.put_value", Verb::Put),
+        ("host.delete", Verb::Delete),
     ] {
         let write = function(lua, api, move |api, lua, (storage, key, value)| {
-            api.write(lua, (name, verb), &storage, &key, Some(&value))
+            let value = (verb != Verb::Delete).then_some(&value);
+            api.write(lua, (name, verb), &storage, &key, value)
         });
         set(host, &name["host.".len()..], write)?;
+        let write = function(lua, api, move |api, lua, (id, row): (f64, MultiValue)| {
+            api.write_fields(lua, (name, verb), StorageId(id as u16), row)
+        });
+        set(&native, &name["host.".len()..], write)?;
     }
-    set(
-        host,
-        "delete",
-        function(lua, api, |api, lua, (storage, key)| {
-            api.write(lua, ("host.delete", Verb::Delete), &storage, &key, None)
-        }),
-    )?;
     set(
         host,
         "result",
@@ -132,25 +141,61 @@ impl Api {
         self.ask(|call| {
             let id = self.readable(call, function, storage)?;
             let shape = self.marshal.storage(lua, id)?;
-            let key = self.read_key(call, id, &shape, key, Extent::Full)?;
+            let key = self.read_key(call, id, shape, key, Extent::Full)?;
             let mut row = Vec::new();
             if !self.read_result(call.get(id, &key, &mut row))? {
                 return Ok(Value::Nil);
             }
-            let table = self.marshal.value(lua, id, &shape, &row);
+            let table = self.marshal.value(lua, id, shape, &row);
             Ok(Value::Table(self.checked(call, id, table)?))
         })
     }
 
     fn must_exist(&self, lua: &Lua, (storage, key): (Value, Value)) -> mlua::Result<Value> {
         match self.get(lua, "host.must_exist", &storage, &key)? {
-            Value::Nil => {
-                let name = storage.to_string()?;
-                let text = format!("storage `{name}` has no row with the key that must exist");
-                Err(raise(Error::new(ErrorKind::NotFound, text)))
-            }
+            Value::Nil => Err(missing(&storage.to_string()?)),
             row => Ok(row),
         }
+    }
+
+    /// `host.get` and `host.must_exist` for the glue: true and the value's fields, or a table where they cannot be given
+    /// so, or nil where there is no row. False where the key does not fit, or the extension may not read.
+    fn get_fields(
+        &self,
+        lua: &Lua,
+        (function, must): (&str, bool),
+        id: StorageId,
+        key: MultiValue,
+    ) -> mlua::Result<MultiValue> {
+        let one = |value| Ok(vec![value].into());
+        self.ask(|call| {
+            let shape = self.marshal.storage(lua, id)?;
+            let (encoded, row) = &mut *self.buffers.borrow_mut();
+            let fits = self.marshal.key_of(&shape.key, key.iter(), encoded);
+            if fits.is_err() || !call.extension().verbs(id).has(Verb::Read) {
+                return one(Value::Boolean(false));
+            }
+            let name = || &call.package().catalog.storage(id).name;
+            call.trace(Party::Guest, Party::Instance, || {
+                format!("{function}(\"{}\")", name())
+            });
+            row.clear();
+            if !self.read_result(call.get(id, encoded, row))? {
+                return if must {
+                    Err(missing(name()))
+                } else {
+                    one(Value::Nil)
+                };
+            }
+            let mut values = Vec::with_capacity(1 + shape.value.len());
+            values.push(Value::Boolean(true));
+            let given = self.marshal.fields(lua, &shape.value, row, &mut values);
+            if self.checked(call, id, given)? {
+                return Ok(values.into());
+            }
+            let table = self.marshal.value(lua, id, shape, row);
+            one(Value::Table(self.checked(call, id, table)?))
+        })
     }
 
     /// Answers true, or false and the error that the function raised, as Lua has it.
@@ -169,12 +214,26 @@ impl Api {
         let read = self.ask(|call| {
             let id = self.readable(call, "host.read", &storage)?;
             let shape = self.marshal.storage(lua, id)?;
-            let prefix = self.read_key(call, id, &shape, &prefix, Extent::Prefix)?;
+            let prefix = self.read_key(call, id, shape, &prefix, Extent::Prefix)?;
+            let step = match &*self.steps.borrow() {
+                Some(steps) => steps.raw_get::<Option<Function>>(id.0)?,
+                None => None,
+            };
             let read = call.read(id, &prefix, |key, value| {
                 call.trace(Party::Instance, Party::Guest, || "row".to_owned());
                 let step = (|| {
-                    let key = self.checked(call, id, self.marshal.key(lua, id, &shape, key))?;
-                    let value = self.marshal.value(lua, id, &shape, value);
+                    if let Some(step) = &step {
+                        let mut row = Vec::with_capacity(1 + shape.key.len() + shape.value.len());
+                        row.push(Value::Function(each.clone()));
+                        let given = self
+                            .marshal
+                            .row_fields(lua, id, shape, (key, value), &mut row);
+                        if self.checked(call, id, given)? {
+                            return self.pcall.call((step, MultiValue::from(row)));
+                        }
+                    }
+                    let key = self.checked(call, id, self.marshal.key(lua, id, shape, key))?;
+                    let value = self.marshal.value(lua, id, shape, value);
                     let value = self.checked(call, id, value)?;
                     self.pcall.call::<(bool, Value)>((&each, key, value))
                 })();
@@ -253,13 +312,13 @@ impl Api {
     }
 
     /// What the host gave and does not fit its schema is the host's fault.
-    fn checked(
+    fn checked<T>(
         &self,
         call: &Call<'_>,
         id: StorageId,
-        table: Result<Table, Failure>,
-    ) -> mlua::Result<Table> {
-        table.map_err(|failure| {
+        given: Result<T, Failure>,
+    ) -> mlua::Result<T> {
+        given.map_err(|failure| {
             let place = || format!("storage `{}`", call.package().catalog.storage(id).name);
             raise(self.error(failure, ErrorKind::Io, place))
         })
@@ -284,12 +343,14 @@ impl Api {
             let id = id.map_err(|error| raise(call.refuse_intent(error)))?;
             let shape = self.marshal.storage(lua, id)?;
             let max = self.watch.limits().intent_bytes;
-            let (mut encoded_key, mut encoded) = (Vec::new(), Vec::new());
+            let (encoded_key, encoded) = &mut *self.buffers.borrow_mut();
+            encoded_key.clear();
+            encoded.clear();
             let marshal = &self.marshal;
             let marshalled = marshal
-                .key_to(&shape, key, Extent::Full, &mut encoded_key)
+                .key_to(shape, key, Extent::Full, encoded_key)
                 .and_then(|()| match value {
-                    Some(value) => marshal.row_to(&shape.value, value, max, &mut encoded),
+                    Some(value) => marshal.row_to(&shape.value, value, max, encoded),
                     None => Ok(()),
                 });
             // Without the right to write, the row does not matter: the call denies it.
@@ -299,7 +360,40 @@ impl Api {
                 let place = || format!("{verb} in storage `{name}`");
                 return Err(self.refuse(call, failure, (Limit::IntentBytes, max), place));
             }
-            call.write(verb, id, &encoded_key, &encoded).map_err(raise)
+            call.write(verb, id, encoded_key, encoded).map_err(raise)
+        })
+    }
+
+    /// A write for the glue; false where the row does not fit or the extension may not write it.
+    fn write_fields(
+        &self,
+        lua: &Lua,
+        (function, verb): (&str, Verb),
+        id: StorageId,
+        row: MultiValue,
+    ) -> mlua::Result<bool> {
+        self.ask(|call| {
+            let shape = self.marshal.storage(lua, id)?;
+            let mut row = row.iter();
+            let (encoded_key, encoded) = &mut *self.buffers.borrow_mut();
+            encoded.clear();
+            let marshal = &self.marshal;
+            let max = self.watch.limits().intent_bytes;
+            let fits = marshal
+                .key_of(&shape.key, row.by_ref(), encoded_key)
+                .and_then(|()| match verb {
+                    Verb::Delete => Ok(()),
+                    _ => marshal.row_of(&shape.value, row, max, encoded),
+                });
+            if fits.is_err() || !call.extension().verbs(id).has(verb) {
+                return Ok(false);
+            }
+            call.trace(Party::Guest, Party::Instance, || {
+                let name = &call.package().catalog.storage(id).name;
+                format!("{function}(\"{name}\")")
+            });
+            let written = call.write(verb, id, encoded_key, encoded);
+            written.map(|()| true).map_err(raise)
         })
     }
 
@@ -316,6 +410,26 @@ impl Api {
                 Err(self.refuse(call, failure, (Limit::ResultBytes, max), place))
             }
         }
+    }
+
+    /// Takes a result row by its fields; where they do not fit, by its table.
+    pub(crate) fn result_fields(
+        &self,
+        lua: &Lua,
+        call: &Call<'_>,
+        (row, fields): (&Value, &MultiValue),
+    ) -> mlua::Result<()> {
+        let shape = self.marshal.extension(lua, self.extension.get())?;
+        let max = self.watch.limits().result_bytes;
+        let (_, encoded) = &mut *self.buffers.borrow_mut();
+        let fits = self
+            .marshal
+            .row_of(&shape.result, fields.iter(), max, encoded);
+        if fits.is_err() {
+            return self.result(lua, call, row);
+        }
+        call.trace(Party::Guest, Party::Instance, || "result".to_owned());
+        call.result(encoded).map_err(raise)
     }
 
     /// Refuses an intent or a result that does not fit, or is longer than the limit allows.
@@ -433,6 +547,11 @@ impl Api {
             other => trap(format!("an error that is a {}", name_of(&other))),
         }
     }
+}
+
+fn missing(storage: &str) -> mlua::Error {
+    let text = format!("storage `{storage}` has no row with the key that must exist");
+    raise(Error::new(ErrorKind::NotFound, text))
 }
 
 fn within(random: &mut Random, low: i64, high: i64) -> mlua::Result<f64> {

@@ -9,8 +9,10 @@ use engine_core::limits::{Limit, Limits};
 use engine_core::manifest::PackageManifest;
 use engine_core::ticker::Ticker;
 
+use crate::countdown;
 use crate::error::{internal, syntax};
 use crate::factory::LuaFactory;
+use crate::glue;
 use crate::package::{Chunk, LuaPackage};
 use crate::sandbox::Sandbox;
 
@@ -23,7 +25,7 @@ pub struct LuaEngine {
 
 impl LuaEngine {
     pub(crate) fn new(limits: EngineLimits) -> Result<Self> {
-        let ticker = Ticker::start_with(|| ()).map_err(|e| internal("the ticker", e))?;
+        let ticker = Ticker::start_with(countdown::tick).map_err(|e| internal("the ticker", e))?;
         Ok(Self {
             limits,
             ticker: Arc::new(ticker),
@@ -47,6 +49,9 @@ impl LuaEngine {
         let bytecode = compiler()
             .compile(source)
             .map_err(|error| syntax(&name, &error))?;
+        let glue = compiler().set_debug_level(0);
+        let glue = glue.compile(glue::source(manifest));
+        let glue = glue.map_err(|error| internal("the glue", error).to_string())?;
         let limits = Limits {
             memory: manifest.limits.memory.min(self.limits.memory),
             stack: manifest.limits.stack.min(self.limits.stack),
@@ -57,6 +62,7 @@ impl LuaEngine {
             limits,
             name,
             bytecode,
+            glue,
             ticker: Arc::clone(&self.ticker),
         });
         let sandbox = Sandbox::new(&chunk, chunk.start_setup())

@@ -17,13 +17,13 @@ use crate::sandbox::Sandbox;
 pub struct LuaInstance {
     chunk: Arc<Chunk>,
     /// The sandbox of the next invocation, if there is one yet.
-    sandbox: Option<Sandbox>,
+    sandbox: Option<Box<Sandbox>>,
     buffers: Buffers,
 }
 
 impl LuaInstance {
     pub(crate) fn new(chunk: Arc<Chunk>) -> Result<Self> {
-        let sandbox = Some(Sandbox::new(&chunk, chunk.start_setup())?);
+        let sandbox = Some(Box::new(Sandbox::new(&chunk, chunk.start_setup())?));
         Ok(Self {
             chunk,
             sandbox,
@@ -55,7 +55,7 @@ impl ExtensionInstance for LuaInstance {
         let sandbox = match sandbox {
             Some(sandbox) => sandbox,
             None => match Sandbox::new(chunk, chunk.deadline(&call)) {
-                Ok(sandbox) => sandbox,
+                Ok(sandbox) => Box::new(sandbox),
                 Err(error) => return call.end(Err(error)),
             },
         };
@@ -69,7 +69,9 @@ impl ExtensionInstance for LuaInstance {
     fn prepare(&mut self) {
         if self.sandbox.is_none() {
             // The next invocation tells why there is none.
-            self.sandbox = Sandbox::new(&self.chunk, self.chunk.start_setup()).ok();
+            self.sandbox = Sandbox::new(&self.chunk, self.chunk.start_setup())
+                .ok()
+                .map(Box::new);
         }
     }
 }

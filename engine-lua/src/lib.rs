@@ -100,9 +100,11 @@
 //! invocation gets a new one, and so does the next invocation after a failure that is not an orderly end.
 
 mod api;
+mod countdown;
 mod engine;
 mod error;
 mod factory;
+mod glue;
 mod instance;
 mod marshal;
 mod package;

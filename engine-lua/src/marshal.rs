@@ -3,7 +3,7 @@
 //! Everything is converted by the schema's type and the raw Lua type, never by mlua's own conversions, which round.
 //! Tables are read raw: a metatable's `__index` gives no fields.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use engine_core::schema::{Field as SchemaField, Schema, Type};
 use engine_core::value::{Reader, Token, Value as Plain, Writer};
 use mlua::{Function, IntoLua, Lua, LuaString, Table, Value};
 
+use crate::glue;
 use crate::watch::Watch;
 
 /// The largest integer that is a Lua number; those beyond it are Luau's native integers.
@@ -60,6 +61,8 @@ fn inside<T>(place: impl FnOnce() -> String, result: Result<T>) -> Result<T> {
 #[derive(Debug)]
 pub(crate) struct Record {
     fields: Box<[Field]>,
+    /// Whether the glue knows it.
+    glued: bool,
 }
 
 #[derive(Debug)]
@@ -96,7 +99,17 @@ impl Record {
         let fields = schema.fields().iter().map(field);
         Ok(Self {
             fields: fields.collect::<mlua::Result<_>>()?,
+            glued: glue::fits(schema),
         })
+    }
+
+    /// How many fields it has.
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
     }
 }
 
@@ -159,8 +172,8 @@ pub(crate) struct Marshal {
     manifest: Arc<PackageManifest>,
     watch: Rc<Watch>,
     integers: Integers,
-    extensions: RefCell<Vec<Option<Rc<ExtensionShape>>>>,
-    storages: RefCell<Vec<Option<Rc<StorageShape>>>>,
+    extensions: Box<[OnceCell<ExtensionShape>]>,
+    storages: Box<[OnceCell<StorageShape>]>,
     events: RefCell<HashMap<Box<str>, Rc<Record>>>,
 }
 
@@ -177,45 +190,47 @@ impl Marshal {
         integers: Integers,
     ) -> Self {
         Self {
+            extensions: manifest
+                .extensions
+                .iter()
+                .map(|_| OnceCell::new())
+                .collect(),
+            storages: (0..manifest.catalog.len())
+                .map(|_| OnceCell::new())
+                .collect(),
             manifest,
             watch,
             integers,
-            extensions: RefCell::default(),
-            storages: RefCell::default(),
             events: RefCell::default(),
         }
     }
 
     /// The arguments and results of the extension with this number, which the manifest has.
-    pub(crate) fn extension(&self, lua: &Lua, number: usize) -> mlua::Result<Rc<ExtensionShape>> {
-        let mut extensions = self.extensions.borrow_mut();
-        extensions.resize(self.manifest.extensions.len(), None);
-        if let Some(shape) = &extensions[number] {
-            return Ok(Rc::clone(shape));
+    pub(crate) fn extension(&self, lua: &Lua, number: usize) -> mlua::Result<&ExtensionShape> {
+        let shape = &self.extensions[number];
+        if let Some(shape) = shape.get() {
+            return Ok(shape);
         }
         let declared = &self.manifest.extensions[number];
-        let shape = Rc::new(ExtensionShape {
+        let made = ExtensionShape {
             args: Record::new(lua, &declared.args)?,
             result: Record::new(lua, &declared.result)?,
-        });
-        extensions[number] = Some(Rc::clone(&shape));
-        Ok(shape)
+        };
+        Ok(shape.get_or_init(|| made))
     }
 
     /// The keys and values of a storage of the application.
-    pub(crate) fn storage(&self, lua: &Lua, id: StorageId) -> mlua::Result<Rc<StorageShape>> {
-        let mut storages = self.storages.borrow_mut();
-        storages.resize(self.manifest.catalog.len(), None);
-        if let Some(shape) = &storages[usize::from(id.0)] {
-            return Ok(Rc::clone(shape));
+    pub(crate) fn storage(&self, lua: &Lua, id: StorageId) -> mlua::Result<&StorageShape> {
+        let shape = &self.storages[usize::from(id.0)];
+        if let Some(shape) = shape.get() {
+            return Ok(shape);
         }
         let storage = self.manifest.catalog.storage(id);
-        let shape = Rc::new(StorageShape {
+        let made = StorageShape {
             key: Record::new(lua, &storage.key)?,
             value: Record::new(lua, &storage.value)?,
-        });
-        storages[usize::from(id.0)] = Some(Rc::clone(&shape));
-        Ok(shape)
+        };
+        Ok(shape.get_or_init(|| made))
     }
 
     // From rows to tables.
@@ -279,22 +294,79 @@ impl Marshal {
         shape: &StorageShape,
         key: &[u8],
     ) -> Result<Table> {
-        let schema = &self.manifest.catalog.storage(id).key;
-        let values = schema.decode_key(key);
-        let values = values.map_err(|error| Failure::Misfit(error.message().to_owned()))?;
-        let table = lua.create_table_with_capacity(0, values.len())?;
-        for (field, value) in shape.key.fields.iter().zip(&values) {
-            let item = self.plain(lua, &field.kind, value)?;
-            self.place(&table, &field.key, item)?;
-        }
+        let table = lua.create_table_with_capacity(0, shape.key.fields.len())?;
+        self.key_items(lua, id, shape, key, |field, item| {
+            self.place(&table, &field.key, item)
+        })?;
         Ok(table)
     }
 
+    fn key_items(
+        &self,
+        lua: &Lua,
+        id: StorageId,
+        shape: &StorageShape,
+        key: &[u8],
+        mut take: impl FnMut(&Field, Item) -> Result<()>,
+    ) -> Result<()> {
+        let schema = &self.manifest.catalog.storage(id).key;
+        let values = schema.decode_key(key);
+        let values = values.map_err(|error| Failure::Misfit(error.message().to_owned()))?;
+        for (field, value) in shape.key.fields.iter().zip(&values) {
+            take(field, self.plain(lua, &field.kind, value)?)?;
+        }
+        Ok(())
+    }
+
+    /// The fields of a row, for the glue, and whether that is all of them: mlua cannot push a large integer.
+    pub(crate) fn fields(
+        &self,
+        lua: &Lua,
+        record: &Record,
+        row: &[u8],
+        out: &mut Vec<Value>,
+    ) -> Result<bool> {
+        let mut all = record.glued;
+        if all {
+            let mut reader = Reader::new(row);
+            let len = self.head(&mut reader)?;
+            self.items_from(lua, record, len, &mut reader, |_, item| {
+                all &= push(item, out);
+                Ok(())
+            })?;
+        }
+        Ok(all)
+    }
+
+    /// The fields of the key and of the value of a row, as [`Marshal::fields`].
+    pub(crate) fn row_fields(
+        &self,
+        lua: &Lua,
+        id: StorageId,
+        shape: &StorageShape,
+        (key, value): (&[u8], &[u8]),
+        out: &mut Vec<Value>,
+    ) -> Result<bool> {
+        let mut all = true;
+        let end = out.len() + shape.key.len();
+        self.key_items(lua, id, shape, key, |_, item| {
+            all &= push(item, out);
+            Ok(())
+        })?;
+        out.resize(end, Value::Nil);
+        Ok(all && self.fields(lua, &shape.value, value, out)?)
+    }
+
     fn record_from(&self, lua: &Lua, record: &Record, reader: &mut Reader<'_>) -> Result<Table> {
-        let Token::List(len) = token(reader)? else {
-            return misfit("expected a record");
-        };
-        self.fields_from(lua, record, len as usize, reader)
+        let len = self.head(reader)?;
+        self.fields_from(lua, record, len, reader)
+    }
+
+    fn head(&self, reader: &mut Reader<'_>) -> Result<usize> {
+        match token(reader)? {
+            Token::List(len) => Ok(len as usize),
+            _ => misfit("expected a record"),
+        }
     }
 
     fn fields_from(
@@ -304,23 +376,37 @@ impl Marshal {
         len: usize,
         reader: &mut Reader<'_>,
     ) -> Result<Table> {
+        let table = lua.create_table_with_capacity(0, record.fields.len())?;
+        self.items_from(lua, record, len, reader, |field, item| {
+            self.place(&table, &field.key, item)
+        })?;
+        Ok(table)
+    }
+
+    /// Decodes the `len` fields of a record that were written, and gives the others' defaults.
+    fn items_from(
+        &self,
+        lua: &Lua,
+        record: &Record,
+        len: usize,
+        reader: &mut Reader<'_>,
+        mut take: impl FnMut(&Field, Item) -> Result<()>,
+    ) -> Result<()> {
         if len > record.fields.len() {
             return misfit(format!(
                 "{len} values where the record has {} fields",
                 record.fields.len()
             ));
         }
-        let table = lua.create_table_with_capacity(0, record.fields.len())?;
         for (i, field) in record.fields.iter().enumerate() {
             let item = if i < len {
                 self.item_from(lua, &field.kind, field.optional, reader)
             } else {
                 self.plain(lua, &field.kind, &field.default)
             };
-            let item = inside(|| format!("field `{}`", field.name), item)?;
-            self.place(&table, &field.key, item)?;
+            take(field, inside(|| format!("field `{}`", field.name), item)?)?;
         }
-        Ok(table)
+        Ok(())
     }
 
     fn item_from(
@@ -450,16 +536,29 @@ impl Marshal {
                     field.name
                 ));
             }
-            inside(place, self.key_field_to(field, table, &value, out))?;
+            let native = || self.is_native(table, &field.key);
+            inside(place, self.key_field_to(field, &value, native, out))?;
         }
         self.no_more(&shape.key, table, given)
+    }
+
+    /// Encodes a key of these fields.
+    pub(crate) fn key_of<'a>(
+        &self,
+        record: &Record,
+        values: impl Iterator<Item = &'a Value>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        out.clear();
+        let mut fields = record.fields.iter().zip(values);
+        fields.try_for_each(|(field, value)| self.key_field_to(field, value, unknown, out))
     }
 
     fn key_field_to(
         &self,
         field: &Field,
-        table: &Table,
         value: &Value,
+        native: impl FnOnce() -> Result<bool>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let mut writer = KeyWriter(out);
@@ -471,7 +570,7 @@ impl Marshal {
                 writer.null();
             }
             (Kind::Bool, Value::Boolean(value)) => writer.bool(*value),
-            (Kind::Int, value) => writer.int(self.int(table, &field.key, value)?),
+            (Kind::Int, value) => writer.int(int(value, native)?),
             (Kind::Float, value) => {
                 let written = writer.float(float(value)?);
                 written.map_err(|error| Failure::Misfit(error.message().to_owned()))?;
@@ -492,22 +591,47 @@ impl Marshal {
             if !value.is_nil() {
                 given += 1;
             }
-            if is_null(&value) && field.optional {
-                Writer(out).null();
-                continue;
-            }
-            let written = self.item_to(&field.kind, table, &field.key, &value, max, out);
+            let native = || self.is_native(table, &field.key);
+            let written = self.field_to(field, &value, native, max, out);
             inside(|| format!("field `{}`", field.name), written)?;
         }
         self.no_more(record, table, given)
     }
 
-    fn item_to<K: IntoLua + Clone>(
+    /// Encodes a row of these fields.
+    pub(crate) fn row_of<'a>(
+        &self,
+        record: &Record,
+        values: impl Iterator<Item = &'a Value>,
+        max: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        out.clear();
+        Writer(out).list(record.fields.len());
+        let mut fields = record.fields.iter().zip(values);
+        fields.try_for_each(|(field, value)| self.field_to(field, value, unknown, max, out))
+    }
+
+    fn field_to(
+        &self,
+        field: &Field,
+        value: &Value,
+        native: impl FnOnce() -> Result<bool>,
+        max: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        if is_null(value) && field.optional {
+            Writer(out).null();
+            return Ok(());
+        }
+        self.item_to(&field.kind, value, native, max, out)
+    }
+
+    fn item_to(
         &self,
         kind: &Kind,
-        table: &Table,
-        key: K,
         value: &Value,
+        native: impl FnOnce() -> Result<bool>,
         max: u64,
         out: &mut Vec<u8>,
     ) -> Result<()> {
@@ -518,7 +642,7 @@ impl Marshal {
         match (kind, value) {
             (_, value) if is_null(value) => return misfit("missing"),
             (Kind::Bool, Value::Boolean(value)) => writer.bool(*value),
-            (Kind::Int, value) => writer.int(self.int(table, key, value)?),
+            (Kind::Int, value) => writer.int(int(value, native)?),
             (Kind::Float, value) => writer.float(float(value)?),
             (Kind::Text, Value::String(value)) => writer.text(&text(value)?),
             (Kind::Bytes, Value::String(value)) => writer.bytes(&value.as_bytes()),
@@ -541,31 +665,15 @@ impl Marshal {
         for i in 1..=len {
             self.watch.check().map_err(Failure::Contract)?;
             let value: Value = list.raw_get(i)?;
-            let written = self.item_to(kind, list, i, &value, max, out);
+            let native = || self.is_native(list, i);
+            let written = self.item_to(kind, &value, native, max, out);
             inside(|| format!("element {i}"), written)?;
         }
         Ok(())
     }
 
-    /// An integer, exactly; mlua shows a native integer and a whole number alike.
-    fn int<K: IntoLua>(&self, table: &Table, key: K, value: &Value) -> Result<i64> {
-        match *value {
-            Value::Integer(value) if value.unsigned_abs() <= MAX_NUMBER as u64 => Ok(value),
-            Value::Integer(value) => {
-                if self.integers.is_integer.call::<bool>((table, key))? {
-                    return Ok(value);
-                }
-                misfit(format!(
-                    "expected int, found the number {value}, beyond 2^53-1, where numbers are not exact; use `integer`"
-                ))
-            }
-            // Minus zero, which mlua does not show as an integer.
-            Value::Number(0.0) => Ok(0),
-            Value::Number(value) => misfit(format!(
-                "expected int, found the number {value}; an int is whole and within 2^53-1, or Luau's `integer`"
-            )),
-            ref value => unexpected(&Kind::Int, value),
-        }
+    fn is_native(&self, table: &Table, key: impl IntoLua) -> Result<bool> {
+        Ok(self.integers.is_integer.call((table, key))?)
     }
 
     /// Refuses a table with keys that are no fields.
@@ -607,6 +715,42 @@ fn integer(value: i64) -> Item {
     }
 }
 
+/// An integer, exactly. mlua shows a native integer and a whole number alike; `native` tells them apart.
+fn int(value: &Value, native: impl FnOnce() -> Result<bool>) -> Result<i64> {
+    match *value {
+        Value::Integer(value) if value.unsigned_abs() <= MAX_NUMBER as u64 => Ok(value),
+        Value::Integer(value) => {
+            if native()? {
+                return Ok(value);
+            }
+            misfit(format!(
+                "expected int, found the number {value}, beyond 2^53-1, where numbers are not exact; use `integer`"
+            ))
+        }
+        // Minus zero, which mlua does not show as an integer.
+        Value::Number(0.0) => Ok(0),
+        Value::Number(value) => misfit(format!(
+            "expected int, found the number {value}; an int is whole and within 2^53-1, or Luau's `integer`"
+        )),
+        ref value => unexpected(&Kind::Int, value),
+    }
+}
+
+/// For fields that came without their table: a large integer is left to the way by tables.
+fn unknown() -> Result<bool> {
+    Ok(false)
+}
+
+/// Adds an item, or nil and false where mlua cannot push it.
+fn push(item: Item, out: &mut Vec<Value>) -> bool {
+    let (value, whole) = match item {
+        Item::Lua(value) => (value, true),
+        Item::Integer(_) => (Value::Nil, false),
+    };
+    out.push(value);
+    whole
+}
+
 fn float(value: &Value) -> Result<f64> {
     match *value {
         Value::Number(value) => Ok(value),
@@ -624,7 +768,11 @@ fn text(value: &LuaString) -> Result<mlua::BorrowedStr> {
 }
 
 fn is_null(value: &Value) -> bool {
-    value.is_nil() || value.is_null()
+    match value {
+        Value::Nil => true,
+        Value::LightUserData(pointer) => pointer.0.is_null(),
+        _ => false,
+    }
 }
 
 fn unexpected<T>(kind: &Kind, value: &Value) -> Result<T> {

@@ -22,6 +22,8 @@ pub(crate) struct Chunk {
     pub(crate) name: String,
     /// Made by this engine's compiler from the package's text, never by anyone else.
     pub(crate) bytecode: Vec<u8>,
+    /// The bytecode of the text that [`glue::source`](crate::glue::source) makes of the manifest.
+    pub(crate) glue: Vec<u8>,
     pub(crate) ticker: Arc<Ticker>,
 }
 

@@ -1,6 +1,6 @@
 //! One Lua virtual machine, sealed, with a package's chunk run in it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -8,13 +8,14 @@ use std::sync::{Arc, OnceLock};
 use engine_core::call::Call;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::{HostSlot, Party};
+use engine_core::manifest::ExtensionDecl;
 use mlua::chunk::ChunkMode;
-use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value, VmState};
+use mlua::{FromLuaMulti, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use crate::api::{self, Api};
 use crate::engine::compiler;
-use crate::error::{Cause, raise};
-use crate::marshal::{Integers, Marshal};
+use crate::error::raise;
+use crate::marshal::{Failure, Integers, Marshal, Record};
 use crate::package::Chunk;
 use crate::watch::{Deadline, Watch};
 
@@ -24,7 +25,7 @@ pub(crate) struct Sandbox {
     api: Rc<Api>,
     xpcall: Function,
     locate: Function,
-    /// The declared extensions' functions, in the manifest's order.
+    /// The glue's functions around the declared extensions', in the manifest's order.
     extensions: Vec<Option<Function>>,
     // Last: it goes after everything that points into it.
     lua: Lua,
@@ -43,27 +44,32 @@ impl Sandbox {
     pub(crate) fn new(chunk: &Arc<Chunk>, deadline: Deadline) -> Result<Self> {
         let limits = chunk.limits.clone();
         let watch = Rc::new(Watch::new(Arc::clone(&chunk.ticker), limits, deadline));
+        let _turn = watch.begin(deadline);
         // The allocator can refuse at any step of this, within the chunk and before it.
-        let made = Self::make(chunk, &watch);
-        let (sandbox, function) = made.map_err(|error| watch.settle(error.into()))?;
-        sandbox.guarded(&function, Value::Nil)?;
+        let lua = |error: mlua::Error| watch.settle(error.into());
+        let (sandbox, entries, function) = Self::make(chunk, &watch).map_err(lua)?;
+        let run = sandbox.xpcall.call((function, &sandbox.locate));
+        let (_, ()) = sandbox.guarded(run)?;
         let globals = sandbox.lua.globals();
-        let extensions = chunk.manifest.extensions.iter().map(|declared| {
+        let extension = |(number, declared): (usize, &ExtensionDecl)| {
             // Raw, so that Luau's own globals are no extensions.
-            let global = globals.raw_get(&*declared.name);
-            match global.map_err(|error| watch.settle(Cause::from(error)))? {
-                Value::Function(function) => Ok(Some(function)),
+            match globals.raw_get(&*declared.name)? {
+                Value::Function(function) => {
+                    let entry: Function = entries.raw_get(number)?;
+                    entry.call(function).map(Some)
+                }
                 _ => Ok(None),
             }
-        });
-        let extensions = extensions.collect::<Result<_>>()?;
+        };
+        let extensions = (1..).zip(&chunk.manifest.extensions).map(extension);
+        let extensions = extensions.collect::<mlua::Result<_>>().map_err(lua)?;
         Ok(Self {
             extensions,
             ..sandbox
         })
     }
 
-    fn make(chunk: &Arc<Chunk>, watch: &Rc<Watch>) -> mlua::Result<(Self, Function)> {
+    fn make(chunk: &Arc<Chunk>, watch: &Rc<Watch>) -> mlua::Result<(Self, Table, Function)> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::default())?;
         let globals = lua.globals();
         let [helpers, prelude] = support()?;
@@ -84,21 +90,26 @@ impl Sandbox {
             error_metatable,
             extension: Cell::new(0),
             random: Cell::new(None),
+            steps: RefCell::default(),
+            buffers: RefCell::default(),
             panic: Cell::new(None),
         });
-        let xpcall = globals.raw_get("xpcall")?;
+        let xpcall: Function = globals.raw_get("xpcall")?;
         let host = lua.create_table()?;
         globals.raw_set("host", &host)?;
         let native = api::install(&lua, &api, &host)?;
         let prelude = load(&lua, "=prelude", prelude)?;
-        let locate = prelude.call((native, host, chunk.name.as_str()))?;
-        lua.sandbox(true)?;
-        watch.start(&lua)?;
+        let locate: Function = prelude.call((&native, &host, chunk.name.as_str()))?;
         let interrupt = Rc::clone(watch);
         lua.set_interrupt(move |lua| match interrupt.step(lua) {
             Ok(()) => Ok(VmState::Continue),
             Err(error) => Err(raise(error)),
         });
+        watch.start(&lua)?;
+        let glue = load(&lua, "=glue", &chunk.glue)?;
+        let (entries, steps) = glue.call((native, host))?;
+        api.steps.replace(Some(steps));
+        lua.sandbox(true)?;
         let function = load(&lua, &format!("={}", chunk.name), &chunk.bytecode)?;
         let sandbox = Self {
             chunk: Arc::clone(chunk),
@@ -108,7 +119,7 @@ impl Sandbox {
             extensions: Vec::new(),
             lua,
         };
-        Ok((sandbox, function))
+        Ok((sandbox, entries, function))
     }
 
     /// One line for each declared extension that the chunk does not define.
@@ -139,7 +150,7 @@ impl Sandbox {
     /// Runs an extension once.
     pub(crate) fn run(&self, call: &Call<'_>, extension: usize) -> Result<()> {
         let watch = &self.api.watch;
-        watch.begin(self.chunk.deadline(call));
+        let _turn = watch.begin(self.chunk.deadline(call));
         self.api.extension.set(extension);
         self.api.random.set(None);
         let run = self.run_extension(call, extension);
@@ -167,29 +178,68 @@ impl Sandbox {
         };
         let lua = |error: mlua::Error| watch.settle(error.into());
         let shape = marshal.extension(&self.lua, extension).map_err(lua)?;
-        let args = marshal.row(&self.lua, &shape.args, call.args());
-        let args = args.map_err(|failure| {
+        let args = self.args(&shape.args, call.args()).map_err(|failure| {
             let place = || "arguments".to_owned();
             failure.into_error(watch, ErrorKind::BadArgs, place)
         })?;
         call.trace(Party::Instance, Party::Guest, || {
             format!("call {}", call.extension().name)
         });
-        let value = self.api.slot.enter(call, || self.guarded(function, args))?;
+        let given = if shape.result.is_empty() {
+            self.enter(call, function, args)
+                .map(|(row, ())| (row, None))
+        } else {
+            let given = self.enter(call, function, args);
+            given.map(|(row, (by_fields, fields)): (Value, (bool, MultiValue))| {
+                (row, by_fields.then_some(fields))
+            })
+        };
+        let (row, row_fields) = given?;
         call.trace(Party::Guest, Party::Instance, || "return".to_owned());
-        match value {
-            Value::Nil => Ok(()),
-            row => self.api.result(&self.lua, call, &row).map_err(lua),
+        match (row, row_fields) {
+            (Value::Nil, _) => Ok(()),
+            (row, Some(row_fields)) => {
+                let row = (&row, &row_fields);
+                self.api.result_fields(&self.lua, call, row).map_err(lua)
+            }
+            (row, None) => self.api.result(&self.lua, call, &row).map_err(lua),
         }
     }
 
-    /// Calls a function of the guest's and gives its first result.
-    fn guarded(&self, function: &Function, args: impl mlua::IntoLua) -> Result<Value> {
+    fn enter<R: FromLuaMulti>(
+        &self,
+        call: &Call<'_>,
+        function: &Function,
+        args: Vec<Value>,
+    ) -> Result<(Value, R)> {
+        let run = || {
+            self.xpcall
+                .call((function, &self.locate, MultiValue::from(args)))
+        };
+        self.guarded(self.api.slot.enter(call, run))
+    }
+
+    /// What an extension is called with: a table, or nil and the fields of one.
+    fn args(&self, record: &Record, row: &[u8]) -> std::result::Result<Vec<Value>, Failure> {
+        let marshal = &self.api.marshal;
+        let mut args = Vec::new();
+        if !record.is_empty() {
+            args.reserve(1 + record.len());
+            args.push(Value::Nil);
+        }
+        if !marshal.fields(&self.lua, record, row, &mut args)? {
+            args = vec![Value::Table(marshal.row(&self.lua, record, row)?)];
+        }
+        Ok(args)
+    }
+
+    /// What a call of the guest's code gave: whether it ended well, its result or error, and more.
+    fn guarded<R>(&self, given: mlua::Result<(bool, Value, R)>) -> Result<(Value, R)> {
         let watch = &self.api.watch;
-        match self.xpcall.call((function, &self.locate, args)) {
-            Ok((true, value)) => Ok(value),
+        match given {
+            Ok((true, value, more)) => Ok((value, more)),
             // Once the invocation is lost, what Lua makes of that does not matter.
-            Ok((false, error)) => Err(watch
+            Ok((false, error, _)) => Err(watch
                 .check()
                 .err()
                 .unwrap_or_else(|| self.api.uncaught(error))),

@@ -8,13 +8,14 @@ use engine_core::limits::{Limit, Limits};
 use engine_core::ticker::Ticker;
 use mlua::Lua;
 
+use crate::countdown::{self, Turn};
 use crate::error::Cause;
 
 /// Bytes of stack that one Lua call counts as: its record and the registers of a usual function.
 pub(crate) const FRAME: u32 = 128;
 
 /// The stack is looked at once in so many interrupts; every call is an interrupt, so recursion gets this much deeper.
-const STACK_EVERY: u64 = 16;
+const LOOK_EVERY: u64 = 16;
 
 /// When running code has to end.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +34,13 @@ pub(crate) struct Watch {
     limits: Limits,
     /// Bytes that the empty sandbox takes; they are the engine's, not the guest's.
     base: Cell<usize>,
+    /// Bytes of the virtual machine at which the guest may be over its limit.
+    most: Cell<usize>,
     deadline: Cell<Deadline>,
+    /// Interrupts up to the last one that was looked at.
     steps: Cell<u64>,
+    /// How many were to pass from there to the next.
+    wait: Cell<u32>,
     lost: RefCell<Option<Error>>,
 }
 
@@ -44,13 +50,16 @@ impl Watch {
             ticker,
             limits,
             base: Cell::new(0),
+            most: Cell::new(0),
             deadline: Cell::new(deadline),
             steps: Cell::new(0),
+            wait: Cell::new(1),
             lost: RefCell::new(None),
         }
     }
 
-    /// Sets what the empty sandbox takes, and the allocator's cap above the limit.
+    /// Sets what the empty sandbox takes, the allocator's cap above the limit, and the countdown of the interrupts, for
+    /// which one must be set.
     ///
     /// The cap is the backstop for one large allocation between two interrupts. It leaves room for what the collector
     /// has not got round to.
@@ -60,44 +69,80 @@ impl Watch {
         let cap = self.limits.memory.saturating_add(slack);
         let cap = usize::try_from(cap).unwrap_or(usize::MAX);
         lua.set_memory_limit(self.base.get().saturating_add(cap))?;
+        let limit = usize::try_from(self.limits.memory).unwrap_or(usize::MAX);
+        self.most
+            .set(countdown::install(lua)?.saturating_add(limit));
         Ok(())
     }
 
-    /// Begins an invocation.
-    pub(crate) fn begin(&self, deadline: Deadline) {
-        self.deadline.set(deadline);
+    /// Begins an invocation, or the run of a chunk, which lasts until the turn is dropped.
+    pub(crate) fn begin(&self, deadline: Deadline) -> Turn {
+        let turn = Turn::begin();
         self.steps.set(0);
+        self.wait.set(1);
+        countdown::start(1, self.most.get());
+        if self.lost.borrow().is_none() {
+            self.deadline.set(deadline);
+            self.wait();
+        }
+        turn
+    }
+
+    /// Waits for the next interrupt that matters.
+    fn wait(&self) {
+        let steps = self.steps.get();
+        let look = LOOK_EVERY - steps % LOOK_EVERY;
+        let fuel = self
+            .limits
+            .fuel
+            .map(|fuel| fuel.saturating_add(1).saturating_sub(steps));
+        let wait = look.min(fuel.unwrap_or(look)).max(1) as u32;
+        self.wait.set(wait);
+        countdown::start(wait, self.most.get());
+    }
+
+    /// Interrupts so far.
+    fn steps(&self) -> u64 {
+        self.steps.get() + u64::from(self.wait.get() - countdown::left().min(self.wait.get()))
     }
 
     /// Goes on, unless the invocation is lost or its deadline is over.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
-        if let Some(error) = &*self.lost.borrow() {
-            return Err(error.clone());
+        if self.ticker.now() < self.deadline.get().at {
+            return Ok(());
         }
-        let Deadline { at, ms } = self.deadline.get();
-        if self.ticker.now() >= at {
-            let allowed = format!("{ms} ms");
-            return Err(self.fail(Error::limit(Limit::Deadline, allowed)));
-        }
-        Ok(())
+        self.over()
     }
 
-    /// What the interrupt does, which Luau calls at every loop, call and return, and in pattern matching.
+    /// The deadline is over: its own, or the one that a lost invocation is given.
+    #[cold]
+    fn over(&self) -> Result<()> {
+        let allowed = format!("{} ms", self.deadline.get().ms);
+        Err(self.fail(Error::limit(Limit::Deadline, allowed)))
+    }
+
+    /// What an interrupt does that is looked at. Luau calls it at every loop, call and return, and in pattern matching.
     pub(crate) fn step(&self, lua: &Lua) -> Result<()> {
-        let steps = self.steps.get() + 1;
+        let steps = self.steps() + 1;
         self.steps.set(steps);
+        self.wait.set(1);
+        countdown::start(1, self.most.get());
         self.check()?;
-        if self.limits.fuel.is_some_and(|fuel| steps > fuel) {
-            let allowed = self.limits.fuel.unwrap_or_default();
-            return Err(self.fail(Error::limit(Limit::Fuel, allowed)));
+        if let Some(fuel) = self.limits.fuel
+            && steps > fuel
+        {
+            return Err(self.fail(Error::limit(Limit::Fuel, fuel)));
         }
-        if steps.is_multiple_of(STACK_EVERY) {
+        if steps.is_multiple_of(LOOK_EVERY) {
             let frames = (self.limits.stack / FRAME) as usize;
             if lua.inspect_stack(frames, |_| ()).is_some() {
                 return Err(self.settle(Cause::Stack));
             }
         }
-        self.check_memory(lua)
+        self.check_memory(lua)?;
+        self.wait();
+        Ok(())
     }
 
     /// Refuses to go on where the guest's memory is over its limit even without garbage.
@@ -123,11 +168,18 @@ impl Watch {
 
     /// Interrupts so far, where fuel is limited.
     pub(crate) fn fuel(&self) -> Option<u64> {
-        self.limits.fuel.map(|_| self.steps.get())
+        self.limits.fuel.map(|_| self.steps())
     }
 
     /// Loses the invocation, unless it is lost already, and gives back the error that stands.
     pub(crate) fn fail(&self, error: Error) -> Error {
+        self.deadline.set(Deadline {
+            at: 0,
+            ..self.deadline.get()
+        });
+        self.steps.set(self.steps());
+        self.wait.set(1);
+        countdown::start(1, self.most.get());
         self.lost.borrow_mut().get_or_insert(error).clone()
     }
 

@@ -94,6 +94,9 @@ impl Host for State {
 pub(crate) const ALL: &str = "b: bool, i: int, f: float, t: text, y: bytes, o: int?, l: [int], \
     n: [[text]], r: {x: int, s: {deep: text?}}?, late: int = 7";
 
+/// The name of a storage that Lua text has to escape.
+pub(crate) const ODD: &str = "o'd\"d\\ \n\u{7f}é";
+
 pub(crate) struct Storages {
     pub(crate) all: StorageId,
     pub(crate) pair: StorageId,
@@ -111,6 +114,14 @@ pub(crate) fn catalog() -> (Catalog, Storages) {
     catalog
         .add("shown", schema("id: int"), schema("v: int"))
         .unwrap();
+    catalog
+        .add(ODD, schema("id: int"), schema("v: int?"))
+        .unwrap();
+    let value = schema("end: int, _x: int");
+    catalog.add("words", schema("not: int"), value).unwrap();
+    let fields: Vec<_> = (0..40).map(|i| format!("f{i}: int")).collect();
+    let value = Schema::parse(&fields.join(", ")).unwrap();
+    catalog.add("wide", schema("id: int"), value).unwrap();
     let command = CommandSchema {
         args: schema("seat: int, note: text?"),
         result: schema("ticket: text"),
@@ -133,9 +144,15 @@ impl Subject {
         let (catalog, storages) = catalog();
         let schema = |text| Schema::parse(text).unwrap();
         let every: Verbs = Verb::ALL.into_iter().collect();
-        let ids = ["all", "pair", "shown"].map(|name| catalog.id(name).unwrap());
-        let read = Verbs::NONE.with(Verb::Read);
-        let access = || [(ids[0], every), (ids[1], every), (ids[2], read)];
+        let ids = |names: &[&str], verbs| {
+            let ids = names.iter().map(|name| catalog.id(name).unwrap());
+            ids.map(|id| (id, verbs)).collect::<Vec<_>>()
+        };
+        let access = || {
+            let mut access = ids(&["all", "pair", ODD, "words", "wide"], every);
+            access.extend(ids(&["shown"], Verbs::NONE.with(Verb::Read)));
+            access
+        };
         let run = ExtensionDecl::new(
             "Run",
             ExtensionKind::Command,

@@ -4,7 +4,7 @@ use engine_core::error::ErrorKind;
 use engine_core::key;
 use engine_core::value::{Value, encode};
 
-use crate::common::{ALL, Subject};
+use crate::common::{ALL, ODD, Subject};
 
 const MAX: i64 = (1 << 53) - 1;
 
@@ -308,4 +308,80 @@ fn the_context_and_random_bytes_are_rows_too() {
     );
     let ran = subject.run();
     assert_eq!((ran.value(), ran.text()), (17, "c1".to_owned()));
+}
+
+#[test]
+fn names_that_luau_has_to_escape_or_keeps_for_itself_are_names_all_the_same() {
+    for (storage, key, value, field) in [
+        (ODD, "{ id = 3 }", "{ v = 4 }", "v"),
+        ("words", "{ ['not'] = 3 }", "{ ['end'] = 4, _x = 5 }", "end"),
+    ] {
+        let name = format!("{storage:?}");
+        let source = format!(
+            "host.put_value({name}, {key}, {value})
+            host.delete({name}, {key})
+            local row = host.get({name}, {key})
+            local seen = 0
+            host.read({name}, nil, function(k, r) seen += r[{field:?}] end)
+            return {{ v = row[{field:?}] + seen }}"
+        );
+        let mut subject = Subject::new(&source);
+        let id = subject.manifest.catalog.id(storage).unwrap();
+        let row = [Value::Int(4), Value::Int(5)];
+        let row = if storage == ODD { &row[..1] } else { &row };
+        subject.state.put(id, &[Value::Int(3)], row);
+        let ran = subject.run();
+        assert_eq!(ran.value(), 8, "{storage}");
+        let intent = ran.intents.iter().next().unwrap();
+        assert_eq!(intent.value, encode(row), "{storage}");
+    }
+}
+
+#[test]
+fn wide_rows_come_back_as_they_went() {
+    let mut subject =
+        Subject::new("host.put_value('wide', { id = 1 }, host.must_exist('wide', { id = 1 }))");
+    let wide = subject.manifest.catalog.id("wide").unwrap();
+    let row: Vec<_> = (0..40).map(Value::Int).collect();
+    subject.state.put(wide, &[Value::Int(1)], &row);
+    let ran = subject.run();
+    ran.outcome.result.unwrap();
+    assert_eq!(ran.intents.iter().next().unwrap().value, encode(&row));
+}
+
+#[test]
+fn metatables_and_iterators_hide_and_add_nothing() {
+    let put = |value: &str| {
+        let source = format!("host.put_value({ODD:?}, {{ id = 1 }}, {value}) return {{ v = 1 }}");
+        Subject::new(&source).run()
+    };
+    let index = "setmetatable({}, { __index = { v = 1 }, __len = error, __iter = error })";
+    let ran = put(index);
+    let intent = ran.intents.iter().next().unwrap();
+    assert_eq!(intent.value, encode(&[Value::Null]));
+    let hidden = "setmetatable({ v = 1, x = 2 }, { __iter = function() return next, {} end })";
+    assert_eq!(put(hidden).kind(), ErrorKind::BadIntent);
+    assert_eq!(put("{ v = host.null }").value(), 1);
+    assert_eq!(put("'text'").kind(), ErrorKind::BadIntent);
+}
+
+#[test]
+fn results_are_refused_where_they_do_not_fit() {
+    for (row, part) in [
+        ("{ v = 1, x = 2 }", "unknown field `x`"),
+        ("{ t = 'x' }", "field `v`: missing"),
+        ("{ v = 1, t = 5 }", "field `t`: expected text"),
+        ("{}", "field `v`: missing"),
+        ("5", "expected a table by field name"),
+        ("false", "expected a table by field name"),
+    ] {
+        let ran = Subject::new(&format!("return {row}")).run();
+        assert_eq!(ran.kind(), ErrorKind::BadIntent, "{row}");
+        assert!(ran.error().message().contains(part), "{}", ran.error());
+    }
+    let index = "return setmetatable({ v = 1 }, { __index = { t = 'x' } }), 'more'";
+    let ran = Subject::new(index).run();
+    ran.outcome.result.unwrap();
+    let row = encode(&[Value::Int(1), Value::Null]);
+    assert_eq!(ran.intents.results().collect::<Vec<_>>(), [&row[..]]);
 }
