@@ -66,10 +66,9 @@ pub(crate) fn install(lua: &Lua, api: &Rc<Api>, host: &Table) -> mlua::Result<Ta
     )?;
     set(host, "must_exist", function(lua, api, Api::must_exist))?;
     for (name, must) in [("host.get", false), ("host.must_exist", true)] {
-        let get = function(lua, api, move |api, lua, (id, key): (f64, MultiValue)| {
-            api.get_fields(lua, (name, must), StorageId(id as u16), key)
-        });
-        set(&native, &name["host.".len()..], get)?;
+        both(lua, api, &native, name, move |api, lua, id, key| {
+            api.get_fields(lua, (name, must), id, key)
+        })?;
     }
     for (name, verb) in [
         ("host.new_value", Verb::Insert),
@@ -82,10 +81,9 @@ pub(crate) fn install(lua: &Lua, api: &Rc<Api>, host: &Table) -> mlua::Result<Ta
             api.write(lua, (name, verb), &storage, &key, value)
         });
         set(host, &name["host.".len()..], write)?;
-        let write = function(lua, api, move |api, lua, (id, row): (f64, MultiValue)| {
-            api.write_fields(lua, (name, verb), StorageId(id as u16), row)
-        });
-        set(&native, &name["host.".len()..], write)?;
+        both(lua, api, &native, name, move |api, lua, id, row| {
+            api.write_fields(lua, (name, verb), id, row)
+        })?;
     }
     set(
         host,
@@ -130,6 +128,34 @@ fn function<A: FromLuaMulti, R: IntoLuaMulti>(
     })
 }
 
+/// The fields of a row as they come from Lua, nil where there are fewer; without an allocation, unlike `MultiValue`.
+type Few = (Value, Value, Value, Value, Value, Value);
+
+/// Makes a function of the glue's, which takes the number of a storage and fields: one for a few and one for any.
+fn both<R: IntoLuaMulti>(
+    lua: &Lua,
+    api: &Rc<Api>,
+    native: &Table,
+    name: &str,
+    body: impl Fn(&Api, &Lua, StorageId, &[Value]) -> mlua::Result<R> + Copy + 'static,
+) -> mlua::Result<()> {
+    let name = &name["host.".len()..];
+    let few = function(lua, api, move |api, lua, (id, fields): (f64, Few)| {
+        let (a, b, c, d, e, f) = fields;
+        body(api, lua, StorageId(id as u16), &[a, b, c, d, e, f])
+    });
+    native.raw_set(format!("{name}_few"), few?)?;
+    let any = function(
+        lua,
+        api,
+        move |api, lua, (id, fields): (f64, MultiValue)| {
+            let fields = Vec::from(fields);
+            body(api, lua, StorageId(id as u16), &fields)
+        },
+    );
+    native.raw_set(format!("{name}_any"), any?)
+}
+
 impl Api {
     fn ask<R>(&self, ask: impl FnOnce(&Call<'_>) -> mlua::Result<R>) -> mlua::Result<R> {
         self.slot.with(|call| Ok(ask(call))).map_err(raise)?
@@ -165,8 +191,8 @@ impl Api {
         lua: &Lua,
         (function, must): (&str, bool),
         id: StorageId,
-        key: MultiValue,
-    ) -> mlua::Result<MultiValue> {
+        key: &[Value],
+    ) -> mlua::Result<Variadic<Value>> {
         let one = |value| Ok(vec![value].into());
         self.ask(|call| {
             let shape = self.marshal.storage(lua, id)?;
@@ -229,7 +255,7 @@ impl Api {
                             .marshal
                             .row_fields(lua, id, shape, (key, value), &mut row);
                         if self.checked(call, id, given)? {
-                            return self.pcall.call((step, MultiValue::from(row)));
+                            return self.pcall.call((step, Variadic::from(row)));
                         }
                     }
                     let key = self.checked(call, id, self.marshal.key(lua, id, shape, key))?;
@@ -370,20 +396,20 @@ impl Api {
         lua: &Lua,
         (function, verb): (&str, Verb),
         id: StorageId,
-        row: MultiValue,
+        row: &[Value],
     ) -> mlua::Result<bool> {
         self.ask(|call| {
             let shape = self.marshal.storage(lua, id)?;
-            let mut row = row.iter();
+            let (key, value) = row.split_at(shape.key.len());
             let (encoded_key, encoded) = &mut *self.buffers.borrow_mut();
             encoded.clear();
             let marshal = &self.marshal;
             let max = self.watch.limits().intent_bytes;
             let fits = marshal
-                .key_of(&shape.key, row.by_ref(), encoded_key)
+                .key_of(&shape.key, key.iter(), encoded_key)
                 .and_then(|()| match verb {
                     Verb::Delete => Ok(()),
-                    _ => marshal.row_of(&shape.value, row, max, encoded),
+                    _ => marshal.row_of(&shape.value, value.iter(), max, encoded),
                 });
             if fits.is_err() || !call.extension().verbs(id).has(verb) {
                 return Ok(false);

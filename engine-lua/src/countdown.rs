@@ -12,18 +12,23 @@ use mlua::{Lua, ffi};
 static TICKS: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
-    /// What the sandbox that runs on this thread waits for.
-    static WAIT: Cell<Wait> = const { Cell::new(Wait { left: 1, tick: 0, bytes: 0 }) };
+    static WAIT: Wait = const {
+        Wait {
+            left: Cell::new(1),
+            tick: Cell::new(0),
+            bytes: Cell::new(0),
+        }
+    };
 }
 
-#[derive(Clone, Copy)]
+/// What the sandbox that runs on this thread waits for.
 struct Wait {
     /// Interrupts up to the next one that is looked at, at least one.
-    left: u32,
+    left: Cell<u32>,
     /// The tick after which the next interrupt is looked at.
-    tick: u32,
+    tick: Cell<u32>,
     /// How much memory makes the next interrupt one that is looked at.
-    bytes: usize,
+    bytes: Cell<usize>,
 }
 
 /// Has every running sandbox look at its next interrupt.
@@ -34,27 +39,36 @@ pub(crate) fn tick() {
 /// Lets interrupts pass until the one of this number, at least the first, or until the next tick, or until the virtual
 /// machine has more memory.
 pub(crate) fn start(left: u32, bytes: usize) {
-    let tick = TICKS.load(Ordering::Relaxed);
-    WAIT.set(Wait { left, tick, bytes });
+    WAIT.with(|wait| {
+        wait.left.set(left);
+        wait.tick.set(TICKS.load(Ordering::Relaxed));
+        wait.bytes.set(bytes);
+    });
 }
 
 /// How many interrupts there are up to the next one that is looked at.
 pub(crate) fn left() -> u32 {
-    WAIT.get().left
+    WAIT.with(|wait| wait.left.get())
 }
 
 /// Keeps what another sandbox on this thread waits for, until it is dropped.
-pub(crate) struct Turn(Wait);
+pub(crate) struct Turn {
+    left: u32,
+    bytes: usize,
+}
 
 impl Turn {
     pub(crate) fn begin() -> Self {
-        Self(WAIT.get())
+        WAIT.with(|wait| Self {
+            left: wait.left.get(),
+            bytes: wait.bytes.get(),
+        })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        start(self.0.left, self.0.bytes);
+        start(self.left, self.bytes);
     }
 }
 
@@ -91,12 +105,19 @@ unsafe extern "C-unwind" fn short(state: *mut ffi::lua_State, collecting: c_int)
     if collecting >= 0 {
         return;
     }
-    let wait = WAIT.get();
     // SAFETY: it reads a number of the virtual machine that calls this.
     let bytes = unsafe { ffi::lua_totalbytes(state, ALL) };
-    if wait.left > 1 && wait.tick == TICKS.load(Ordering::Relaxed) && bytes <= wait.bytes {
-        let left = wait.left - 1;
-        return WAIT.set(Wait { left, ..wait });
+    let passes = WAIT.with(|wait| {
+        let left = wait.left.get();
+        let tick = TICKS.load(Ordering::Relaxed);
+        let passes = left > 1 && wait.tick.get() == tick && bytes <= wait.bytes.get();
+        if passes {
+            wait.left.set(left - 1);
+        }
+        passes
+    });
+    if passes {
+        return;
     }
     if let Some(long) = LONG.get() {
         // SAFETY: what Luau gave goes on to what was set for it. It may raise an error through this frame, which has

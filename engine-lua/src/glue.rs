@@ -8,15 +8,18 @@ use engine_core::catalog::{Catalog, Storage, StorageId};
 use engine_core::manifest::{ExtensionDecl, PackageManifest, Verb};
 use engine_core::schema::{Schema, Type};
 
-/// How many fields a record has at most: each is a local variable and a register of the glue.
-const WIDTH: usize = 32;
+/// How many fields a record has at most: the names in a table are compared with each.
+const WIDTH: usize = 16;
+
+/// How many fields the native functions take without an allocation.
+const FEW: usize = 6;
 
 /// How many storages of a package have glue: they are looked for one by one.
 const STORAGES: usize = 64;
 
 /// What the glue begins with: all that it uses is local, out of the guest's reach.
 const HEAD: &str = "local native, host = ...
-local next, rawget, type = next, rawget, type
+local next, type = next, type
 local entries, steps = {}, {}
 ";
 
@@ -76,7 +79,8 @@ fn reachable(
     verb: Verb,
 ) -> impl Iterator<Item = (StorageId, &Storage)> {
     let catalog: &Catalog = &manifest.catalog;
-    let ids = (0..catalog.len()).map(|id| StorageId(id as u16));
+    // The host's own last, which are used less.
+    let ids = (0..catalog.len()).rev().map(|id| StorageId(id as u16));
     let may = move |id: &StorageId| {
         let mut extensions = manifest.extensions.iter();
         extensions.any(|extension| extension.verbs(*id).has(verb))
@@ -102,7 +106,7 @@ fn replacement(
         }
     }
     format!(
-        "do local short, long = native.{function}, host.{function}
+        "do local few, any, long = native.{function}_few, native.{function}_any, host.{function}
 function host.{function}({parameters})
 {body}return long({parameters})
 end end
@@ -110,7 +114,16 @@ end end
     )
 }
 
-/// `short` gives true and the fields, another answer, or false where it cannot tell.
+/// A call of the native function with the fields of these records.
+fn ask(id: StorageId, records: &[(&str, &Schema)]) -> String {
+    let fields: usize = records.iter().map(|(_, schema)| schema.len()).sum();
+    let function = if fields <= FEW { "few" } else { "any" };
+    let list = |first: String, (prefix, schema): &(&str, &Schema)| list(&first, prefix, schema);
+    let arguments = records.iter().fold(id.0.to_string(), list);
+    format!("{function}({arguments})")
+}
+
+/// The native function gives true and the fields, another answer, or false where it cannot tell.
 fn get(id: StorageId, storage: &Storage) -> Option<String> {
     let (found, put) = if fits(&storage.value) {
         let found = list("found", "v", &storage.value);
@@ -119,35 +132,31 @@ fn get(id: StorageId, storage: &Storage) -> Option<String> {
     } else {
         ("found".to_owned(), String::new())
     };
-    let id = list(&id.0.to_string(), "k", &storage.key);
-    let ask = format!("local {found} = short({id}) {put} if found ~= false then return found end");
+    let call = ask(id, &[("k", &storage.key)]);
+    let call = format!("local {found} = {call} {put} if found ~= false then return found end");
     Some(if storage.key.is_empty() {
-        format!("if key == nil then {ask} end")
+        format!("if key == nil then {call} end")
     } else {
-        with_fields("key", "k", &storage.key, &ask)
+        with_fields("key", "k", &storage.key, "return long(storage, key)", &call)
     })
 }
 
-/// `short` gives whether it wrote.
+/// The native function gives whether it wrote.
 fn write(id: StorageId, storage: &Storage) -> Option<String> {
     if !fits(&storage.value) {
         return None;
     }
-    let id = list(&id.0.to_string(), "k", &storage.key);
-    let call = format!(
-        "if short({}) then return end",
-        list(&id, "v", &storage.value)
-    );
-    let inner = with_fields("value", "v", &storage.value, &call);
-    Some(with_fields("key", "k", &storage.key, &inner))
+    let call = ask(id, &[("k", &storage.key), ("v", &storage.value)]);
+    let call = format!("if {call} then return end");
+    let otherwise = "return long(storage, key, value)";
+    let inner = with_fields("value", "v", &storage.value, otherwise, &call);
+    Some(with_fields("key", "k", &storage.key, otherwise, &inner))
 }
 
 fn delete(id: StorageId, storage: &Storage) -> Option<String> {
-    let call = format!(
-        "if short({}) then return end",
-        list(&id.0.to_string(), "k", &storage.key)
-    );
-    Some(with_fields("key", "k", &storage.key, &call))
+    let call = format!("if {} then return end", ask(id, &[("k", &storage.key)]));
+    let otherwise = "return long(storage, key)";
+    Some(with_fields("key", "k", &storage.key, otherwise, &call))
 }
 
 fn step(id: StorageId, storage: &Storage) -> String {
@@ -167,7 +176,7 @@ fn entry(number: usize, declared: &ExtensionDecl) -> String {
     };
     let take = if fits(&declared.result) && !declared.result.is_empty() {
         let give = format!("return row, {}", list("true", "v", &declared.result));
-        with_fields("row", "v", &declared.result, &give)
+        with_fields("row", "v", &declared.result, "return row", &give)
     } else {
         String::new()
     };
@@ -182,21 +191,24 @@ end end
     )
 }
 
-/// Takes the fields of a table into locals, and goes on where it is a table without any others: raw, since metatables add
-/// no fields.
-fn with_fields(table: &str, prefix: &str, schema: &Schema, then: &str) -> String {
-    let required = schema.fields().iter().filter(|field| !field.optional);
-    let (mut take, mut count) = (String::new(), required.count().to_string());
+/// Takes the fields of a table into locals and goes on, or ends otherwise where it has any other: raw, since metatables
+/// add no fields. What is no table comes out of it behind.
+fn with_fields(table: &str, prefix: &str, schema: &Schema, otherwise: &str, then: &str) -> String {
+    let (mut locals, mut take) = (String::new(), String::new());
     for (number, field) in schema.fields().iter().enumerate() {
-        let local = format!("{prefix}{number}");
-        take += &format!("local {local} = rawget({table}, \"{}\") ", field.name);
-        if field.optional {
-            count += &format!(" + (if {local} == nil then 0 else 1)");
-        }
+        locals += &format!("local {prefix}{number} ");
+        take += &format!(
+            "if name == \"{}\" then {prefix}{number} = field else",
+            field.name
+        );
     }
+    let take = match schema.is_empty() {
+        true => otherwise.to_owned(),
+        false => format!("{take} {otherwise} end"),
+    };
     format!(
-        "if type({table}) == \"table\" then {take} local n = 0 for _ in next, {table} do n += 1 end
-if n == {count} then {then} end end"
+        "if type({table}) == \"table\" then {locals} for name, field in next, {table} do {take} end
+{then} end"
     )
 }
 

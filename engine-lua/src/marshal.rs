@@ -702,11 +702,13 @@ impl Marshal {
     }
 }
 
+#[inline]
 fn token<'a>(reader: &mut Reader<'a>) -> Result<Token<'a>> {
     let read = reader.token();
     read.map_err(|error| Failure::Misfit(error.message().to_owned()))
 }
 
+#[inline]
 fn integer(value: i64) -> Item {
     if value.unsigned_abs() <= MAX_NUMBER as u64 {
         Item::Lua(Value::Integer(value))
@@ -742,6 +744,7 @@ fn unknown() -> Result<bool> {
 }
 
 /// Adds an item, or nil and false where mlua cannot push it.
+#[inline]
 fn push(item: Item, out: &mut Vec<Value>) -> bool {
     let (value, whole) = match item {
         Item::Lua(value) => (value, true),

@@ -10,7 +10,9 @@ use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::{HostSlot, Party};
 use engine_core::manifest::ExtensionDecl;
 use mlua::chunk::ChunkMode;
-use mlua::{FromLuaMulti, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use mlua::{
+    FromLuaMulti, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic, VmState,
+};
 
 use crate::api::{self, Api};
 use crate::engine::compiler;
@@ -212,9 +214,11 @@ impl Sandbox {
         function: &Function,
         args: Vec<Value>,
     ) -> Result<(Value, R)> {
-        let run = || {
-            self.xpcall
-                .call((function, &self.locate, MultiValue::from(args)))
+        let run = || match args.is_empty() {
+            true => self.xpcall.call((function, &self.locate)),
+            false => self
+                .xpcall
+                .call((function, &self.locate, Variadic::from(args))),
         };
         self.guarded(self.api.slot.enter(call, run))
     }

@@ -15,7 +15,7 @@ use crate::error::Cause;
 pub(crate) const FRAME: u32 = 128;
 
 /// The stack is looked at once in so many interrupts; every call is an interrupt, so recursion gets this much deeper.
-const LOOK_EVERY: u64 = 16;
+const LOOK_EVERY: u64 = 64;
 
 /// When running code has to end.
 #[derive(Clone, Copy, Debug)]
