@@ -1,5 +1,5 @@
 //! The short way through an interrupt: most of them have nothing to look at, and mlua's way into Rust costs each as much
-//! as ten steps of Lua code.
+//! as several steps of Lua code.
 
 use std::cell::Cell;
 use std::os::raw::c_int;

@@ -85,15 +85,25 @@
 //! table whose *keys* are tables or functions, and when the entries of a weak table go.
 //!
 //! # Limits
-//! - `memory` counts what the chunk and its data take beyond an empty sandbox. It is checked at every loop, call and
-//!   return, after a collection; in between an allocator's cap stands a quarter above it (256 KiB at least).
+//! - `memory` counts what the chunk and its data take beyond an empty sandbox, with the functions that are made for the
+//!   package's schemas (see below). It is checked at every loop, call and return, after a collection; in between an
+//!   allocator's cap stands a quarter above it (256 KiB at least).
 //! - `deadline` is checked at the same places, and in pattern matching. A single library function that does not call
 //!   back runs to its end, which is bounded by `memory` or by the limits above: tens of milliseconds at 64 MiB. A chunk
 //!   that is run to load a package or to make an instance has a second at least.
 //! - `stack` counts 128 bytes for each Lua call; what larger calls take is memory. Luau itself allows 20,000 calls, and
 //!   200 that pass through its C code, and these end as `stack` too.
-//! - `fuel` counts the same places. Its unit is Lua's own.
+//! - `fuel` counts the same places. Its unit is Lua's own: a host function takes two or three, and one for each field of
+//!   the key and value that it is given.
 //! - `functions`, `function_bytes` and `table_elements` limit nothing here: a chunk has one size, `code_bytes`.
+//!
+//! # Speed
+//! For the storages and extensions of a package, Luau text is made that takes tables apart and puts them together, so that
+//! a row crosses in one call. It knows records of 16 fields at most, whose names are plain names in Luau too, and 64
+//! storages; the rest is converted field by field, several times slower, with the same result.
+//!
+//! Luau's own assertions are compiled in unless `LUAU_CXXFLAGS=-DNDEBUG` is in the environment of the build, as the
+//! `.cargo/config.toml` of this repository has it; they are about a quarter of all instructions.
 //!
 //! # Isolation
 //! A sandbox is a virtual machine of its own, used by one instance of one package. Under the policy `fresh` every

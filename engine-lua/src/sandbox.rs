@@ -163,7 +163,8 @@ impl Sandbox {
         {
             call.fail(lost);
         }
-        call.used(watch.memory(&self.lua), watch.fuel());
+        let memory = end.unwrap_or_else(|_| watch.memory(&self.lua));
+        call.used(memory, watch.fuel());
         if let Some(panic) = self.api.panic.take() {
             resume_unwind(panic);
         }

@@ -145,15 +145,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Refuses to go on where the guest's memory is over its limit even without garbage.
-    pub(crate) fn check_memory(&self, lua: &Lua) -> Result<()> {
-        if self.memory(lua) <= self.limits.memory {
-            return Ok(());
+    /// Bytes that the guest takes; refuses to go on where they are over its limit even without garbage.
+    pub(crate) fn check_memory(&self, lua: &Lua) -> Result<u64> {
+        let memory = self.memory(lua);
+        if memory <= self.limits.memory {
+            return Ok(memory);
         }
-        if lua.gc_collect().is_ok() && self.memory(lua) <= self.limits.memory {
-            return Ok(());
+        let collected = lua.gc_collect().map(|()| self.memory(lua));
+        match collected {
+            Ok(memory) if memory <= self.limits.memory => Ok(memory),
+            _ => Err(self.settle(Cause::Memory)),
         }
-        Err(self.settle(Cause::Memory))
     }
 
     /// Bytes that the guest takes.

@@ -1,11 +1,17 @@
 //! Limits hold against everything that a guest does to go on.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use engine_core::error::ErrorKind;
+use engine_core::catalog::StorageId;
+use engine_core::engine::{ExtensionInstance, Invocation};
+use engine_core::error::{ErrorKind, Result};
+use engine_core::host::{Host, RowChunk};
+use engine_core::intent::Intents;
 use engine_core::limits::Limit;
+use engine_core::value::{Value, encode};
 
-use crate::common::{DEADLINE, MEMORY, STACK, Subject};
+use crate::common::{DEADLINE, MEMORY, STACK, State, Subject};
 
 /// Long enough that only a hang goes beyond it, on a busy machine too.
 const FAR: Duration = Duration::from_secs(30);
@@ -184,6 +190,52 @@ fn fuel_counts_interrupts_the_same_each_time() {
     let swallowing = "while true do pcall(function() while true do end end) end";
     let subject = Subject::limited(swallowing, |limits| limits.fuel = Some(1000));
     assert_eq!(subject.kind(), ErrorKind::Limit(Limit::Fuel));
+}
+
+/// A host that runs another extension for each read.
+struct Nested(RefCell<Box<dyn ExtensionInstance>>);
+
+impl Host for Nested {
+    fn get(&self, _: StorageId, _: &[u8], _: &mut Vec<u8>) -> Result<bool> {
+        let invocation = Invocation {
+            extension: 0,
+            args: &encode(&[Value::Int(0)]),
+            tracer: None,
+        };
+        let mut inner = self.0.borrow_mut();
+        let outcome = inner.invoke(invocation, &State::default(), &mut Intents::new());
+        outcome.result.map(|()| false)
+    }
+
+    fn scan(&self, _: StorageId, _: &[u8], _: Option<&[u8]>, _: &mut RowChunk) -> Result<()> {
+        Ok(())
+    }
+
+    fn log(&self, _: &str, _: &str) {}
+}
+
+#[test]
+fn an_invocation_within_another_leaves_its_fuel_and_its_limits_alone() {
+    let source = "for i = 1, 100 do host.get('all', { id = i }) end return { v = 1 }";
+    let fuelled = |source: &str| Subject::limited(source, |limits| limits.fuel = Some(1_000_000));
+    let subject = fuelled(source);
+    let alone = subject.run().outcome.ledger.fuel;
+    let within = |inner: &Subject| {
+        let host = Nested(RefCell::new(inner.instance()));
+        let invocation = Invocation {
+            extension: 0,
+            args: &encode(&[Value::Int(0)]),
+            tracer: None,
+        };
+        let mut outer = subject.instance();
+        outer.invoke(invocation, &host, &mut Intents::new())
+    };
+    for loops in [0, 7, 1000] {
+        let inner = fuelled(&format!("for i = 1, {loops} do end"));
+        let outcome = within(&inner);
+        outcome.result.unwrap();
+        assert_eq!(outcome.ledger.fuel, alone, "{loops}");
+    }
 }
 
 #[test]
