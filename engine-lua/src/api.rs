@@ -1,7 +1,7 @@
 //! The host functions: what `host`, `print`, `os` and `math.random` ask of the running call.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -36,7 +36,7 @@ pub(crate) struct Api {
     pub(crate) extension: Cell<usize>,
     pub(crate) random: Cell<Option<Random>>,
     /// By the number of a storage: what hands the fields of a row on as two tables.
-    pub(crate) steps: RefCell<Option<Table>>,
+    pub(crate) steps: OnceCell<Table>,
     /// Memory for a key and a value.
     pub(crate) buffers: RefCell<(Vec<u8>, Vec<u8>)>,
     /// A panic of the host, to go on once no Lua code is on the stack.
@@ -241,8 +241,8 @@ impl Api {
             let id = self.readable(call, "host.read", &storage)?;
             let shape = self.marshal.storage(lua, id)?;
             let prefix = self.read_key(call, id, shape, &prefix, Extent::Prefix)?;
-            let step = match &*self.steps.borrow() {
-                Some(steps) => steps.raw_get::<Option<Function>>(id.0)?,
+            let step: Option<Function> = match self.steps.get() {
+                Some(steps) => steps.raw_get(id.0)?,
                 None => None,
             };
             let read = call.read(id, &prefix, |key, value| {

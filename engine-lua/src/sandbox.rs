@@ -1,6 +1,6 @@
 //! One Lua virtual machine, sealed, with a package's chunk run in it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -92,7 +92,7 @@ impl Sandbox {
             error_metatable,
             extension: Cell::new(0),
             random: Cell::new(None),
-            steps: RefCell::default(),
+            steps: OnceCell::new(),
             buffers: RefCell::default(),
             panic: Cell::new(None),
         });
@@ -110,7 +110,7 @@ impl Sandbox {
         watch.start(&lua)?;
         let glue = load(&lua, "=glue", &chunk.glue)?;
         let (entries, steps) = glue.call((native, host))?;
-        api.steps.replace(Some(steps));
+        api.steps.get_or_init(|| steps);
         lua.sandbox(true)?;
         let function = load(&lua, &format!("={}", chunk.name), &chunk.bytecode)?;
         let sandbox = Self {
