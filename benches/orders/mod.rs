@@ -4,8 +4,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use extengine::core::error::ErrorKind;
+use extengine::core::value::Writer;
 use extengine::{Accepted, Answer, AppSpec, Application, Options};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tempfile::TempDir;
 // Links the native extensions in.
 use orders_extensions as _;
@@ -40,7 +41,7 @@ pub(crate) fn open(engine: &str, partitions: u32, data: PathBuf) -> extengine::R
 /// A client of one shop: it orders random items for random customers.
 pub(crate) struct Client {
     random: u64,
-    args: Json,
+    shop: i64,
     orders: i64,
 }
 
@@ -68,20 +69,23 @@ impl Client {
             let part = json!({"shop": shop, "first": first, "count": 1_000});
             application.run("Stock", &part, None)?;
         }
-        let args = json!({"shop": shop, "order": 0, "customer": 0, "item": 0, "quantity": 1});
         Ok(Self {
             random: 0x9e37_79b9_7f4a_7c15 + shop as u64,
-            args,
+            shop,
             orders: 0,
         })
     }
 
     /// Sends the next order; none where the queue is full.
     pub(crate) fn order(&mut self, application: &Application) -> Outcome<Option<Answer<Accepted>>> {
-        self.args["order"] = self.orders.into();
-        self.args["customer"] = self.number().into();
-        self.args["item"] = self.number().into();
-        match application.submit("Order", &self.args, None) {
+        let (customer, item) = (self.number(), self.number());
+        let mut args = Vec::with_capacity(32);
+        let mut row = Writer(&mut args);
+        row.list(5);
+        for field in [self.shop, self.orders, customer, item, 1] {
+            row.int(field);
+        }
+        match application.submit_row("Order", args, None) {
             Ok(answer) => {
                 self.orders += 1;
                 Ok(Some(answer))

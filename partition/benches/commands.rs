@@ -19,6 +19,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use engine_core::value::{Value, encode};
 use partition::application::{Application, Options, os_platform};
 use partition::manifest::AppSpec;
 use partition::verify::verify;
@@ -102,9 +103,9 @@ fn partition(commands: u64, waiting: usize) -> (f64, f64) {
             let answer: partition::Answer<_> = answers.pop_front().unwrap();
             answer.wait().unwrap();
         }
-        let args =
-            json!({"id": id, "item": draw.next(), "customer": draw.next(), "quantity": 1 + id % 3});
-        answers.push_back(application.submit("Order", &args, None).unwrap());
+        let order = [id, draw.next(), draw.next(), 1 + id % 3];
+        let args = encode(&order.map(|n| Value::Int(n as i64)));
+        answers.push_back(application.submit_row("Order", args, None).unwrap());
     }
     for answer in answers {
         answer.wait().unwrap();

@@ -3,6 +3,8 @@
 use std::thread;
 
 use engine_core::error::ErrorKind;
+use engine_core::json::row_from_json;
+use engine_core::value::encode;
 use serde_json::json;
 
 use crate::app::{App, get, hold, kind, numbers, put, run, sum, total};
@@ -23,6 +25,37 @@ fn closing_answers_everything_in_the_queue() {
         assert_eq!(answer.wait().unwrap().offset, offset);
     }
     assert_eq!(numbers(&app.open()).len(), 20);
+}
+
+#[test]
+fn a_row_is_taken_as_json_is() {
+    for partitions in [1, 3] {
+        let app = App::new().partitions(partitions);
+        let application = app.open();
+        let schema = &application.spec().extensions[0].decl.args;
+        assert_eq!(&*application.spec().extensions[0].decl.name, "Do");
+        for n in 0..9 {
+            let args = put(n, n);
+            let row = encode(&row_from_json(&args, schema).unwrap());
+            let id = format!("{n}");
+            let taken = application.submit_row("Do", row, Some(&id)).unwrap();
+            let taken = taken.wait().unwrap();
+            let again = application.run("Do", &args, Some(&id)).unwrap();
+            assert!(again.repeated, "the same command, on the same partition");
+            assert_eq!(
+                (again.partition, again.offset),
+                (taken.partition, taken.offset)
+            );
+        }
+        for wrong in [&b""[..], b"\x90", b"\xc1", b"\x91\x01"] {
+            let refused = application.submit_row("Do", wrong.to_vec(), None);
+            assert_eq!(kind(refused), ErrorKind::BadArgs);
+        }
+        assert_eq!(
+            kind(application.submit_row("Nobody", vec![0x90], None)),
+            ErrorKind::Unknown
+        );
+    }
 }
 
 #[test]
