@@ -103,11 +103,7 @@
 //! storages; the rest is converted field by field, several times slower, with the same result.
 //!
 //! Luau's own assertions are compiled in unless `LUAU_CXXFLAGS=-DNDEBUG` is in the environment of the build, as the
-<<<<<<< HEAD
-//! `.cargo/config.toml` of this repository has it; they cost a third of the speed.
-=======
 //! `.cargo/config.toml` of this repository has it; they are about a quarter of all instructions.
->>>>>>> lua
 //!
 //! # Isolation
 //! A sandbox is a virtual machine of its own, used by one instance of one package. Under the policy `fresh` every
