@@ -152,8 +152,12 @@ impl Schema {
             if at == bytes.len() {
                 break;
             }
-            at += element(&bytes[at..], &field.ty, field.optional)
-                .map_err(|what| bad(format!("key field `{}`: {what}", field.name)))?;
+            let rest = &bytes[at..];
+            at += match plain_int(rest, &field.ty) {
+                Some(len) => len,
+                None => element(rest, &field.ty, field.optional)
+                    .map_err(|what| bad(format!("key field `{}`: {what}", field.name)))?,
+            };
             count += 1;
         }
         if at < bytes.len() {
@@ -189,6 +193,15 @@ impl Schema {
         }
         Ok(values)
     }
+}
+
+/// The length of an integer from 0 on in its smallest form, where that is plain to see: most fields of most keys.
+#[inline]
+fn plain_int(bytes: &[u8], ty: &Type) -> Option<usize> {
+    let (code, digits) = bytes.split_first()?;
+    let len = usize::from(code.checked_sub(ZERO)?);
+    let is_smallest = len == 0 || digits.first()? != &0;
+    (matches!(ty, Type::Int) && len < 8 && len <= digits.len() && is_smallest).then_some(1 + len)
 }
 
 /// The length of the element that begins here, checked against a type.

@@ -70,6 +70,13 @@ impl<'a> Row<'a> {
     }
 }
 
+impl Default for Row<'_> {
+    /// A row without fields.
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
 impl PartialEq for Row<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()
@@ -85,7 +92,7 @@ impl fmt::Debug for Row<'_> {
 }
 
 /// Reads the fields of a [`Row`], or the elements of a list, in order.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Fields<'a> {
     rest: &'a [u8],
     left: u32,
@@ -103,19 +110,24 @@ accessors! { Fields, Row, 'a:
 }
 
 impl<'a> Fields<'a> {
+    #[inline]
     fn new(bytes: &'a [u8]) -> Self {
         let mut rest = bytes;
-        match head(&mut rest) {
-            Some(Head::List(left)) => Self {
-                rest,
-                left,
-                index: 0,
+        let left = match *bytes {
+            // Nearly every row; what follows would find the same.
+            [tag @ 0x90..=0x9f, ..] => {
+                rest = &bytes[1..];
+                u32::from(tag & 0x0f)
+            }
+            _ => match head(&mut rest) {
+                Some(Head::List(left)) => left,
+                _ => return Self::default(),
             },
-            _ => Self {
-                rest: &[],
-                left: 0,
-                index: 0,
-            },
+        };
+        Self {
+            rest,
+            left,
+            index: 0,
         }
     }
 
@@ -148,31 +160,32 @@ impl<'a> Fields<'a> {
     }
 
     fn get<T: FromItem<'a>>(&mut self) -> Result<T, Error> {
-        let item = self.take()?;
-        self.fit(item)
-    }
-
-    fn opt<T: FromItem<'a>>(&mut self) -> Result<Option<T>, Error> {
-        match self.take()? {
-            Item::Missing | Item::Null => Ok(None),
-            item => self.fit(item).map(Some),
+        let read = self.next(|rest| {
+            let start = *rest;
+            T::read(head(rest)?, rest, start)
+        })?;
+        match read {
+            None => Ok(T::default()),
+            Some(read) => read.map_err(|found| self.misfit::<T>(found)),
         }
     }
 
-    fn fit<T: FromItem<'a>>(&self, item: Item<'a>) -> Result<T, Error> {
-        T::from_item(item).ok_or_else(|| {
-            let found = item.type_name();
-            // The field was read already, so its position is the one before.
-            let index = self.index - 1;
-            Error::new(
-                ErrorKind::Misfit,
-                format!("field {index}: expected {}, found {found}", T::NAME),
-            )
-        })
+    fn opt<T: FromItem<'a>>(&mut self) -> Result<Option<T>, Error> {
+        if self.is_null() {
+            self.skip()?;
+            return Ok(None);
+        }
+        self.get().map(Some)
     }
 
-    fn take(&mut self) -> Result<Item<'a>, Error> {
-        Ok(self.next(item)?.unwrap_or(Item::Missing))
+    #[cold]
+    fn misfit<T: FromItem<'a>>(&self, found: &str) -> Error {
+        // The field was read already, so its position is the one before.
+        let index = self.index - 1;
+        Error::new(
+            ErrorKind::Misfit,
+            format!("field {index}: expected {}, found {found}", T::NAME),
+        )
     }
 
     /// Reads the next field, if there is one.
@@ -201,9 +214,8 @@ impl fmt::Debug for Fields<'_> {
         let mut list = f.debug_list();
         let mut fields = self.clone();
         while !fields.is_empty() {
-            match fields.take() {
-                Ok(Item::List(bytes)) => list.entry(&Fields::new(bytes)),
-                Ok(item) => list.entry(&item),
+            match fields.next(item) {
+                Ok(item) => list.entry(&item.unwrap_or(Item::Null)),
                 Err(error) => return list.entry(&error).finish(),
             };
         }
@@ -211,10 +223,8 @@ impl fmt::Debug for Fields<'_> {
     }
 }
 
-/// One field.
-#[derive(Clone, Copy)]
+/// One field, to be shown.
 enum Item<'a> {
-    Missing,
     Null,
     Bool(bool),
     Int(i64),
@@ -225,10 +235,71 @@ enum Item<'a> {
     List(&'a [u8]),
 }
 
-impl Item<'_> {
-    fn type_name(self) -> &'static str {
+impl fmt::Debug for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => "nothing",
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(value) => value.fmt(f),
+            Self::Float(value) => fmt::Debug::fmt(value, f),
+            Self::Text(value) => fmt::Debug::fmt(value, f),
+            Self::Bytes(value) => fmt::Debug::fmt(value, f),
+            Self::List(value) => fmt::Debug::fmt(&Fields::new(value), f),
+        }
+    }
+}
+
+/// A type that a field can be read as; a field that is missing is its default.
+trait FromItem<'a>: Default {
+    const NAME: &'static str;
+
+    /// Reads what stands behind a head, which begins at `start`; or the name of the type that it is the head of, where
+    /// that is another one.
+    fn read(head: Head, rest: &mut &'a [u8], start: &'a [u8])
+    -> Option<Result<Self, &'static str>>;
+}
+
+macro_rules! from_item {
+    ($($ty:ty, $name:literal, $pattern:pat, $rest:ident, $start:ident => $read:expr;)*) => {
+        $(impl<'a> FromItem<'a> for $ty {
+            const NAME: &'static str = $name;
+
+            #[inline]
+            fn read(
+                head: Head,
+                $rest: &mut &'a [u8],
+                $start: &'a [u8],
+            ) -> Option<Result<Self, &'static str>> {
+                Some(match head {
+                    $pattern => Ok($read),
+                    other => Err(other.type_name()),
+                })
+            }
+        })*
+    };
+}
+
+from_item! {
+    bool, "bool", Head::Bool(value), _rest, _start => value;
+    i64, "int", Head::Int(value), _rest, _start => value;
+    f64, "float", Head::Float(value), _rest, _start => value;
+    &'a str, "text", Head::Text(len), rest, _start => std::str::from_utf8(bytes(rest, len)?).ok()?;
+    &'a [u8], "bytes", Head::Bytes(len), rest, _start => bytes(rest, len)?;
+    Row<'a>, "a record", Head::List(len), rest, start => {
+        pass(rest, len.into())?;
+        Row::new(&start[..start.len() - rest.len()])
+    };
+    Fields<'a>, "a list", Head::List(left), rest, _start => {
+        let inside = *rest;
+        pass(rest, left.into())?;
+        Fields { rest: inside, left, index: 0 }
+    };
+}
+
+impl Head {
+    #[cold]
+    fn type_name(&self) -> &'static str {
+        match self {
             Self::Null => "null",
             Self::Bool(_) => "bool",
             Self::Int(_) => "int",
@@ -238,51 +309,6 @@ impl Item<'_> {
             Self::List(_) => "a list or record",
         }
     }
-}
-
-impl fmt::Debug for Item<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bool(value) => value.fmt(f),
-            Self::Int(value) => value.fmt(f),
-            Self::Float(value) => fmt::Debug::fmt(value, f),
-            Self::Text(value) => fmt::Debug::fmt(value, f),
-            Self::Bytes(value) | Self::List(value) => fmt::Debug::fmt(value, f),
-            Self::Missing | Self::Null => f.write_str(self.type_name()),
-        }
-    }
-}
-
-/// A type that a field can be read as; [`Item::Missing`] is its zero.
-trait FromItem<'a>: Sized {
-    const NAME: &'static str;
-    fn from_item(item: Item<'a>) -> Option<Self>;
-}
-
-macro_rules! from_item {
-    ($($ty:ty, $name:literal, $variant:ident, $value:ident => $from:expr;)*) => {
-        $(impl<'a> FromItem<'a> for $ty {
-            const NAME: &'static str = $name;
-            fn from_item(item: Item<'a>) -> Option<Self> {
-                let $value = match item {
-                    Item::$variant(value) => value,
-                    Item::Missing => Default::default(),
-                    _ => return None,
-                };
-                Some($from)
-            }
-        })*
-    };
-}
-
-from_item! {
-    bool, "bool", Bool, value => value;
-    i64, "int", Int, value => value;
-    f64, "float", Float, value => value;
-    &'a str, "text", Text, value => value;
-    &'a [u8], "bytes", Bytes, value => value;
-    Row<'a>, "a record", List, value => Row::new(value);
-    Fields<'a>, "a list", List, value => Fields::new(value);
 }
 
 /// The head of an item: all of a scalar but the bytes of text and bytes, whose number it is.
