@@ -142,6 +142,9 @@ pub const MATRIX: &[Cell] = cells! {
         "deadline": sandboxed [a_deadline_ends_one_of_a_batch] builtin ("native code cannot be ended; the manifest waives the limit");
         "policy": sandboxed [a_batch_keeps_what_its_policy_keeps] builtin ("native code shares its memory");
     }
+    "a spare sandbox" {
+        "is as good as new": sandboxed [what_is_made_ready_is_as_good_as_new] builtin ("native code has no sandbox");
+    }
     "compiled code that is kept" {
         "is whole": wasm [compiled_code_is_taken_from_the_cache] lua ("Lua is compiled in no time") builtin ("native code is compiled with its program");
         "is damaged": wasm [a_damaged_entry_is_compiled_anew] lua ("Lua is compiled in no time") builtin ("native code is compiled with its program");

@@ -220,6 +220,11 @@ impl Instance {
         }
     }
 
+    /// Lets the instance make ready what the next invocation would wait for.
+    pub fn prepare(&mut self) {
+        self.inner.prepare();
+    }
+
     /// Invokes an extension with arguments from a JSON object.
     pub fn call(&mut self, host: &TestHost, extension: &str, args: Json) -> Answer {
         let position = self.position(extension);

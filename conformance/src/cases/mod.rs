@@ -206,6 +206,7 @@ macro_rules! __cases {
                     a_deadline_cannot_be_caught
                     a_deadline_ends_one_of_a_batch
                     a_batch_keeps_what_its_policy_keeps
+                    what_is_made_ready_is_as_good_as_new
                     one_endless_loop_leaves_sixteen_others_undisturbed
                     memory_is_limited
                     running_out_of_memory_cannot_be_caught

@@ -214,6 +214,24 @@ pub fn a_deadline_ends_one_of_a_batch(subject: &Subject) {
     assert_eq!(kinds, [None, late, None, late, None]);
 }
 
+/// What is made ready while nothing else is to be done is as good as new, and making it ready takes nothing away.
+pub fn what_is_made_ready_is_as_good_as_new(subject: &Subject) {
+    for policy in [Policy::Keep, Policy::Fresh] {
+        let mut instance = subject.package().policy(policy).instance();
+        let count = |instance: &mut Instance| {
+            instance.prepare();
+            instance.prepare();
+            let answer = instance.call(&TestHost::new(), "Counter", json!({})).ok();
+            answer.row()["n"].as_i64().expect("a number")
+        };
+        assert_eq!(count(&mut instance), 1);
+        let kept = count(&mut instance);
+        assert_eq!(kept, if policy == Policy::Keep { 2 } else { 1 });
+        fail(&mut instance, "crash", false).fails(ErrorKind::Trap);
+        assert_eq!(count(&mut instance), 1);
+    }
+}
+
 fn counting() -> (&'static str, Json) {
     ("Counter", json!({}))
 }
