@@ -11,7 +11,7 @@ use engine_core::cache::{CodeCache, CodeKey};
 use tempfile::TempDir;
 
 fn cache(folder: &TempDir) -> CodeCache {
-    CodeCache::open(folder.path().join("code")).unwrap()
+    CodeCache::open(folder.path().join("code")).expect("a cache")
 }
 
 fn key(code: &[u8]) -> CodeKey {
@@ -19,8 +19,8 @@ fn key(code: &[u8]) -> CodeKey {
 }
 
 fn entries(cache: &CodeCache) -> Vec<PathBuf> {
-    let files = fs::read_dir(cache.folder()).unwrap();
-    let paths = files.map(|file| file.unwrap().path());
+    let files = fs::read_dir(cache.folder()).expect("a folder");
+    let paths = files.map(|file| file.expect("a file").path());
     paths.filter(|path| path.extension().is_some()).collect()
 }
 
@@ -34,11 +34,11 @@ fn put(cache: &CodeCache, code: &[u8], content: &[u8]) -> PathBuf {
 }
 
 fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o777
+    fs::metadata(path).expect("a file").permissions().mode() & 0o777
 }
 
 fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("a file");
 }
 
 #[test]

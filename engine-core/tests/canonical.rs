@@ -6,7 +6,7 @@ use engine_core::value::{self, Value};
 use proptest::prelude::*;
 
 fn schema() -> Schema {
-    Schema::parse("a: int, b: int").unwrap()
+    Schema::parse("a: int, b: int").expect("a schema")
 }
 
 /// Numbers at and around every length.

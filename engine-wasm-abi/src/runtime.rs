@@ -71,7 +71,7 @@ pub enum HostCall<S: 'static> {
     /// `(i32, i32, i32, i32) -> i32`
     R4(fn(&mut dyn Guest<S>, i32, i32, i32, i32) -> Result<i32>),
     /// `(i32, i32, i32, i32, i32) -> i32`
-    R5(fn(&mut dyn Guest<S>, i32, i32, i32, i32, i32) -> Result<i32>),
+    R5(Function5<S>),
     /// `(i32) -> i64`
     L1(fn(&mut dyn Guest<S>, i32) -> Result<i64>),
     /// `(i32, i64, i32) -> i32`
@@ -79,6 +79,9 @@ pub enum HostCall<S: 'static> {
     /// `(i32, i64, i32, i32) -> i32`
     R4Long(fn(&mut dyn Guest<S>, i32, i64, i32, i32) -> Result<i32>),
 }
+
+/// A function of five numbers.
+pub type Function5<S> = fn(&mut dyn Guest<S>, i32, i32, i32, i32, i32) -> Result<i32>;
 
 impl<S> Clone for HostCall<S> {
     fn clone(&self) -> Self {
