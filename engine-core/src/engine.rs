@@ -115,16 +115,27 @@ pub trait ExtensionInstance: fmt::Debug {
         intents: &mut Intents,
         settle: &mut Settle<'_>,
     ) {
-        for (place, invocation) in batch.iter().enumerate() {
-            let outcome = self.invoke(*invocation, host, intents);
-            settle(place, outcome, intents);
-        }
+        one_by_one(self, batch, host, intents, settle);
     }
 
     /// Makes ready what the next invocation would wait for, such as a sandbox in place of a broken one.
     ///
     /// For a thread that has nothing else to do; whoever never calls it gets the same answers.
     fn prepare(&mut self) {}
+}
+
+/// Runs the invocations of a batch each by itself.
+pub fn one_by_one<I: ExtensionInstance + ?Sized>(
+    instance: &mut I,
+    batch: &[Invocation<'_>],
+    host: &dyn Host,
+    intents: &mut Intents,
+    settle: &mut Settle<'_>,
+) {
+    for (place, invocation) in batch.iter().enumerate() {
+        let outcome = instance.invoke(*invocation, host, intents);
+        settle(place, outcome, intents);
+    }
 }
 
 /// What is asked of an instance.

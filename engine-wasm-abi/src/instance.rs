@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_core::call::{Buffers, Call, Settle};
-use engine_core::engine::{ExtensionInstance, Invocation, Outcome};
+use engine_core::engine::{ExtensionInstance, Invocation, Outcome, one_by_one};
 use engine_core::error::Result;
 use engine_core::host::Host;
 use engine_core::intent::Intents;
@@ -91,11 +91,7 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
     ) {
         let package = Arc::clone(&self.package);
         if package.version == Version::V1_0 || package.manifest.policy == Policy::Fresh {
-            for (place, invocation) in batch.iter().enumerate() {
-                let outcome = self.invoke(*invocation, host, intents);
-                settle(place, outcome, intents);
-            }
-            return;
+            return one_by_one(self, batch, host, intents, settle);
         }
         let (manifest, ticker) = (&package.manifest, package.runtime.ticker());
         let buffers = std::mem::take(&mut self.buffers);
