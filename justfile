@@ -15,6 +15,8 @@ fmt:
     cargo fmt --check --manifest-path guests/bare/Cargo.toml
     cargo fmt --check --manifest-path examples/flights/guest/Cargo.toml
     cargo fmt --check --manifest-path benches/orders/guest/Cargo.toml
+    cargo fmt --check --manifest-path functions/guests/bindgen/Cargo.toml
+    cargo fmt --check --manifest-path functions/guests/contract/Cargo.toml
     cargo fmt --check --manifest-path benches/peers/Cargo.toml
     cargo fmt --check --manifest-path benches/extism/Cargo.toml
     cargo fmt --check --manifest-path benches/extism/guest/Cargo.toml

@@ -34,6 +34,8 @@ guests=(
   "guests/bare benches/guests/bare.wasm"
   "examples/flights/guest examples/flights/flights.wasm"
   "benches/orders/guest benches/orders/orders.wasm"
+  "functions/guests/bindgen functions/tests/guests/bindgen.wasm"
+  "functions/guests/contract functions/tests/guests/contract.wasm"
 )
 
 say() { echo "build.sh: $*" >&2; }
@@ -154,7 +156,8 @@ build() {
   wasm=$(
     CARGO_ENCODED_RUSTFLAGS=$(remap_flags) \
       cargo build "${cargo_options[@]}" "${locked[@]}" --manifest-path "$1/Cargo.toml" --features "$3" \
-      --message-format json-render-diagnostics | sed -n 's/.*"\([^"]*\.wasm\)".*/\1/p'
+      --message-format json-render-diagnostics | sed -n 's/.*"\([^"]*\.wasm\)".*/\1/p' |
+      grep -v '/deps/' # A dependency may be a module of its own.
   )
   [ -f "$wasm" ] || fail "$1 does not build exactly one .wasm: is its crate-type cdylib?"
   if grep -aqF -e "$root/" -e "${CARGO_HOME:-$HOME/.cargo}/" -e "$sysroot/" "$wasm"; then

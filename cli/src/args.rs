@@ -65,6 +65,17 @@ Examples:
 Example:
   extengine verify --data .extengine/flights")]
     Verify(Verify),
+    /// Add the results of functions to JSON lines, line by line in order.
+    #[command(after_help = "\
+--plugins names a folder of configurations in JSON or TOML, each with the functions that its code offers.
+An argument is a field of the line (`a.b` for one inside another; null where it is not there) or a value in JSON. A call with
+null where the function takes none is not made, and gives null. Rules follow one another, so one sees the fields of those
+before it.
+
+Examples:
+  extengine pipe --plugins examples/stream/plugins --call 'score = delays.score(dep_delay, arr_delay)' flights.jsonl
+  tail -f lines.jsonl | extengine pipe --plugins plugins --call 'x = f(a, 1)' --call 'y = g(x)' --on-error drop")]
+    Pipe(Pipe),
     /// List the engines that are compiled in, their versions, and the limits that each keeps.
     Engines,
     /// Print a completion script for a shell.
@@ -164,6 +175,36 @@ pub(crate) struct Verify {
     /// The data folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pipe {
+    /// The folder with the plugins' configurations.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plugins: PathBuf,
+    /// A rule: `field = plugin.function(argument, …)`, where the plugin may be left out.
+    #[arg(long = "call", value_name = "RULE", required = true)]
+    pub(crate) calls: Vec<String>,
+    /// The lines, or - for standard input [default: standard input].
+    #[arg(value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// How many lines are given to a function at once, at most.
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) batch: usize,
+    /// What becomes of a line whose call fails.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Null)]
+    pub(crate) on_error: OnError,
+}
+
+/// What becomes of a line whose call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnError {
+    /// It stays, with null in the field.
+    Null,
+    /// It is left out.
+    Drop,
+    /// It ends everything.
+    Stop,
 }
 
 /// Prints the completion script of a shell.

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use extengine::core::cache::CodeCache;
-use extengine::partition::registry::Registry;
+use extengine::core::registry::Registry;
 
 /// The variable that names another folder, or none where it is empty.
 pub(crate) const VARIABLE: &str = "EXTENGINE_CODE_CACHE";

@@ -5,7 +5,7 @@ use std::path::Path;
 use extengine::core::engine::{Code, CodeReport};
 use extengine::core::factory::{EngineKind, EngineLimits, ExtEngineFactory, factories};
 use extengine::core::limits::Limits;
-use extengine::partition::registry::Registry;
+use extengine::core::registry::Registry;
 use extengine::{AppSpec, Error, ErrorKind, Result};
 use serde_json::json;
 

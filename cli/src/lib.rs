@@ -21,10 +21,13 @@ mod cache;
 mod call;
 mod check;
 mod engines;
+mod input;
 mod open;
 mod output;
+mod pipe;
 mod query;
 mod replay;
+mod rule;
 mod run;
 mod state;
 mod verify;
@@ -68,6 +71,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Replay(args) => replay::replay(&args),
         Command::Check(args) => check::check(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Pipe(args) => pipe::pipe(&args),
         Command::Engines => engines::engines(),
         Command::Completions { shell } => {
             args::completions(shell);

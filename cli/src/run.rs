@@ -1,19 +1,17 @@
 //! `extengine run`: commands in, one line each out, in order.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread;
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use extengine::{Accepted, Answer, Application, Error, ErrorKind, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::args::Run;
+use crate::input::{Input, progress_bar};
 use crate::open;
 use crate::output::{Lines, error_line, row};
 
@@ -38,7 +36,7 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
         .clone()
         .or(application.spec().commands.clone());
     let source = source.filter(|path| path != Path::new("-"));
-    let input = Input::open(source.as_deref())?;
+    let mut input = Input::open(source.as_deref())?;
     let bar = progress_bar(source.as_deref());
     let mut session = Session {
         application: &application,
@@ -48,7 +46,7 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
         bar,
     };
     let started = Instant::now();
-    let fed = session.feed(&input.lines);
+    let fed = session.feed(&mut input);
     let Session { summary, bar, .. } = session;
     bar.finish_and_clear();
     fed?;
@@ -58,62 +56,6 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     settled?;
     application.close()?;
     Ok(summary.refused.is_empty())
-}
-
-/// The lines of the commands' file or of standard input, read on a thread of their own.
-struct Input {
-    lines: Receiver<io::Result<String>>,
-}
-
-impl Input {
-    fn open(path: Option<&Path>) -> Result<Self> {
-        let (sender, lines) = sync_channel(4096);
-        match path {
-            Some(path) => {
-                let file = File::open(path).map_err(|source| {
-                    Error::new(
-                        ErrorKind::Io,
-                        format!("cannot read the commands in {}: {source}", path.display()),
-                    )
-                    .with_source(source)
-                })?;
-                thread::spawn(move || read(BufReader::with_capacity(1 << 20, file), &sender));
-            }
-            None => {
-                thread::spawn(move || read(io::stdin().lock(), &sender));
-            }
-        }
-        Ok(Self { lines })
-    }
-}
-
-fn read(input: impl BufRead, sender: &SyncSender<io::Result<String>>) {
-    for line in input.lines() {
-        let failed = line.is_err();
-        if sender.send(line).is_err() || failed {
-            return;
-        }
-    }
-}
-
-fn progress_bar(source: Option<&Path>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let size = source
-        .and_then(|path| path.metadata().ok())
-        .map(|file| file.len());
-    let (bar, template) = match size {
-        Some(size) => (
-            ProgressBar::new(size),
-            "{bar:32} {percent:>3} %  {msg}  {elapsed} (about {eta} left)",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {msg}  {elapsed}"),
-    };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 /// A command whose answer is to come, or was known at once.
@@ -132,16 +74,15 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Submits line after line, as many ahead of their answers as the queue takes.
-    fn feed(&mut self, input: &Receiver<io::Result<String>>) -> Result<()> {
-        let mut number = 0u64;
+    fn feed(&mut self, input: &mut Input) -> Result<()> {
         loop {
-            let line = match input.try_recv() {
+            let line = match input.try_next()? {
                 Ok(line) => line,
                 Err(TryRecvError::Empty) if self.waiting.is_empty() => {
                     self.lines.flush()?;
-                    match input.recv() {
-                        Ok(line) => line,
-                        Err(_) => break,
+                    match input.next()? {
+                        Some(line) => line,
+                        None => break,
                     }
                 }
                 Err(TryRecvError::Empty) => {
@@ -150,19 +91,11 @@ impl Session<'_> {
                 }
                 Err(TryRecvError::Disconnected) => break,
             };
-            number += 1;
-            let line = line.map_err(|source| {
-                Error::new(
-                    ErrorKind::Io,
-                    format!("line {number} of the commands: {source}"),
-                )
-                .with_source(source)
-            })?;
             self.bar.inc(line.len() as u64 + 1);
             if line.trim().is_empty() {
                 continue;
             }
-            self.submit(&line, number)?;
+            self.submit(&line, input.number)?;
         }
         while !self.waiting.is_empty() {
             self.answer()?;

@@ -1,6 +1,7 @@
 //! The storages of an application, with their schemas, and the schemas of its commands.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{Field, Schema, Type};
@@ -27,6 +28,16 @@ impl StorageId {
 }
 
 const SYSTEM: u16 = 4;
+
+/// The index in a key of `sys.random`.
+pub fn random_index(key: &[u8]) -> Option<i64> {
+    static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::default);
+    let schema = &CATALOG.storage(StorageId::RANDOM).key;
+    match schema.decode_key(key).ok()?.first()? {
+        Value::Int(index) => Some(*index),
+        _ => None,
+    }
+}
 
 /// A declared storage.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,6 @@
 //! The three traits, for three lifetimes: engine, package, instance.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +17,9 @@ use crate::manifest::PackageManifest;
 /// A backend for one kind of code, shared by the whole process.
 ///
 /// It turns package sources into [`ExtensionPackage`]s. It can be used from many threads at once.
-pub trait ExtEngine: Send + Sync + fmt::Debug {
+///
+/// Whoever needs more of an engine than this may look for its own type (`Any`).
+pub trait ExtEngine: Any + Send + Sync + fmt::Debug {
     /// The engine's name, such as `wasmtime`.
     fn name(&self) -> &'static str;
 

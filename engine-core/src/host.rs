@@ -134,6 +134,12 @@ impl HostSlot {
         guest()
     }
 
+    /// Whether a call is running.
+    #[inline]
+    pub fn is_entered(&self) -> bool {
+        self.0.get().is_some()
+    }
+
     /// Hands the running call to `ask`.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub mod json;
 pub mod key;
 pub mod limits;
 pub mod manifest;
+pub mod registry;
 pub mod schema;
 pub mod ticker;
 pub mod value;

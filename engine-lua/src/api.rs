@@ -423,13 +423,22 @@ impl Api {
         })
     }
 
-    /// Takes a result row.
+    /// Takes a result row; a value that is no table is the only field of a row that has just one.
     pub(crate) fn result(&self, lua: &Lua, call: &Call<'_>, row: &Value) -> mlua::Result<()> {
         call.trace(Party::Guest, Party::Instance, || "result".to_owned());
         let shape = self.marshal.extension(lua, self.extension.get())?;
         let max = self.watch.limits().result_bytes;
         let mut encoded = Vec::new();
-        match self.marshal.row_to(&shape.result, row, max, &mut encoded) {
+        let record = &shape.result;
+        let taken = match row {
+            Value::Table(_) => self.marshal.row_to(record, row, max, &mut encoded),
+            alone if record.len() == 1 => {
+                let alone = std::iter::once(alone);
+                self.marshal.row_of(record, alone, max, &mut encoded)
+            }
+            _ => self.marshal.row_to(record, row, max, &mut encoded),
+        };
+        match taken {
             Ok(()) => call.result(&encoded).map_err(raise),
             Err(failure) => {
                 let place = || "result".to_owned();

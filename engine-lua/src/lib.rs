@@ -39,7 +39,7 @@
 //! | `host.update_value(storage, key, value)` | asks to replace a row, whose key must be present |
 //! | `host.put_value(storage, key, value)` | asks to write a row, present or not |
 //! | `host.delete(storage, key)` | asks to remove a row, present or not |
-//! | `host.result(row)` | gives a result; a table that the function returns is one more |
+//! | `host.result(row)` | gives a result; what the function returns is one more; of a result with a single field, a value that is no table is that field |
 //! | `host.reject(message)` | ends the invocation as refused, with a message for the user |
 //! | `host.log([level,] message)`, `print(...)` | writes a line to the host's log, at level `info` if none is given |
 //! | `host.null` | an optional field that is null; in a table the same as leaving it out, in the key of `host.read` the field's value |

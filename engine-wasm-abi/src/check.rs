@@ -1,17 +1,12 @@
 //! The checks that a module passes before a runtime sees it, all of them in one report.
 
 use engine_core::engine::CodeReport;
-use engine_core::limits::{Limit, Limits};
+use engine_core::limits::Limits;
 
-use crate::exports::{MEMORY, VERSION, VERSION_PREFIX, Version};
-use crate::fuel::FUEL_GLOBAL;
-use crate::inspect::{Import, Inspection, ItemType, ModuleInfo};
+use crate::exports::{VERSION, VERSION_PREFIX, Version};
+use crate::inspect::{Inspection, ItemType, ModuleInfo};
+use crate::load::{self, MEMORY};
 use crate::offers::offers;
-use crate::runtime::{HostFunction, MAX_TABLES};
-use crate::state::State;
-use crate::{v1_0, v1_1, wasi};
-
-const PAGE: u64 = 64 << 10;
 
 /// Everything that keeps a module from loading under these limits, one problem a line.
 pub(crate) fn problems(inspection: &Inspection, limits: &Limits) -> Vec<String> {
@@ -19,12 +14,9 @@ pub(crate) fn problems(inspection: &Inspection, limits: &Limits) -> Vec<String> 
     let mut problems: Vec<String> = inspection.problems.iter().map(|p| p.to_string()).collect();
     let version = Version::of(info);
     exports(info, version, &mut problems);
-    for import in &info.imports {
-        if let Err(problem) = host_function(import, version) {
-            problems.push(problem);
-        }
-    }
-    sizes(info, limits, &mut problems);
+    let offer = version.offer();
+    problems.extend(info.imports.iter().filter_map(|i| offer.find(i).err()));
+    problems.extend(load::size_problems(info, limits));
     problems
 }
 
@@ -54,11 +46,6 @@ fn exports(info: &ModuleInfo, version: Version, problems: &mut Vec<String>) {
             )),
         }
     }
-    if info.export(FUEL_GLOBAL).is_some() {
-        problems.push(format!(
-            "export `{FUEL_GLOBAL}` is reserved for metering: give it another name"
-        ));
-    }
 }
 
 /// The versions that a module says it speaks, such as `2_0`.
@@ -80,86 +67,6 @@ fn version_problem(info: &ModuleInfo) -> String {
         "the module speaks version {} of the ABI, this engine speaks 1.0 and 1.1: build it with an SDK of that version",
         others.join(", ")
     )
-}
-
-/// The function of the host that an import means.
-///
-/// # Errors
-/// The problem, where there is none of that name or type.
-pub(crate) fn host_function(
-    import: &Import,
-    version: Version,
-) -> Result<&'static HostFunction<State>, String> {
-    let Import { module, name, ty } = import;
-    let own: &[_] = match version {
-        Version::V1_0 => &v1_0::FUNCTIONS,
-        Version::V1_1 => &v1_1::FUNCTIONS,
-    };
-    let abi = version.name();
-    let mut offered = own.iter().chain(&wasi::FUNCTIONS);
-    let Some(function) = offered.find(|f| f.module == module && f.name == name) else {
-        let names: Vec<_> = own.iter().map(|function| function.name).collect();
-        return Err(format!(
-            "import `{module}.{name}`, a {ty}, is not offered by ABI {abi}: it has {} in `env`, and a small part of `wasi_snapshot_preview1`",
-            names.join(", ")
-        ));
-    };
-    match ty {
-        ItemType::Func(sig) if **sig == function.call.signature() => Ok(function),
-        other => Err(format!(
-            "import `{module}.{name}` is a {other}, but ABI {abi} has it as a function {}",
-            function.call.signature()
-        )),
-    }
-}
-
-fn sizes(info: &ModuleInfo, limits: &Limits, problems: &mut Vec<String>) {
-    let mut check = |limit: Limit, what: &str, found: u64, allowed: u64| {
-        if found > allowed {
-            problems.push(format!(
-                "limit `{limit}`: {what} {found}, {allowed} allowed"
-            ));
-        }
-    };
-    let functions = u64::from(info.functions);
-    check(
-        Limit::Functions,
-        "functions",
-        functions,
-        limits.functions.into(),
-    );
-    if let Some(largest) = &info.largest_function {
-        let name = largest.name.as_deref().unwrap_or("without a name");
-        let what = format!("bytes in the body of function {} ({name})", largest.index);
-        let allowed = limits.function_bytes.into();
-        check(Limit::FunctionBytes, &what, largest.bytes.into(), allowed);
-    }
-    let pages = info.memories.iter().map(|memory| memory.min_pages);
-    let memory = pages.fold(0, u64::saturating_add).saturating_mul(PAGE);
-    check(
-        Limit::Memory,
-        "bytes of memory at the start",
-        memory,
-        limits.memory,
-    );
-    let elements = info
-        .tables
-        .iter()
-        .map(|table| table.min)
-        .fold(0, u64::saturating_add);
-    let allowed = limits.table_elements.into();
-    check(
-        Limit::TableElements,
-        "elements of tables at the start",
-        elements,
-        allowed,
-    );
-    if info.tables.len() > MAX_TABLES {
-        problems.push(format!(
-            "{} tables, {MAX_TABLES} allowed",
-            info.tables.len()
-        ));
-    }
 }
 
 /// Says in words what a module offers and needs.

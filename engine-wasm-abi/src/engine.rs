@@ -1,21 +1,18 @@
 //! The engine of any runtime: checks a package's code, meters it and has it compiled.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use engine_core::cache::{CodeCache, CodeKey};
+use engine_core::cache::CodeCache;
 use engine_core::engine::{Code, CodeReport, ExtEngine, ExtensionPackage, PackageSource};
 use engine_core::error::{Error, ErrorKind, Result};
-use engine_core::factory::EngineLimits;
-use engine_core::limits::{Limit, Limits};
+use engine_core::limits::Limits;
 use engine_core::manifest::PackageManifest;
 
 use crate::exports::Version;
-use crate::fuel::{Costs, meter};
-use crate::inspect::{ModuleInfo, inspect};
+use crate::inspect::inspect;
+use crate::load::{self, Checked};
 use crate::package::WasmPackage;
-use crate::runtime::{Blueprint, HostFunction, Runtime, RuntimeModule};
-use crate::state::State;
+use crate::runtime::Runtime;
 use crate::{check, offers};
 
 /// An engine of a WASM runtime that speaks ABI 1.0 and 1.1.
@@ -32,20 +29,9 @@ impl<R: Runtime> WasmEngine<R> {
         }
     }
 
-    /// Refuses limits that this engine was not made for.
-    fn check_engine_limits(&self, limits: &Limits) -> Result<()> {
-        let wanted = EngineLimits::from(limits);
-        let made = *self.runtime.limits();
-        // The stack is the engine's alone; memory and tables are also kept by package.
-        if wanted.memory > made.memory
-            || wanted.table_elements > made.table_elements
-            || wanted.stack != made.stack
-        {
-            let message =
-                format!("the engine was made for {made:?}, the package asks for {wanted:?}");
-            return Err(Error::new(ErrorKind::NotKept, message));
-        }
-        Ok(())
+    /// The runtime, for other ABIs.
+    pub fn runtime(&self) -> &Arc<R> {
+        &self.runtime
     }
 
     fn load_checked(
@@ -56,13 +42,8 @@ impl<R: Runtime> WasmEngine<R> {
     ) -> Result<WasmPackage<R>> {
         let limits = &manifest.limits;
         self.runtime.factory().check_limits(manifest)?;
-        self.check_engine_limits(limits)?;
-        if code.len() as u64 > limits.code_bytes {
-            return Err(Error::limit(
-                Limit::CodeBytes,
-                format_args!("the code has {} bytes, {}", code.len(), limits.code_bytes),
-            ));
-        }
+        load::check_engine_limits(self.runtime.limits(), limits)?;
+        load::check_code_bytes(code, limits)?;
         let inspection = inspect(code);
         let mut problems = check::problems(&inspection, limits);
         problems.extend(offers::problems(code, manifest));
@@ -70,64 +51,18 @@ impl<R: Runtime> WasmEngine<R> {
             let report = format!("the package cannot be loaded:\n{}", problems.join("\n"));
             return Err(Error::new(ErrorKind::Package, report));
         }
-        let metered = R::ALWAYS_METERED || limits.fuel.is_some();
-        let code = if metered {
-            let metered = meter(code, &Costs::default());
-            Cow::Owned(metered.map_err(|e| Error::new(ErrorKind::Package, e.to_string()))?)
-        } else {
-            Cow::Borrowed(code)
-        };
         let version = Version::of(&inspection.info);
-        let module = self.compile(
-            cache,
-            &Blueprint {
-                code: &code,
-                metered,
-                imports: imports(&inspection.info, version),
-                exports: version.exports(),
-                limits,
-            },
-        )?;
+        let checked = Checked {
+            code,
+            imports: version.offer().imports(&inspection.info),
+            exports: version.exports(),
+            functions: &[],
+            limits,
+        };
+        let module = load::compile(&self.runtime, checked, cache)?;
         let runtime = Arc::clone(&self.runtime);
         let manifest = Arc::clone(manifest);
         Ok(WasmPackage::new(runtime, module, manifest, version))
-    }
-}
-
-/// The host's functions that a checked module imports, each once.
-fn imports(info: &ModuleInfo, version: Version) -> Vec<&'static HostFunction<State>> {
-    let mut functions: Vec<&HostFunction<State>> = Vec::new();
-    let offered = |import| check::host_function(import, version);
-    for function in info.imports.iter().flat_map(offered) {
-        if !functions.iter().any(|known| std::ptr::eq(*known, function)) {
-            functions.push(function);
-        }
-    }
-    functions
-}
-
-impl<R: Runtime> WasmEngine<R> {
-    /// Compiles a module, or takes it from the cache.
-    fn compile(
-        &self,
-        cache: Option<&CodeCache>,
-        blueprint: &Blueprint<'_, State>,
-    ) -> Result<R::Module<State>> {
-        let Some(cache) = cache else {
-            return self.runtime.compile(blueprint);
-        };
-        let factory = self.runtime.factory();
-        let settings = format!("{} {}", factory.version(), self.runtime.settings(blueprint));
-        let key = CodeKey::new(factory.name(), &settings, blueprint.code);
-        let kept = cache.get(&key);
-        if let Some(module) = kept.and_then(|kept| self.runtime.revive(blueprint, &kept)) {
-            return Ok(module);
-        }
-        let module = self.runtime.compile(blueprint)?;
-        if let Some(compiled) = module.compiled() {
-            cache.put(&key, &compiled);
-        }
-        Ok(module)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The guest's side of the boundary: the names and types of what a module of each version exports.
 
 use crate::inspect::ModuleInfo;
+use crate::load::Offer;
 use crate::runtime::ExportSpec;
+use crate::state::State;
+use crate::{v1_0, v1_1};
 
 /// What the names of all versions' exports begin with.
 pub(crate) const VERSION_PREFIX: &str = "WasmAbiVersion_";
-
-/// The name of the exported memory.
-pub(crate) const MEMORY: &str = "memory";
 
 /// A version of the ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,20 @@ impl Version {
         match self {
             Self::V1_0 => "1.0",
             Self::V1_1 => "1.1",
+        }
+    }
+
+    /// The functions that the host offers.
+    pub(crate) fn offer(self) -> Offer<State> {
+        match self {
+            Self::V1_0 => Offer {
+                abi: "ABI 1.0",
+                functions: &v1_0::FUNCTIONS,
+            },
+            Self::V1_1 => Offer {
+                abi: "ABI 1.1",
+                functions: &v1_1::FUNCTIONS,
+            },
         }
     }
 
@@ -62,45 +76,24 @@ pub(crate) const INVOKE: usize = 7;
 pub(crate) const BATCH: usize = 8;
 
 static EXPORTS_1_0: [ExportSpec; 8] = [
-    INITIALIZE_SPEC,
-    procedure("WasmAbiVersion_1_0", 0),
-    procedure("WasmInit", 0),
-    procedure("WasmFinit", 0),
-    function("WasmRun", 3),
-    function("WasmMalloc", 1),
-    procedure("WasmReset", 0),
-    procedure("WasmOnRead", 3),
+    ExportSpec::INITIALIZE,
+    ExportSpec::procedure("WasmAbiVersion_1_0", 0),
+    ExportSpec::procedure("WasmInit", 0),
+    ExportSpec::procedure("WasmFinit", 0),
+    ExportSpec::function("WasmRun", 3),
+    ExportSpec::function("WasmMalloc", 1),
+    ExportSpec::procedure("WasmReset", 0),
+    ExportSpec::procedure("WasmOnRead", 3),
 ];
 
 static EXPORTS_1_1: [ExportSpec; 9] = [
-    INITIALIZE_SPEC,
-    procedure("WasmAbiVersion_1_1", 0),
-    procedure("WasmInit", 0),
-    procedure("WasmFinit", 0),
-    function("WasmExchange", 0),
-    procedure("WasmReserve", 1),
-    function("WasmResolve", 2),
-    function("WasmInvoke", 2),
-    procedure("WasmBatch", 2),
+    ExportSpec::INITIALIZE,
+    ExportSpec::procedure("WasmAbiVersion_1_1", 0),
+    ExportSpec::procedure("WasmInit", 0),
+    ExportSpec::procedure("WasmFinit", 0),
+    ExportSpec::function("WasmExchange", 0),
+    ExportSpec::procedure("WasmReserve", 1),
+    ExportSpec::function("WasmResolve", 2),
+    ExportSpec::function("WasmInvoke", 2),
+    ExportSpec::procedure("WasmBatch", 2),
 ];
-
-const INITIALIZE_SPEC: ExportSpec = ExportSpec {
-    optional: true,
-    ..procedure("_initialize", 0)
-};
-
-const fn procedure(name: &'static str, params: usize) -> ExportSpec {
-    ExportSpec {
-        name,
-        params,
-        result: false,
-        optional: false,
-    }
-}
-
-const fn function(name: &'static str, params: usize) -> ExportSpec {
-    ExportSpec {
-        result: true,
-        ..procedure(name, params)
-    }
-}

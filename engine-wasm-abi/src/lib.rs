@@ -14,17 +14,18 @@
 pub mod engine;
 pub mod fuel;
 pub mod inspect;
+pub mod load;
+pub mod memory;
 pub mod runtime;
+pub mod wasi;
 
 mod check;
 mod ending;
 mod exports;
 mod instance;
-mod memory;
 mod offers;
 mod package;
 mod sandbox;
 mod state;
 mod v1_0;
 mod v1_1;
-mod wasi;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use engine_core::error::{Error, ErrorKind, Result};
 
 /// The error of a guest that broke the rules of the boundary.
-pub(crate) fn abi(message: impl Into<String>) -> Error {
+pub fn abi(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Abi, message)
 }
 
@@ -31,7 +31,7 @@ fn outside(size: usize, what: &str, at: u32, len: u32) -> Error {
 /// # Errors
 /// `abi` where they do not lie in the memory.
 #[inline]
-pub(crate) fn bytes<'m>(memory: &'m [u8], what: &str, at: u32, len: u32) -> Result<&'m [u8]> {
+pub fn bytes<'m>(memory: &'m [u8], what: &str, at: u32, len: u32) -> Result<&'m [u8]> {
     Ok(&memory[place(memory.len(), what, at, len)?])
 }
 
@@ -40,12 +40,7 @@ pub(crate) fn bytes<'m>(memory: &'m [u8], what: &str, at: u32, len: u32) -> Resu
 /// # Errors
 /// `abi` where they do not lie in the memory.
 #[inline]
-pub(crate) fn bytes_mut<'m>(
-    memory: &'m mut [u8],
-    what: &str,
-    at: u32,
-    len: u32,
-) -> Result<&'m mut [u8]> {
+pub fn bytes_mut<'m>(memory: &'m mut [u8], what: &str, at: u32, len: u32) -> Result<&'m mut [u8]> {
     let place = place(memory.len(), what, at, len)?;
     Ok(&mut memory[place])
 }
@@ -55,7 +50,7 @@ pub(crate) fn bytes_mut<'m>(
 /// # Errors
 /// `abi` where they do not lie in the memory.
 #[inline]
-pub(crate) fn numbers<const N: usize>(memory: &[u8], what: &str, at: u32) -> Result<[u32; N]> {
+pub fn numbers<const N: usize>(memory: &[u8], what: &str, at: u32) -> Result<[u32; N]> {
     Ok(
         split_numbers(bytes(memory, what, at, 4 * N as u32)?)
             .map_or([0; N], |(numbers, _)| numbers),
@@ -63,7 +58,7 @@ pub(crate) fn numbers<const N: usize>(memory: &[u8], what: &str, at: u32) -> Res
 }
 
 /// The `N` little-endian numbers that bytes begin with, and the bytes behind them.
-pub(crate) fn split_numbers<const N: usize>(mut bytes: &[u8]) -> Option<([u32; N], &[u8])> {
+pub fn split_numbers<const N: usize>(mut bytes: &[u8]) -> Option<([u32; N], &[u8])> {
     let mut numbers = [0; N];
     for number in &mut numbers {
         let (first, rest) = bytes.split_first_chunk()?;
@@ -78,7 +73,7 @@ pub(crate) fn split_numbers<const N: usize>(mut bytes: &[u8]) -> Option<([u32; N
 /// # Errors
 /// `abi` where it does not lie in the memory.
 #[inline]
-pub(crate) fn write(memory: &mut [u8], what: &str, at: u32, value: &[u8]) -> Result<()> {
+pub fn write(memory: &mut [u8], what: &str, at: u32, value: &[u8]) -> Result<()> {
     let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
     bytes_mut(memory, what, at, len)?.copy_from_slice(value);
     Ok(())

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use engine_core::error::{Error, Result};
+use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineLimits, ExtEngineFactory};
 use engine_core::limits::{Limit, Limits};
 use engine_core::ticker::Ticker;
@@ -48,6 +48,15 @@ pub trait Guest<S> {
     /// * `trap` for all other traps, with the runtime's words.
     /// * `internal` where the module lacks the export or its number of parameters is another.
     fn call(&mut self, export: usize, args: &[i32]) -> Result<i32>;
+
+    /// Calls the function of this position in [`Blueprint::functions`]: `values` are its arguments, and then its results.
+    ///
+    /// A number of 32 bits is in the lower half of its place, and a float is its bits.
+    ///
+    /// # Errors
+    /// As [`Guest::call`]; `internal` where `values` has not as many places as there are parameters or results, whichever
+    /// are more.
+    fn call_numbers(&mut self, function: usize, values: &mut [u64]) -> Result<()>;
 }
 
 /// The most tables of a module, so that runtimes can hold places for them ready.
@@ -142,6 +151,30 @@ impl ExportSpec {
     /// The most parameters that a runtime calls an export with.
     pub const MAX_PARAMS: usize = 5;
 
+    /// What a toolchain's own start is called, where it has one.
+    pub const INITIALIZE: Self = Self {
+        optional: true,
+        ..Self::procedure("_initialize", 0)
+    };
+
+    /// A function that a module must have, without a result.
+    pub const fn procedure(name: &'static str, params: usize) -> Self {
+        Self {
+            name,
+            params,
+            result: false,
+            optional: false,
+        }
+    }
+
+    /// A function that a module must have, with a result.
+    pub const fn function(name: &'static str, params: usize) -> Self {
+        Self {
+            result: true,
+            ..Self::procedure(name, params)
+        }
+    }
+
     /// The function's type.
     pub fn signature(&self) -> FuncSig {
         FuncSig {
@@ -151,10 +184,41 @@ impl ExportSpec {
     }
 }
 
+/// A function of numbers that an ABI found in a module, whatever its name and type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberFunction {
+    /// The export's name.
+    pub name: Box<str>,
+    /// Its type: `i32`, `i64`, `f32` and `f64` only, and not more than [`NumberFunction::MAX_VALUES`] of either side.
+    pub signature: FuncSig,
+}
+
+impl NumberFunction {
+    /// The most parameters, and the most results.
+    pub const MAX_VALUES: usize = 16;
+
+    /// How many places a call of it needs.
+    pub fn places(&self) -> usize {
+        let FuncSig { params, results } = &self.signature;
+        params.len().max(results.len())
+    }
+
+    /// The error of a module that lacks it in spite of the checks.
+    pub fn missing(&self) -> Error {
+        Error::new(ErrorKind::Internal, format!("no function `{}`", self.name))
+    }
+
+    /// The error of a call with other places than it needs.
+    pub fn places_error(&self, places: usize) -> Error {
+        let message = format!("`{}` called with {places} places", self.name);
+        Error::new(ErrorKind::Internal, message)
+    }
+}
+
 /// A module that passed an ABI's checks, ready to be compiled.
 ///
-/// Its exports and imports fit the tables, it exports its only memory as `memory`, it has no start function, and its
-/// memory and tables begin within the limits.
+/// Its exports and imports fit the tables, its only memory, if it has one, is exported as `memory`, it has no start
+/// function, and its memory and tables begin within the limits.
 #[derive(Debug)]
 pub struct Blueprint<'a, S: 'static> {
     /// The module.
@@ -166,6 +230,8 @@ pub struct Blueprint<'a, S: 'static> {
     pub imports: Vec<&'static HostFunction<S>>,
     /// The exports that the ABI calls.
     pub exports: &'static [ExportSpec],
+    /// The functions of numbers that the ABI calls beside them.
+    pub functions: &'a [NumberFunction],
     /// The package's limits, of which `memory`, `table_elements` and `stack` are the runtime's to keep.
     pub limits: &'a Limits,
 }

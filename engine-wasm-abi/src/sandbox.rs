@@ -134,7 +134,8 @@ pub(crate) fn finish<G: Guest<State> + ?Sized>(
     call: &Call<'_>,
     run: Result<()>,
 ) -> Result<()> {
-    let flushed = guest.state().output.borrow_mut().flush(call);
+    let state = guest.state();
+    let flushed = state.slot.enter(call, || state.wasi.flush(state));
     call.used(guest.memory().len() as u64, guest.fuel_used());
     run.and(flushed)
 }

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use engine_core::catalog::Catalog;
-use engine_core::error::Error;
+use engine_core::error::{Error, Result};
 use engine_core::host::HostSlot;
 
 use crate::v1_1::Numbers;
-use crate::wasi::Output;
+use crate::wasi::{RANDOM_BLOCK, Wasi, WasiState};
 use crate::{v1_0, v1_1};
 
 /// What the ABI keeps for one instance.
@@ -25,10 +25,8 @@ pub(crate) struct Inner {
     pub(crate) failed_read: RefCell<Option<Error>>,
     /// A buffer for the value of a row, kept between reads.
     pub(crate) value: Cell<Vec<u8>>,
-    /// How many random blocks the WASI stub has taken.
-    pub(crate) randoms: Cell<i64>,
-    /// What was written to the WASI stub's outputs and is not a whole line yet.
-    pub(crate) output: RefCell<Output>,
+    /// What the WASI stub keeps.
+    pub(crate) wasi: Wasi,
     pub(crate) v1_0: v1_0::Kept,
     pub(crate) v1_1: v1_1::Kept,
 }
@@ -40,8 +38,7 @@ impl State {
             catalog: Arc::clone(catalog),
             failed_read: RefCell::default(),
             value: Cell::default(),
-            randoms: Cell::default(),
-            output: RefCell::default(),
+            wasi: Wasi::default(),
             v1_0: v1_0::Kept::default(),
             v1_1: v1_1::Kept::new(numbers),
         }))
@@ -50,8 +47,7 @@ impl State {
     /// Forgets the invocation before.
     pub(crate) fn begin(&self) {
         self.failed_read.take();
-        self.randoms.set(0);
-        self.output.borrow_mut().clear();
+        self.wasi.begin();
         self.v1_0.begin();
         self.v1_1.begin();
     }
@@ -62,5 +58,37 @@ impl std::ops::Deref for State {
 
     fn deref(&self) -> &Inner {
         &self.0
+    }
+}
+
+/// The index of the first `sys.random` block that the stub takes, far from those that extensions ask for themselves.
+const FIRST_RANDOM: i64 = 1 << 32;
+
+impl WasiState for State {
+    fn wasi(&self) -> &Wasi {
+        &self.wasi
+    }
+
+    fn running(&self) -> Result<bool> {
+        if !self.slot.is_entered() {
+            return Ok(false);
+        }
+        self.slot.with(|call| call.check()).map(|()| true)
+    }
+
+    fn time(&self) -> Result<i64> {
+        self.slot.with(|call| call.time())
+    }
+
+    fn random(&self, block: i64) -> Result<[u8; RANDOM_BLOCK]> {
+        let random = self.slot.with(|call| call.random(FIRST_RANDOM + block))?;
+        let mut bytes = [0; RANDOM_BLOCK];
+        let len = random.len().min(RANDOM_BLOCK);
+        bytes[..len].copy_from_slice(&random[..len]);
+        Ok(bytes)
+    }
+
+    fn log(&self, level: &str, line: &str) -> Result<()> {
+        self.slot.with(|call| call.log(level, line))
     }
 }

@@ -3,12 +3,12 @@
 //! Output becomes lines of the log, the clock stands still at the invocation's time, and random bytes are the
 //! invocation's. Outside of an invocation output is dropped, the clock is at 0 and random bytes are 0.
 
-use engine_core::call::Call;
+use std::cell::{Cell, RefCell};
+
 use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::memory::{bytes, bytes_mut, numbers, write};
 use crate::runtime::{Guest, HostCall, HostFunction};
-use crate::state::State;
 
 const SUCCESS: i32 = 0;
 const EBADF: i32 = 8;
@@ -16,13 +16,104 @@ const EINVAL: i32 = 28;
 const EIO: i32 = 29;
 const ESPIPE: i32 = 70;
 
-/// The index of the first `sys.random` block that the stub takes, far from those that extensions ask for themselves.
-const FIRST_RANDOM: i64 = 1 << 32;
-
-const RANDOM_BLOCK: usize = 32;
+/// How many random bytes an ABI gives at a time.
+pub const RANDOM_BLOCK: usize = 32;
 
 /// A line is cut where it grows longer than this, so that a guest that ends none is logged all the same.
 const LINE_BYTES: usize = 4096;
+
+/// The streams' levels in the log: of standard output and of standard error.
+const LEVELS: [&str; 2] = ["info", "error"];
+
+/// What the stub asks of the state that an ABI keeps for an instance.
+///
+/// An error of these ends the guest.
+pub trait WasiState: Clone + 'static {
+    /// What the stub itself keeps for the instance.
+    fn wasi(&self) -> &Wasi;
+
+    /// Whether an invocation is running, and not lost already.
+    ///
+    /// # Errors
+    /// What the invocation is lost by.
+    fn running(&self) -> Result<bool>;
+
+    /// The invocation's time in microseconds since 1970.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn time(&self) -> Result<i64>;
+
+    /// The invocation's random bytes of this number.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    fn random(&self, block: i64) -> Result<[u8; RANDOM_BLOCK]>;
+
+    /// Takes a line of the log.
+    ///
+    /// # Errors
+    /// The limit on them.
+    fn log(&self, level: &str, line: &str) -> Result<()>;
+}
+
+/// What the stub keeps for one instance.
+#[derive(Debug, Default)]
+pub struct Wasi {
+    /// Lines that are not ended yet, of each stream.
+    lines: RefCell<[Vec<u8>; 2]>,
+    /// How many random blocks were taken.
+    randoms: Cell<i64>,
+}
+
+impl Wasi {
+    /// Forgets the invocation before.
+    pub fn begin(&self) {
+        self.randoms.set(0);
+        self.lines.borrow_mut().iter_mut().for_each(Vec::clear);
+    }
+
+    fn write<S: WasiState>(&self, state: &S, stream: usize, mut bytes: &[u8]) -> Result<()> {
+        let line = &mut self.lines.borrow_mut()[stream];
+        loop {
+            let room = LINE_BYTES.saturating_sub(line.len()).min(bytes.len());
+            let end = bytes[..room].iter().position(|&byte| byte == b'\n');
+            line.extend_from_slice(&bytes[..end.unwrap_or(room)]);
+            bytes = &bytes[end.map_or(room, |end| end + 1)..];
+            if end.is_none() && line.len() < LINE_BYTES {
+                return Ok(());
+            }
+            state.running()?;
+            log(state, stream, line)?;
+        }
+    }
+
+    /// Logs what is left when an invocation ends.
+    ///
+    /// # Errors
+    /// Those of [`WasiState::log`].
+    pub fn flush(&self, state: &impl WasiState) -> Result<()> {
+        for (stream, line) in self.lines.borrow_mut().iter_mut().enumerate() {
+            if !line.is_empty() {
+                log(state, stream, line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn log(state: &impl WasiState, stream: usize, line: &mut Vec<u8>) -> Result<()> {
+    let logged = state.log(LEVELS[stream], &String::from_utf8_lossy(line));
+    line.clear();
+    logged
+}
+
+/// The functions of the stub, for an ABI's state.
+pub fn functions<S: WasiState>() -> &'static [HostFunction<S>] {
+    Stub::<S>::FUNCTIONS
+}
+
+struct Stub<S>(std::marker::PhantomData<S>);
 
 macro_rules! function {
     ($name:literal, $shape:ident, $call:expr) => {
@@ -34,86 +125,40 @@ macro_rules! function {
     };
 }
 
-/// The functions of the stub.
-pub(crate) static FUNCTIONS: [HostFunction<State>; 18] = [
-    function!("args_get", R2, |_, _, _| Ok(SUCCESS)),
-    function!("args_sizes_get", R2, nothing_there),
-    function!("clock_res_get", R2, |guest, _, out| {
-        write_u64(guest, out, 1000)
-    }),
-    function!("clock_time_get", R3Long, |guest, _, _, out| {
-        clock_time_get(guest, out)
-    }),
-    function!("environ_get", R2, |_, _, _| Ok(SUCCESS)),
-    function!("environ_sizes_get", R2, nothing_there),
-    function!("fd_close", R1, |_, fd| Ok(
-        standard(fd).map_or(EBADF, |_| SUCCESS)
-    )),
-    function!("fd_fdstat_get", R2, fd_fdstat_get),
-    function!("fd_fdstat_set_flags", R2, |_, fd, _| {
-        Ok(standard(fd).map_or(EBADF, |_| SUCCESS))
-    }),
-    function!("fd_prestat_dir_name", R3, |_, _, _, _| Ok(EBADF)),
-    function!("fd_prestat_get", R2, |_, _, _| Ok(EBADF)),
-    function!("fd_read", R4, fd_read),
-    function!("fd_seek", R4Long, |_, fd, _, _, _| {
-        Ok(standard(fd).map_or(EBADF, |_| ESPIPE))
-    }),
-    function!("fd_write", R4, fd_write),
-    function!("poll_oneoff", R4, poll_oneoff),
-    function!("proc_exit", N1, |_, status| {
-        let message = format!("the guest exited with status {status}");
-        Err(Error::new(ErrorKind::Trap, message))
-    }),
-    function!("random_get", R2, random_get),
-    function!("sched_yield", R0, |_| Ok(SUCCESS)),
-];
-
-/// Lines that are not ended yet: of standard output and of standard error.
-#[derive(Debug, Default)]
-pub(crate) struct Output([Vec<u8>; 2]);
-
-impl Output {
-    const LEVELS: [&str; 2] = ["info", "error"];
-
-    /// Drops what was written.
-    pub(crate) fn clear(&mut self) {
-        self.0.iter_mut().for_each(Vec::clear);
-    }
-
-    fn write(&mut self, call: &Call<'_>, stream: usize, mut bytes: &[u8]) -> Result<()> {
-        let line = &mut self.0[stream];
-        loop {
-            let room = LINE_BYTES.saturating_sub(line.len()).min(bytes.len());
-            let end = bytes[..room].iter().position(|&byte| byte == b'\n');
-            line.extend_from_slice(&bytes[..end.unwrap_or(room)]);
-            bytes = &bytes[end.map_or(room, |end| end + 1)..];
-            if end.is_none() && line.len() < LINE_BYTES {
-                return Ok(());
-            }
-            call.check()?;
-            log(call, stream, line)?;
-        }
-    }
-
-    /// Logs what is left.
-    ///
-    /// # Errors
-    /// Those of [`Call::log`].
-    pub(crate) fn flush(&mut self, call: &Call<'_>) -> Result<()> {
-        for (stream, line) in self.0.iter_mut().enumerate() {
-            if !line.is_empty() {
-                log(call, stream, line)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn log(call: &Call<'_>, stream: usize, line: &mut Vec<u8>) -> Result<()> {
-    let logged = call.log(Output::LEVELS[stream], &String::from_utf8_lossy(line));
-    line.clear();
-    logged
+impl<S: WasiState> Stub<S> {
+    const FUNCTIONS: &'static [HostFunction<S>] = &[
+        function!("args_get", R2, |_, _, _| Ok(SUCCESS)),
+        function!("args_sizes_get", R2, nothing_there),
+        function!("clock_res_get", R2, |guest, _, out| {
+            write_u64(guest, out, 1000)
+        }),
+        function!("clock_time_get", R3Long, |guest, _, _, out| {
+            clock_time_get(guest, out)
+        }),
+        function!("environ_get", R2, |_, _, _| Ok(SUCCESS)),
+        function!("environ_sizes_get", R2, nothing_there),
+        function!("fd_close", R1, |_, fd| Ok(
+            standard(fd).map_or(EBADF, |_| SUCCESS)
+        )),
+        function!("fd_fdstat_get", R2, fd_fdstat_get),
+        function!("fd_fdstat_set_flags", R2, |_, fd, _| {
+            Ok(standard(fd).map_or(EBADF, |_| SUCCESS))
+        }),
+        function!("fd_prestat_dir_name", R3, |_, _, _, _| Ok(EBADF)),
+        function!("fd_prestat_get", R2, |_, _, _| Ok(EBADF)),
+        function!("fd_read", R4, fd_read),
+        function!("fd_seek", R4Long, |_, fd, _, _, _| {
+            Ok(standard(fd).map_or(EBADF, |_| ESPIPE))
+        }),
+        function!("fd_write", R4, fd_write),
+        function!("poll_oneoff", R4, poll_oneoff),
+        function!("proc_exit", N1, |_, status| {
+            let message = format!("the guest exited with status {status}");
+            Err(Error::new(ErrorKind::Trap, message))
+        }),
+        function!("random_get", R2, random_get),
+        function!("sched_yield", R0, |_| Ok(SUCCESS)),
+    ];
 }
 
 /// The rights of a standard stream; `None` for any other descriptor.
@@ -127,17 +172,7 @@ fn standard(fd: i32) -> Option<u64> {
     }
 }
 
-/// Asks the running call; `None` outside of an invocation.
-fn during<R>(state: &State, ask: impl FnOnce(&Call<'_>) -> Result<R>) -> Result<Option<R>> {
-    let mut running = false;
-    let answer = state.slot.with(|call| {
-        running = true;
-        ask(call)
-    });
-    if running { answer.map(Some) } else { Ok(None) }
-}
-
-fn write_u32(guest: &mut dyn Guest<State>, at: i32, value: u32) -> Result<()> {
+fn write_u32<S>(guest: &mut dyn Guest<S>, at: i32, value: u32) -> Result<()> {
     let at = at.cast_unsigned();
     write(
         guest.split().0,
@@ -147,7 +182,7 @@ fn write_u32(guest: &mut dyn Guest<State>, at: i32, value: u32) -> Result<()> {
     )
 }
 
-fn write_u64(guest: &mut dyn Guest<State>, at: i32, value: u64) -> Result<i32> {
+fn write_u64<S>(guest: &mut dyn Guest<S>, at: i32, value: u64) -> Result<i32> {
     let at = at.cast_unsigned();
     write(
         guest.split().0,
@@ -159,48 +194,47 @@ fn write_u64(guest: &mut dyn Guest<State>, at: i32, value: u64) -> Result<i32> {
 }
 
 /// The sizes of empty arguments and of an empty environment.
-fn nothing_there(guest: &mut dyn Guest<State>, count: i32, size: i32) -> Result<i32> {
+fn nothing_there<S>(guest: &mut dyn Guest<S>, count: i32, size: i32) -> Result<i32> {
     write_u32(guest, count, 0)?;
     write_u32(guest, size, 0)?;
     Ok(SUCCESS)
 }
 
-fn clock_time_get(guest: &mut dyn Guest<State>, out: i32) -> Result<i32> {
-    let state = guest.state().clone();
-    match during(&state, |call| Ok(call.time()))? {
-        None => write_u64(guest, out, 0),
-        Some(Ok(micros)) => {
-            let nanos = u64::try_from(micros).unwrap_or(0).saturating_mul(1000);
-            write_u64(guest, out, nanos)
-        }
-        Some(Err(_)) => Ok(EIO),
-    }
+fn clock_time_get<S: WasiState>(guest: &mut dyn Guest<S>, out: i32) -> Result<i32> {
+    let state = guest.state();
+    let micros = if state.running()? {
+        let Ok(micros) = state.time() else {
+            return Ok(EIO);
+        };
+        micros
+    } else {
+        0
+    };
+    let nanos = u64::try_from(micros).unwrap_or(0).saturating_mul(1000);
+    write_u64(guest, out, nanos)
 }
 
-fn random_get(guest: &mut dyn Guest<State>, at: i32, len: i32) -> Result<i32> {
+fn random_get<S: WasiState>(guest: &mut dyn Guest<S>, at: i32, len: i32) -> Result<i32> {
     let state = guest.state().clone();
     let (at, len) = (at.cast_unsigned(), len.cast_unsigned());
     let place = bytes_mut(guest.split().0, "the place for random bytes", at, len)?;
     place.fill(0);
-    let filled = during(&state, |call| {
-        for block in place.chunks_mut(RANDOM_BLOCK) {
-            call.check()?;
-            let index = state.randoms.get();
-            state.randoms.set(index + 1);
-            let Ok(random) = call.random(FIRST_RANDOM + index) else {
-                return Ok(EIO);
-            };
-            block
-                .iter_mut()
-                .zip(random)
-                .for_each(|(to, from)| *to = from);
+    for block in place.chunks_mut(RANDOM_BLOCK) {
+        if !state.running()? {
+            break;
         }
-        Ok(SUCCESS)
-    })?;
-    Ok(filled.unwrap_or(SUCCESS))
+        let randoms = &state.wasi().randoms;
+        let number = randoms.get();
+        randoms.set(number + 1);
+        let Ok(random) = state.random(number) else {
+            return Ok(EIO);
+        };
+        block.copy_from_slice(&random[..block.len()]);
+    }
+    Ok(SUCCESS)
 }
 
-fn fd_fdstat_get(guest: &mut dyn Guest<State>, fd: i32, out: i32) -> Result<i32> {
+fn fd_fdstat_get<S>(guest: &mut dyn Guest<S>, fd: i32, out: i32) -> Result<i32> {
     const CHARACTER_DEVICE: u8 = 2;
     let Some(rights) = standard(fd) else {
         return Ok(EBADF);
@@ -218,7 +252,7 @@ fn fd_fdstat_get(guest: &mut dyn Guest<State>, fd: i32, out: i32) -> Result<i32>
 }
 
 /// Standard input is at its end.
-fn fd_read(guest: &mut dyn Guest<State>, fd: i32, _: i32, _: i32, out: i32) -> Result<i32> {
+fn fd_read<S>(guest: &mut dyn Guest<S>, fd: i32, _: i32, _: i32, out: i32) -> Result<i32> {
     if fd != 0 {
         return Ok(EBADF);
     }
@@ -226,7 +260,13 @@ fn fd_read(guest: &mut dyn Guest<State>, fd: i32, _: i32, _: i32, out: i32) -> R
     Ok(SUCCESS)
 }
 
-fn fd_write(guest: &mut dyn Guest<State>, fd: i32, list: i32, count: i32, out: i32) -> Result<i32> {
+fn fd_write<S: WasiState>(
+    guest: &mut dyn Guest<S>,
+    fd: i32,
+    list: i32,
+    count: i32,
+    out: i32,
+) -> Result<i32> {
     const ENTRY: u32 = 8;
     let stream = match fd {
         1 => 0,
@@ -252,17 +292,17 @@ fn fd_write(guest: &mut dyn Guest<State>, fd: i32, list: i32, count: i32, out: i
             return Ok(EINVAL);
         };
         total = sum;
-        during(&state, |call| {
-            state.output.borrow_mut().write(call, stream, piece)
-        })?;
+        if state.running()? {
+            state.wasi().write(&state, stream, piece)?;
+        }
     }
     write_u32(guest, out, total)?;
     Ok(SUCCESS)
 }
 
 /// Every clock has rung and no descriptor is ever ready: nothing waits, since time stands still.
-fn poll_oneoff(
-    guest: &mut dyn Guest<State>,
+fn poll_oneoff<S>(
+    guest: &mut dyn Guest<S>,
     input: i32,
     out: i32,
     count: i32,

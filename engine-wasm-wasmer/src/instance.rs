@@ -9,11 +9,12 @@ use std::sync::Arc;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::limits::{Limit, Limits};
 use engine_wasm_abi::fuel::{FUEL_GLOBAL, FuelMeter};
-use engine_wasm_abi::runtime::{Budget, ExportSpec, Guest, Runtime, fuel_error};
+use engine_wasm_abi::inspect::{FuncSig, ValType};
+use engine_wasm_abi::runtime::{Budget, ExportSpec, Guest, NumberFunction, Runtime, fuel_error};
 use send_wrapper::SendWrapper;
 use wasmer::{
-    AsStoreMut, ExportError, Exports, FunctionEnv, FunctionEnvMut, Global, Instance, Memory,
-    MemoryView, RuntimeError, Store, StoreMut, TypedFunction, Value,
+    AsStoreMut, ExportError, Exports, Function, FunctionEnv, FunctionEnvMut, Global, Instance,
+    Memory, MemoryView, RuntimeError, Store, StoreMut, TypedFunction, Value,
 };
 
 use crate::engine::WasmerRuntime;
@@ -37,8 +38,10 @@ pub(crate) struct Data<S> {
     runtime: Arc<WasmerRuntime>,
     limits: Limits,
     state: S,
-    memory: Memory,
+    memory: Option<Memory>,
     exports: Vec<Option<Typed>>,
+    numbers: Vec<Function>,
+    functions: Arc<[NumberFunction]>,
     fuel: Global,
     meter: Cell<FuelMeter>,
     growth: Global,
@@ -54,6 +57,7 @@ impl<S> Data<S> {
         limits: &Limits,
         state: S,
         specs: &[ExportSpec],
+        numbers: Arc<[NumberFunction]>,
         instance: &Instance,
         store: &mut Store,
     ) -> Result<Self, ExportError> {
@@ -68,7 +72,12 @@ impl<S> Data<S> {
             limits: limits.clone(),
             state,
             exports: functions.collect::<Result<_, _>>()?,
-            memory: exports.get_memory("memory")?.clone(),
+            numbers: numbers
+                .iter()
+                .map(|function| exports.get_function(&function.name).cloned())
+                .collect::<Result<_, _>>()?,
+            functions: numbers,
+            memory: exports.get_memory("memory").cloned().ok(),
             fuel: exports.get_global(FUEL_GLOBAL)?.clone(),
             meter: Cell::new(FuelMeter::new(SLICE)),
             growth: exports.get_global(GROWTH_GLOBAL)?.clone(),
@@ -188,7 +197,10 @@ impl<S, C: AsStoreMut> Guest<S> for Live<C, S> {
     }
 
     fn memory(&self) -> &[u8] {
-        let view = self.data.memory.view(&self.store);
+        let Some(memory) = &self.data.memory else {
+            return &[];
+        };
+        let view = memory.view(&self.store);
         #[allow(unsafe_code, reason = "wasmer lends memory by its address only")]
         // SAFETY: the view says where the memory is and how long. What moves or changes it, a call of the guest or
         // `split`, takes `&mut self` and so comes after this borrow. A store is on one thread.
@@ -198,7 +210,10 @@ impl<S, C: AsStoreMut> Guest<S> for Live<C, S> {
     }
 
     fn split(&mut self) -> (&mut [u8], &S) {
-        let view = self.data.memory.view(&self.store);
+        let Some(memory) = &self.data.memory else {
+            return (&mut [], &self.data.state);
+        };
+        let view = memory.view(&self.store);
         #[allow(unsafe_code, reason = "wasmer lends memory by its address only")]
         // SAFETY: as in `memory`; and while this borrow lasts, `&mut self` is the only way to the store, because
         // whoever called a host function lent it the whole store. The ABI's state does not lie in the memory.
@@ -211,31 +226,32 @@ impl<S, C: AsStoreMut> Guest<S> for Live<C, S> {
     }
 
     fn call(&mut self, export: usize, args: &[i32]) -> Result<i32> {
-        let data = &*self.data;
-        let Some(Some(function)) = data.exports.get(export) else {
+        let Some(Some(function)) = self.data.exports.get(export) else {
             let message = format!("the guest has no export number {export}");
             return Err(Error::new(ErrorKind::Internal, message));
         };
-        let depth = data.depth.get();
-        if depth == MAX_DEPTH {
-            let allowed = format_args!("{MAX_DEPTH} calls inside one another");
-            return Err(Error::limit(Limit::Stack, allowed));
+        Self::within(&self.data, &mut self.store, |store| {
+            function.call(store, args)
+        })
+    }
+
+    fn call_numbers(&mut self, function: usize, values: &mut [u64]) -> Result<()> {
+        let data = &*self.data;
+        let (Some(spec), Some(found)) = (data.functions.get(function), data.numbers.get(function))
+        else {
+            let message = format!("the guest has no function number {function}");
+            return Err(Error::new(ErrorKind::Internal, message));
+        };
+        if values.len() != spec.places() {
+            return Err(spec.places_error(values.len()));
         }
-        data.depth.set(depth + 1);
-        let called = function.call(&mut self.store, args);
-        data.depth.set(depth);
-        if called.is_err() {
-            let growth = data.growth.get(&mut self.store).i64();
-            data.denied.set(growth.and_then(denied));
+        let FuncSig { params, .. } = &spec.signature;
+        let args: Vec<_> = params.iter().zip(&*values).map(to_value).collect();
+        let results = Self::within(data, &mut self.store, |store| found.call(store, &args))?;
+        for (place, result) in values.iter_mut().zip(&results) {
+            *place = from_value(result);
         }
-        match data.denied.get() {
-            Some(Limit::Memory) => {
-                let allowed = format_args!("{} bytes", data.limits.memory);
-                Err(Error::limit(Limit::Memory, allowed))
-            }
-            Some(limit) => Err(Error::limit(limit, data.limits.table_elements)),
-            None => called.map_err(|error| from_call(error, data.limits.stack)),
-        }
+        Ok(())
     }
 
     fn arm(&mut self, budget: Budget) {
@@ -251,6 +267,55 @@ impl<S, C: AsStoreMut> Guest<S> for Live<C, S> {
         self.data.budget.get().fuel?;
         let now = self.data.fuel.get(&mut self.store).i64()?;
         Some(self.data.meter.get().used(now))
+    }
+}
+
+impl<C: AsStoreMut, S> Live<C, S> {
+    /// Calls the guest, one call deeper than the one that this is inside of.
+    fn within<T>(
+        data: &Data<S>,
+        store: &mut C,
+        call: impl FnOnce(&mut C) -> Result<T, RuntimeError>,
+    ) -> Result<T> {
+        let depth = data.depth.get();
+        if depth == MAX_DEPTH {
+            let allowed = format_args!("{MAX_DEPTH} calls inside one another");
+            return Err(Error::limit(Limit::Stack, allowed));
+        }
+        data.depth.set(depth + 1);
+        let called = call(store);
+        data.depth.set(depth);
+        if called.is_err() {
+            let growth = data.growth.get(store).i64();
+            data.denied.set(growth.and_then(denied));
+        }
+        match data.denied.get() {
+            Some(Limit::Memory) => {
+                let allowed = format_args!("{} bytes", data.limits.memory);
+                Err(Error::limit(Limit::Memory, allowed))
+            }
+            Some(limit) => Err(Error::limit(limit, data.limits.table_elements)),
+            None => called.map_err(|error| from_call(error, data.limits.stack)),
+        }
+    }
+}
+
+fn to_value((ty, bits): (&ValType, &u64)) -> Value {
+    match ty {
+        ValType::I64 => Value::I64(bits.cast_signed()),
+        ValType::F32 => Value::F32(f32::from_bits(*bits as u32)),
+        ValType::F64 => Value::F64(f64::from_bits(*bits)),
+        _ => Value::I32(*bits as i32),
+    }
+}
+
+fn from_value(value: &Value) -> u64 {
+    match value {
+        Value::I32(number) => u64::from(number.cast_unsigned()),
+        Value::I64(number) => number.cast_unsigned(),
+        Value::F32(number) => u64::from(number.to_bits()),
+        Value::F64(number) => number.to_bits(),
+        _ => 0,
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use engine_core::error::Result;
 use engine_core::limits::Limits;
 use engine_wasm_abi::fuel::{REFILL_MODULE, REFILL_NAME};
-use engine_wasm_abi::runtime::{Blueprint, ExportSpec, HostCall, HostFunction, RuntimeModule};
+use engine_wasm_abi::runtime::{
+    Blueprint, ExportSpec, HostCall, HostFunction, NumberFunction, RuntimeModule,
+};
 use send_wrapper::SendWrapper;
 use wasmer::{Engine, Function, FunctionEnv, FunctionEnvMut, Imports, Instance, Module, Store};
 
@@ -21,6 +23,7 @@ pub struct WasmerModule<S: 'static> {
     module: Module,
     imports: Vec<&'static HostFunction<S>>,
     exports: &'static [ExportSpec],
+    functions: Arc<[NumberFunction]>,
     limits: Limits,
 }
 
@@ -46,6 +49,7 @@ impl<S: 'static> WasmerModule<S> {
             module,
             imports: blueprint.imports.clone(),
             exports: blueprint.exports,
+            functions: blueprint.functions.into(),
             limits: blueprint.limits.clone(),
         }
     }
@@ -118,8 +122,11 @@ impl<S: 'static> RuntimeModule<S> for WasmerModule<S> {
             limits, exports, ..
         } = self;
         let runtime = Arc::clone(&self.runtime);
-        let data = Data::new(runtime, limits, state, exports, &instance, &mut store)
-            .map_err(internal("finding exports"))?;
+        let functions = Arc::clone(&self.functions);
+        let data = Data::new(
+            runtime, limits, state, exports, functions, &instance, &mut store,
+        )
+        .map_err(internal("finding exports"))?;
         Ok(Live::outside(store, &env, data))
     }
 }

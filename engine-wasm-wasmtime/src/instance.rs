@@ -7,9 +7,10 @@ use std::sync::Arc;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::limits::{Limit, Limits};
 use engine_wasm_abi::fuel::FuelMeter;
-use engine_wasm_abi::runtime::{Budget, ExportSpec, Guest, Runtime, fuel_error};
+use engine_wasm_abi::runtime::{Budget, ExportSpec, Guest, NumberFunction, Runtime, fuel_error};
 use wasmtime::{
     AsContext, AsContextMut, Caller, Func, Global, Memory, ResourceLimiter, Store, TypedFunc, Val,
+    ValRaw,
 };
 
 use crate::engine::WasmtimeRuntime;
@@ -42,6 +43,7 @@ pub struct Data<S> {
     state: S,
     memory: Option<Memory>,
     exports: Rc<[Option<Typed>]>,
+    numbers: Rc<[Numbers]>,
     fuel: Option<Fuel>,
     pub(crate) bounds: Bounds,
     budget: Budget,
@@ -59,6 +61,7 @@ impl<S> Data<S> {
             state,
             memory: None,
             exports: Rc::new([]),
+            numbers: Rc::new([]),
             fuel: None,
             bounds,
             budget: Budget {
@@ -162,6 +165,43 @@ typed! {
     N5 R5 (a b c d e)
 }
 
+/// An exported function of numbers, in the store that it was found in.
+pub(crate) struct Numbers {
+    spec: NumberFunction,
+    function: Func,
+}
+
+impl Numbers {
+    /// A function that was found by the name in `spec`, whose type is what the same bytes say.
+    ///
+    /// # Errors
+    /// `internal` where it was not found.
+    pub(crate) fn new(spec: NumberFunction, found: Option<Func>) -> Result<Self> {
+        let Some(function) = found else {
+            return Err(spec.missing());
+        };
+        Ok(Self { spec, function })
+    }
+
+    fn call(&self, store: impl AsContextMut, values: &mut [u64]) -> wasmtime::Result<()> {
+        let mut raw = [ValRaw::u64(0); NumberFunction::MAX_VALUES];
+        for (raw, value) in raw.iter_mut().zip(values.iter()) {
+            *raw = ValRaw::u64(*value);
+        }
+        let places: *mut [ValRaw] = &mut raw[..values.len()];
+        #[allow(unsafe_code, reason = "the types are known only once the module is")]
+        // SAFETY: the caller has made sure that there are as many places as parameters or results, whichever are more;
+        // all of them are numbers, for which any bits will do; and nothing here is asynchronous.
+        unsafe {
+            self.function.call_unchecked(store, places)?;
+        }
+        for (value, raw) in values.iter_mut().zip(&raw) {
+            *value = raw.get_u64();
+        }
+        Ok(())
+    }
+}
+
 /// A live instance, reached through its store or through the caller that a host function gets.
 pub struct Live<C>(C);
 
@@ -170,9 +210,10 @@ impl<S: 'static> Live<Store<Data<S>>> {
         mut store: Store<Data<S>>,
         memory: Option<Memory>,
         fuel: Option<Global>,
-        functions: Vec<(&ExportSpec, Option<Func>)>,
+        exports: Vec<(&ExportSpec, Option<Func>)>,
+        numbers: Rc<[Numbers]>,
     ) -> wasmtime::Result<Self> {
-        let typed = functions.into_iter().map(|(spec, function)| {
+        let typed = exports.into_iter().map(|(spec, function)| {
             let typed = function.map(|function| Typed::new(function, spec, &store));
             typed.transpose()
         });
@@ -180,6 +221,7 @@ impl<S: 'static> Live<Store<Data<S>>> {
         let data = store.data_mut();
         data.memory = memory;
         data.exports = exports;
+        data.numbers = numbers;
         data.fuel = fuel.map(|global| Fuel {
             global,
             meter: FuelMeter::new(u64::MAX),
@@ -236,6 +278,22 @@ impl<S: 'static, C: AsContextMut<Data = Data<S>>> Guest<S> for Live<C> {
             return Err(Error::new(ErrorKind::Internal, message));
         };
         function.call(&mut self.0, args).map_err(|error| {
+            let context = self.0.as_context();
+            let data = context.data();
+            from_call(error, &data.budget, data.bounds.stack)
+        })
+    }
+
+    fn call_numbers(&mut self, function: usize, values: &mut [u64]) -> Result<()> {
+        let numbers = Rc::clone(&self.0.as_context().data().numbers);
+        let Some(numbers) = numbers.get(function) else {
+            let message = format!("the guest has no function number {function}");
+            return Err(Error::new(ErrorKind::Internal, message));
+        };
+        if values.len() != numbers.spec.places() {
+            return Err(numbers.spec.places_error(values.len()));
+        }
+        numbers.call(&mut self.0, values).map_err(|error| {
             let context = self.0.as_context();
             let data = context.data();
             from_call(error, &data.budget, data.bounds.stack)

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use engine_core::error::Result;
 use engine_wasm_abi::fuel::{FUEL_GLOBAL, REFILL_MODULE, REFILL_NAME};
-use engine_wasm_abi::runtime::{Blueprint, ExportSpec, HostCall, HostFunction, RuntimeModule};
+use engine_wasm_abi::runtime::{
+    Blueprint, ExportSpec, HostCall, HostFunction, NumberFunction, RuntimeModule,
+};
 use wasmtime::{Caller, InstancePre, Linker, Module, ModuleExport, Store};
 
 use crate::engine::WasmtimeRuntime;
 use crate::error::{from_compilation, from_instantiation, internal, through_guest};
-use crate::instance::{Bounds, Data, Live, refill};
+use crate::instance::{Bounds, Data, Live, Numbers, refill};
 
 /// A compiled module.
 pub struct WasmtimeModule<S: 'static> {
@@ -19,6 +21,7 @@ pub struct WasmtimeModule<S: 'static> {
     memory: Option<ModuleExport>,
     fuel: Option<ModuleExport>,
     exports: Vec<(ExportSpec, Option<ModuleExport>)>,
+    functions: Vec<(NumberFunction, Option<ModuleExport>)>,
     bounds: Bounds,
 }
 
@@ -49,6 +52,7 @@ impl<S: 'static> WasmtimeModule<S> {
                 .map_err(internal("linking"))?;
         }
         let exports = blueprint.exports.iter();
+        let functions = blueprint.functions.iter();
         Ok(Self {
             runtime: Arc::clone(runtime),
             linked: linker.instantiate_pre(&module).map_err(from_compilation)?,
@@ -58,6 +62,9 @@ impl<S: 'static> WasmtimeModule<S> {
                 .filter(|_| blueprint.metered),
             exports: exports
                 .map(|spec| (*spec, module.get_export_index(spec.name)))
+                .collect(),
+            functions: functions
+                .map(|function| (function.clone(), module.get_export_index(&function.name)))
                 .collect(),
             bounds: Bounds::from(blueprint.limits),
         })
@@ -123,11 +130,16 @@ impl<S: 'static> RuntimeModule<S> for WasmtimeModule<S> {
         };
         let memory = find(&self.memory).and_then(|export| export.into_memory());
         let fuel = find(&self.fuel).and_then(|export| export.into_global());
-        let functions: Vec<_> = self
+        let exports: Vec<_> = self
             .exports
             .iter()
             .map(|(spec, export)| (spec, find(export).and_then(|export| export.into_func())))
             .collect();
-        Live::outside(store, memory, fuel, functions).map_err(internal("finding exports"))
+        let numbers = self.functions.iter().map(|(function, export)| {
+            let found = find(export).and_then(|export| export.into_func());
+            Numbers::new(function.clone(), found)
+        });
+        let numbers = numbers.collect::<Result<_>>()?;
+        Live::outside(store, memory, fuel, exports, numbers).map_err(internal("finding exports"))
     }
 }

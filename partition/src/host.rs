@@ -1,11 +1,9 @@
 //! What a partition answers an extension that asks: a view of its state, and the host's own storages.
 
-use std::sync::LazyLock;
-
-use engine_core::catalog::{Catalog, StorageId};
+use engine_core::catalog::{StorageId, random_index};
 use engine_core::error::Result;
 use engine_core::host::{Host, RowChunk};
-use engine_core::value::{Value, Writer};
+use engine_core::value::Writer;
 
 use crate::store::View;
 
@@ -78,7 +76,7 @@ impl PartitionHost<'_> {
                 row.int(context.offset as i64);
             }
             StorageId::RANDOM => {
-                let Some(index) = index_of(key) else {
+                let Some(index) = random_index(key) else {
                     return false;
                 };
                 let mut row = Writer(value);
@@ -88,16 +86,6 @@ impl PartitionHost<'_> {
             _ => return false,
         }
         true
-    }
-}
-
-/// The index in a key of `sys.random`.
-fn index_of(key: &[u8]) -> Option<i64> {
-    static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::default);
-    let schema = &CATALOG.storage(StorageId::RANDOM).key;
-    match schema.decode_key(key).ok()?.first()? {
-        Value::Int(index) => Some(*index),
-        _ => None,
     }
 }
 

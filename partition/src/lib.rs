@@ -22,7 +22,6 @@ pub mod program;
 mod projector;
 mod queries;
 pub mod record;
-pub mod registry;
 pub mod replay;
 pub mod rows;
 mod runner;

@@ -9,10 +9,9 @@ use engine_core::factory::factory;
 use engine_core::host::{Host, Party, Tracer};
 use engine_core::intent::Intents;
 use engine_core::manifest::ExtensionKind;
+use engine_core::registry::{self, PackageHash, Registry};
 
 use crate::manifest::AppSpec;
-use crate::record::PackageHash;
-use crate::registry::{self, Registry};
 
 /// The packages of an application on the engines that were chosen, shared by its partitions.
 #[derive(Debug)]

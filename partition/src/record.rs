@@ -12,15 +12,13 @@ use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::{Intent, Intents};
 use engine_core::manifest::Verb;
+pub use engine_core::registry::PackageHash;
 use engine_core::value::{Reader, Token, Writer};
 
 use crate::log::GroupBuffer;
 
 /// The version of this layout.
 const VERSION: i64 = 2;
-
-/// A package's identity in the log: the head of the BLAKE3 hash of its code.
-pub type PackageHash = [u8; 16];
 
 /// What all commands of a group share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,20 +1,22 @@
-//! The process-wide registry that shares engines and compiled packages between partitions.
+//! The process-wide registry that shares engines and compiled packages.
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use dashmap::DashMap;
-use engine_core::cache::CodeCache;
-use engine_core::engine::{Code, ExtEngine, ExtensionPackage, PackageSource};
-use engine_core::error::Result;
-use engine_core::factory::{EngineLimits, factory};
-use engine_core::manifest::PackageManifest;
 
-use crate::record::PackageHash;
+use crate::cache::CodeCache;
+use crate::engine::{Code, ExtEngine, ExtensionPackage, PackageSource};
+use crate::error::Result;
+use crate::factory::{EngineLimits, factory};
+use crate::manifest::PackageManifest;
+
+/// A package's identity: the head of the BLAKE3 hash of its code.
+pub type PackageHash = [u8; 16];
 
 /// Engines and packages that are in use anywhere in the process.
 ///
-/// An engine is shared by all packages that agree on its limits, a package by all partitions that load the same code
-/// under the same manifest. What nobody uses any more is freed.
+/// An engine is shared by all packages that agree on its limits, a package by all that load the same code under
+/// the same manifest. What nobody uses any more is freed.
 #[derive(Debug, Default)]
 pub struct Registry {
     engines: DashMap<(String, EngineLimits), Weak<dyn ExtEngine>>,
@@ -42,12 +44,18 @@ impl Registry {
         *kept = Some(Arc::new(cache));
     }
 
+    /// Where compiled code is kept, if anywhere.
+    pub fn cache(&self) -> Option<Arc<CodeCache>> {
+        let kept = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clone()
+    }
+
     /// The engine of this name for these limits.
     ///
     /// # Errors
     /// `unknown` where it is not compiled in, and those of its factory.
     pub fn engine(&self, name: &str, limits: EngineLimits) -> Result<Arc<dyn ExtEngine>> {
-        // The entry stays locked while the engine is made, so that two partitions do not make it twice.
+        // The entry stays locked while the engine is made, so that two threads do not make it twice.
         let mut entry = match self.engines.entry((name.to_owned(), limits)) {
             dashmap::Entry::Occupied(entry) => {
                 if let Some(engine) = entry.get().upgrade() {
@@ -86,12 +94,7 @@ impl Registry {
         if let Some(package) = same.and_then(|loaded| loaded.package.upgrade()) {
             return Ok(package);
         }
-        let cache = self
-            .cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let package = backend.load_cached(source, cache.as_deref())?;
+        let package = backend.load_cached(source, self.cache().as_deref())?;
         loaded.push(Loaded {
             manifest: source.manifest.clone(),
             package: Arc::downgrade(&package),
@@ -100,7 +103,7 @@ impl Registry {
     }
 }
 
-/// The identity of code in the log.
+/// The identity of code.
 pub fn hash(code: &Code) -> PackageHash {
     let mut hasher = blake3::Hasher::new();
     match code {

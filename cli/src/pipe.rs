@@ -1,0 +1,207 @@
+//! `extengine pipe`: JSON lines in, the same lines with the results of functions out, in order.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant};
+
+use extengine::functions::{LocalExecutor, Manager, PluginConfig, Value};
+use extengine::{Error, ErrorKind, Result};
+use serde_json::Value as Json;
+
+use crate::args::{OnError, Pipe};
+use crate::input::{Input, progress_bar};
+use crate::output::Lines;
+use crate::rule::Rule;
+
+/// How long a plugin may take to compile and start.
+const LOAD: Duration = Duration::from_secs(600);
+
+/// How many failures are told one by one.
+const SHOWN: u64 = 10;
+
+pub(crate) fn pipe(args: &Pipe) -> Result<bool> {
+    let rules = args.calls.iter().map(|call| Rule::parse(call));
+    let rules: Vec<_> = rules.collect::<Result<_>>()?;
+    let manager = Manager::with_logger(|line| {
+        let (plugin, function) = (line.plugin, line.function);
+        eprintln!("{plugin}/{function} ({}): {}", line.level, line.message);
+    });
+    load(&manager, &args.plugins)?;
+    for Rule {
+        plugin, function, ..
+    } in &rules
+    {
+        let owner = manager.owner(function)?;
+        if let Some(plugin) = plugin.as_ref().filter(|plugin| **plugin != owner) {
+            let message =
+                format!("plugin `{plugin}` offers no function `{function}`; plugin `{owner}` does");
+            return Err(Error::new(ErrorKind::Unknown, message));
+        }
+    }
+    let source = args.input.as_deref().filter(|path| *path != Path::new("-"));
+    let mut session = Session {
+        executor: manager.local(),
+        rules,
+        on_error: args.on_error,
+        output: Lines::new(),
+        failed: BTreeMap::new(),
+        lines: 0,
+    };
+    let bar = progress_bar(source);
+    let started = Instant::now();
+    let mut input = Input::open(source)?;
+    let mut batch = Vec::new();
+    while let Some(first) = input.next()? {
+        // A batch is what there is: nothing waits for lines that have not come yet.
+        let mut line = Ok(first);
+        while let Ok(text) = line {
+            bar.inc(text.len() as u64 + 1);
+            if !text.trim().is_empty() {
+                batch.push((input.number, read(&text, input.number)?));
+            }
+            if batch.len() >= args.batch {
+                break;
+            }
+            line = input.try_next()?;
+            if line == Err(TryRecvError::Empty) && batch.len() < args.batch {
+                break;
+            }
+        }
+        session.run(&mut batch)?;
+        bar.set_message(format!("{} lines", session.lines));
+    }
+    bar.finish_and_clear();
+    let failed: u64 = session.failed.values().sum();
+    let seconds = started.elapsed().as_secs_f64();
+    eprintln!(
+        "{} lines in {seconds:.2} s ({:.0} a second), {failed} calls failed",
+        session.lines,
+        session.lines as f64 / seconds.max(1e-9),
+    );
+    for (kind, count) in &session.failed {
+        eprintln!("  failed as {kind}: {count}");
+    }
+    Ok(failed == 0)
+}
+
+/// Adds every plugin of a folder, or says all that is wrong with them.
+fn load(manager: &Manager, folder: &Path) -> Result<()> {
+    let mut names = Vec::new();
+    let mut faults = Vec::new();
+    for config in PluginConfig::from_folder(folder)? {
+        let name = config.as_ref().map(|config| config.name.clone());
+        match config.and_then(|config| manager.add(config)) {
+            Ok(()) => names.extend(name),
+            Err(error) => faults.push(error),
+        }
+    }
+    for name in &names {
+        faults.extend(manager.wait_ready(name, LOAD).err());
+    }
+    if names.is_empty() && faults.is_empty() {
+        let message = format!(
+            "no plugin in {}: put a configuration there, in JSON or TOML",
+            folder.display()
+        );
+        return Err(Error::new(ErrorKind::Manifest, message));
+    }
+    match faults.as_slice() {
+        [] => Ok(()),
+        faults => {
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            Err(Error::new(ErrorKind::Manifest, faults.join("\n")))
+        }
+    }
+}
+
+fn read(text: &str, number: u64) -> Result<Json> {
+    let line = serde_json::from_str(text).map_err(|source| source.to_string());
+    match line {
+        Ok(line @ Json::Object(_)) => Ok(line),
+        Ok(_) => Err("not an object".to_owned()),
+        Err(error) => Err(error),
+    }
+    .map_err(|what| {
+        Error::new(
+            ErrorKind::BadArgs,
+            format!("line {number} of the input: {what}"),
+        )
+    })
+}
+
+struct Session {
+    executor: LocalExecutor,
+    rules: Vec<Rule>,
+    on_error: OnError,
+    output: Lines,
+    failed: BTreeMap<&'static str, u64>,
+    lines: u64,
+}
+
+impl Session {
+    /// Runs every rule over a batch of lines and writes them.
+    fn run(&mut self, batch: &mut Vec<(u64, Json)>) -> Result<()> {
+        for rule in 0..self.rules.len() {
+            self.apply(rule, batch)?;
+        }
+        for (_, line) in batch.drain(..) {
+            self.output.put(&line)?;
+            self.lines += 1;
+        }
+        self.output.flush()
+    }
+
+    /// Runs one rule over a batch of lines; a line that fails stays, goes, or ends it all, as it was wished.
+    fn apply(&mut self, rule: usize, batch: &mut Vec<(u64, Json)>) -> Result<()> {
+        let Rule {
+            field, function, ..
+        } = &self.rules[rule];
+        let args: Vec<_> = batch
+            .iter()
+            .map(|(_, line)| self.rules[rule].args(line))
+            .collect();
+        let id = self.executor.function(function)?;
+        let signature = self.executor.declared(id)?.signature.clone();
+        let is_null = |args: &[Value]| signature.as_ref().is_some_and(|s| s.is_null_for(args));
+        let nulls: Vec<bool> = args.iter().map(|args| is_null(args)).collect();
+        let rows: Vec<_> = args
+            .into_iter()
+            .zip(&nulls)
+            .filter(|(_, null)| !**null)
+            .collect();
+        let rows: Vec<_> = rows.into_iter().map(|(args, _)| args).collect();
+        let mut results = self.executor.execute_batch(function, &rows)?.into_iter();
+        let mut dropped = Vec::new();
+        for (place, ((number, line), null)) in batch.iter_mut().zip(nulls).enumerate() {
+            let result = match null {
+                true => Ok(Value::Null),
+                false => results.next().unwrap_or(Ok(Value::Null)),
+            };
+            let value = match result {
+                Ok(value) => value,
+                Err(error) => {
+                    let kind = error.kind().name();
+                    *self.failed.entry(kind).or_default() += 1;
+                    let error = format!("line {number}: {error}");
+                    match self.on_error {
+                        OnError::Stop => return Err(Error::new(ErrorKind::Rejected, error)),
+                        OnError::Drop => dropped.push(place),
+                        OnError::Null => {}
+                    }
+                    if self.failed.values().sum::<u64>() <= SHOWN {
+                        eprintln!("{error}");
+                    }
+                    Value::Null
+                }
+            };
+            if let Json::Object(line) = line {
+                line.insert(field.clone(), value.to_json());
+            }
+        }
+        for place in dropped.into_iter().rev() {
+            batch.remove(place);
+        }
+        Ok(())
+    }
+}

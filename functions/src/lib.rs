@@ -1,0 +1,35 @@
+//! Functions of values for stream engines, from plugins that are managed while everything runs.
+//!
+//! A [`Manager`] holds plugins: WebAssembly, Lua or native Rust with the functions that they offer. A plugin's code follows
+//! our own contract (extensions of kind `function`), the bindgen wire format, or nothing but WebAssembly itself: plain
+//! exports of numbers. [`Manager::execute`] calls a function by its name from any thread; a thread that calls often has a
+//! [`LocalExecutor`]. Which engines there are is up to what the program links.
+
+#[cfg(feature = "arrow")]
+mod arrow;
+#[cfg(feature = "wasm")]
+mod bindgen;
+mod config;
+mod contract;
+mod host;
+mod load;
+mod local;
+mod manager;
+#[cfg(feature = "wasm")]
+mod plain;
+mod pool;
+mod signature;
+mod types;
+mod value;
+mod vm;
+#[cfg(feature = "wasm")]
+mod wasm;
+
+pub use config::{Abi, PluginConfig};
+pub use engine_core::error::{Error, ErrorKind, Result};
+pub use local::{FunctionId, LocalExecutor};
+pub use manager::{Manager, PluginState, PluginStatus};
+pub use signature::{Function, Param, Signature};
+pub use types::{Int, Type};
+pub use value::Value;
+pub use vm::{LogLine, Logger};

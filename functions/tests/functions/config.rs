@@ -1,0 +1,121 @@
+//! Configurations: the forms they have, and what is wrong with them.
+
+use std::time::Duration;
+
+use functions::{Abi, ErrorKind, PluginConfig};
+
+fn json(text: &str) -> functions::Result<PluginConfig> {
+    PluginConfig::from_json(text, "/plugins".as_ref())
+}
+
+#[test]
+fn the_first_design_is_read_as_an_object_and_as_a_list() {
+    let of = |vm: &str| {
+        json(&format!(
+            r#"{{"name": "car", "instance_num": 4, "vm_config": {vm}, "functions": ["link", "rank"]}}"#
+        ))
+        .unwrap()
+    };
+    let vm = r#"{"engine": "wasmedge", "path": "plugin/XX.wasm"}"#;
+    let config = of(vm);
+    assert_eq!((config.name.as_str(), config.instance_num), ("car", 4));
+    assert_eq!(config.engine, "wasmtime");
+    assert_eq!(config.path, std::path::Path::new("/plugins/plugin/XX.wasm"));
+    assert_eq!(config.functions.len(), 2);
+    assert!(
+        config.notices[0].contains("engine `wasmedge` is not of this build; `wasmtime` runs"),
+        "{:?}",
+        config.notices
+    );
+    assert_eq!(of(&format!("[{vm}]")), config);
+}
+
+#[test]
+fn later_ekuiper_fields_are_read_and_the_name_is_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fibonacci.json");
+    let text = r#"{"version": "v1.0.0", "functions": ["fib"], "wasmFile": "/lib/fib.wasm", "wasmEngine": "wasmedge"}"#;
+    std::fs::write(&file, text).unwrap();
+    let config = PluginConfig::from_file(&file).unwrap();
+    assert_eq!(config.name, "fibonacci");
+    assert_eq!(config.version.as_deref(), Some("v1.0.0"));
+    assert_eq!(config.path, std::path::Path::new("/lib/fib.wasm"));
+    assert_eq!(config.instance_num, 1);
+}
+
+#[test]
+fn toml_has_limits_and_signatures() {
+    let text = "name = 'sum'\nengine = 'wasmer'\npath = 'sum.wasm'\nabi = 'plain'\ninstance_num = 2\ntimeout_ms = 50
+        queue = 7\npolicy = 'fresh'\nwaive = ['stack']\nfunctions = ['add(a: i32, b: i32) -> i32']
+        [limits]\nmemory = 65536\nfuel = 1000";
+    let config = PluginConfig::from_toml(text, "/plugins".as_ref()).unwrap();
+    assert_eq!(config.abi, Some(Abi::Plain));
+    assert_eq!(
+        (config.limits.memory, config.limits.fuel),
+        (65536, Some(1000))
+    );
+    assert_eq!(
+        (config.queue, config.timeout),
+        (7, Duration::from_millis(50))
+    );
+    assert_eq!(
+        config.functions[0].to_string(),
+        "add(a: i32, b: i32) -> i32"
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let error = json(
+        r#"{"name": "a b", "instance_num": 0, "engine": "v8", "wasmEngine": "wasmtime", "queue": 0,
+            "functions": ["f(", "g", "g", "9"]}"#,
+    )
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Manifest);
+    for part in [
+        "`name` is \"a b\"",
+        "the engine is given more than once: engine, wasmEngine",
+        "no engine `v8` in this build, which has: builtin, lua, wasmer, wasmtime",
+        "no file with the code",
+        "`instance_num` is 0: 1 to 256",
+        "function `f(`: expected a name, found the end at character 3",
+        "function `g` stands twice",
+        "function `9`: expected a function's name",
+        "`queue` is 0",
+    ] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        PluginConfig::from_file(&file).unwrap_err().to_string()
+    };
+    let error = write("a.json", "{\n  \"name\": 5}");
+    assert!(
+        error.contains("a.json") && error.contains("line 2"),
+        "{error}"
+    );
+    let error = write(
+        "b.toml",
+        "name = 'b'\npath = 'b.wasm'\nfunctions = ['f']\nlimit = 1",
+    );
+    assert!(
+        error.contains("b.toml") && error.contains("unknown field `limit`"),
+        "{error}"
+    );
+    let error = write("c.yaml", "");
+    assert!(error.contains("ends in `.json` or `.toml`"), "{error}");
+    let error = write("d.json", r#"{"vm_config": 7, "functions": ["f"]}"#);
+    assert!(error.contains("`vm_config` is an object"), "{error}");
+    assert_eq!(PluginConfig::from_folder(folder.path()).unwrap().len(), 3);
+    let gone = folder.path().join("gone");
+    assert_eq!(
+        PluginConfig::from_folder(&gone).unwrap_err().kind(),
+        ErrorKind::Io
+    );
+}

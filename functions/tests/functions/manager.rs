@@ -1,0 +1,285 @@
+//! The manager: adding, changing, deleting and calling, many at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use functions::{ErrorKind, PluginState, Value};
+
+use crate::plugin::{PATIENCE, Plugins};
+
+/// A module whose function `name` answers this number.
+fn constant(name: &str, number: i32) -> Vec<u8> {
+    let wat = format!("(module (func (export \"{name}\") (result i32) i32.const {number}))");
+    wat::parse_str(wat).expect("a module")
+}
+
+fn toml(name: &str, file: &str, functions: &str) -> String {
+    format!("name = '{name}'\npath = '{file}'\nfunctions = [{functions}]")
+}
+
+#[test]
+fn functions_are_found_by_name_alone_and_by_plugin() {
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    plugins.file("two.wasm", constant("two", 2));
+    plugins.add(&toml("a", "one.wasm", "'one'")).unwrap();
+    plugins.add(&toml("b", "two.wasm", "'two'")).unwrap();
+    let manager = &plugins.manager;
+    assert_eq!(manager.execute("two", &[]).unwrap(), Value::I32(2));
+    assert_eq!(manager.execute_on("a", "one", &[]).unwrap(), Value::I32(1));
+    for error in [
+        manager.execute("three", &[]).unwrap_err(),
+        manager.execute_on("a", "two", &[]).unwrap_err(),
+        manager.execute_on("c", "one", &[]).unwrap_err(),
+        manager.delete("c").unwrap_err(),
+        manager.status("c").unwrap_err(),
+        manager.wait_ready("c", PATIENCE).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unknown);
+    }
+    let list = manager.list();
+    let names: Vec<_> = list
+        .iter()
+        .map(|status| status.config.name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(
+        list.iter()
+            .all(|status| status.state == PluginState::Ready && !status.changing)
+    );
+    assert_eq!(list[0].functions[0].to_string(), "one() -> i32");
+}
+
+#[test]
+fn two_plugins_that_claim_one_name_are_refused_at_add() {
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    plugins.add(&toml("a", "one.wasm", "'one'")).unwrap();
+    let error = plugins
+        .add(&toml("b", "one.wasm", "'one', 'two'"))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Manifest);
+    assert_eq!(error.message(), "function `one` is claimed by plugin `a`");
+    assert_eq!(
+        plugins.manager.status("b").unwrap_err().kind(),
+        ErrorKind::Unknown
+    );
+    let again = plugins.add(&toml("a", "one.wasm", "'one'")).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Exists);
+    plugins.manager.delete("a").unwrap();
+    assert_eq!(
+        plugins.manager.execute("one", &[]).unwrap_err().kind(),
+        ErrorKind::Unknown
+    );
+    plugins.add(&toml("c", "one.wasm", "'one'")).unwrap();
+}
+
+#[test]
+fn a_plugin_that_does_not_load_is_failed_and_says_why() {
+    let plugins = Plugins::new();
+    plugins.file("bad.wasm", "no module");
+    let error = plugins.add(&toml("a", "bad.wasm", "'one'")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Package);
+    let status = plugins.manager.status("a").unwrap();
+    assert_eq!(status.state, PluginState::Failed);
+    assert_eq!(
+        plugins.manager.execute("one", &[]).unwrap_err().kind(),
+        ErrorKind::Package
+    );
+    // Its names are its own until it is deleted; a change mends it.
+    plugins.file("one.wasm", constant("one", 1));
+    assert!(plugins.add(&toml("b", "one.wasm", "'one'")).is_err());
+    plugins
+        .manager
+        .change(plugins.config(&toml("a", "one.wasm", "'one'")))
+        .unwrap();
+    plugins.manager.wait_ready("a", PATIENCE).unwrap();
+    assert_eq!(plugins.manager.execute("one", &[]).unwrap(), Value::I32(1));
+    let gone = plugins.add(&toml("c", "gone.wasm", "'three'")).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::Io);
+    assert!(gone.message().contains("gone.wasm"), "{gone}");
+}
+
+#[test]
+fn a_failed_change_leaves_what_was_there_at_work() {
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    plugins.file("other.wasm", constant("other", 3));
+    plugins.add(&toml("a", "one.wasm", "'one'")).unwrap();
+    plugins.add(&toml("b", "other.wasm", "'other'")).unwrap();
+    let manager = &plugins.manager;
+    let change = |text: &str| {
+        manager.change(plugins.config(text))?;
+        manager.wait_ready("a", PATIENCE)
+    };
+    // The module has no such function; the name is free again after it.
+    assert_eq!(
+        change(&toml("a", "one.wasm", "'one', 'new'"))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Package
+    );
+    assert_eq!(
+        change(&toml("a", "one.wasm", "'one', 'other'"))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Manifest
+    );
+    assert_eq!(
+        change(&toml("a", "gone.wasm", "'one'")).unwrap_err().kind(),
+        ErrorKind::Io
+    );
+    assert_eq!(manager.execute("one", &[]).unwrap(), Value::I32(1));
+    assert_eq!(
+        manager.execute("new", &[]).unwrap_err().kind(),
+        ErrorKind::Unknown
+    );
+    let status = manager.status("a").unwrap();
+    assert_eq!(
+        (status.state, status.config.functions.len()),
+        (PluginState::Ready, 1)
+    );
+    // And one that succeeds gives up what it no longer offers.
+    plugins.file("new.wasm", constant("new", 2));
+    change(&toml("a", "new.wasm", "'new'")).unwrap();
+    assert_eq!(manager.execute("new", &[]).unwrap(), Value::I32(2));
+    assert_eq!(
+        manager.execute("one", &[]).unwrap_err().kind(),
+        ErrorKind::Unknown
+    );
+    plugins.add(&toml("c", "one.wasm", "'one'")).unwrap();
+}
+
+#[test]
+fn calls_from_many_threads_go_on_through_changes_and_deletions_of_others() {
+    let plugins = Plugins::new();
+    for number in 1..=2 {
+        plugins.file(&format!("{number}.wasm"), constant("f", number));
+    }
+    plugins.file("other.wasm", constant("other", 9));
+    let more = "instance_num = 2";
+    plugins
+        .add(&format!("{}\n{more}", toml("a", "1.wasm", "'f'")))
+        .unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let callers: Vec<_> = (0..4)
+            .map(|caller| {
+                let (manager, over) = (&plugins.manager, &over);
+                scope.spawn(move || {
+                    let mut local = manager.local();
+                    let mut seen = [0u64; 3];
+                    while !over.load(Ordering::Relaxed) || seen[2] == 0 {
+                        let answer = match caller % 2 {
+                            0 => manager.execute("f", &[]),
+                            _ => local.execute("f", &[]),
+                        };
+                        match answer {
+                            Ok(Value::I32(number)) => seen[number as usize] += 1,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    seen
+                })
+            })
+            .collect();
+        for round in 0..20 {
+            plugins
+                .add(&toml("other", "other.wasm", "'other'"))
+                .unwrap();
+            let file = format!("{}.wasm", 1 + round % 2);
+            let changed = format!("{}\n{more}", toml("a", &file, "'f'"));
+            plugins.manager.change(plugins.config(&changed)).unwrap();
+            plugins.manager.wait_ready("a", PATIENCE).unwrap();
+            plugins.manager.delete("other").unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+        for caller in callers {
+            let seen = caller.join().unwrap();
+            assert!(seen[1] + seen[2] > 0);
+        }
+    });
+    assert_eq!(plugins.manager.execute("f", &[]).unwrap(), Value::I32(2));
+}
+
+#[test]
+fn a_call_waits_no_longer_than_its_timeout_for_an_instance() {
+    let plugins = Plugins::new();
+    let wat = r#"(module (func (export "spin") (loop $again br $again)) (func (export "one") (result i32) i32.const 1))"#;
+    plugins.file("spin.wasm", wat::parse_str(wat).unwrap());
+    let config = toml("a", "spin.wasm", "'spin', 'one'")
+        + "\ntimeout_ms = 20\n[limits]\ndeadline_ms = 60000";
+    plugins.add(&config).unwrap();
+    thread::scope(|scope| {
+        let manager = &plugins.manager;
+        let spinning = scope.spawn(|| manager.execute("spin", &[]));
+        // The only instance is taken sooner or later; then there is none for this one in time.
+        let busy = loop {
+            if let Err(error) = manager.execute("one", &[]) {
+                break error;
+            }
+        };
+        assert_eq!(busy.kind(), ErrorKind::Busy);
+        assert!(
+            busy.message().contains("no instance was free within 20 ms"),
+            "{busy}"
+        );
+        // What was given up is never run; a deleted plugin finishes what it has begun, or is cut by its deadline.
+        manager.delete("a").unwrap();
+        drop(spinning);
+    });
+}
+
+#[test]
+fn everything_that_is_wrong_is_reported_at_once() {
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    plugins.file("bad.wasm", "no module");
+    plugins.add(&toml("a", "one.wasm", "'one'")).unwrap();
+    plugins.add(&toml("b", "bad.wasm", "'two'")).unwrap_err();
+    let configs = [
+        plugins.config(&toml("c", "one.wasm", "'one'")),
+        plugins.config(&toml("d", "bad.wasm", "'four'")),
+        plugins.config(&toml("d", "one.wasm", "'four'")),
+        plugins.config(&toml("e", "gone.wasm", "'five'")),
+    ];
+    let faults = plugins.manager.check_all(&configs);
+    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    for part in [
+        "b: the module cannot be loaded",
+        "c: function `one` is claimed by plugin `a`",
+        "d: the module cannot be loaded",
+        "d: two plugins have this name",
+        "d: function `four` is claimed by plugin `d`",
+        "e: `",
+    ] {
+        assert!(
+            faults.iter().any(|fault| fault.starts_with(part)),
+            "{part}: {faults:#?}"
+        );
+    }
+    assert_eq!(plugins.manager.list().len(), 2);
+    assert!(plugins.manager.check(&configs[3]).is_err());
+    assert!(
+        plugins
+            .manager
+            .check(&plugins.config(&toml("f", "one.wasm", "'one'")))
+            .is_err()
+    );
+}
+
+#[test]
+fn waiting_for_a_plugin_ends_after_its_time() {
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    plugins
+        .manager
+        .add(plugins.config(&toml("a", "one.wasm", "'one'")))
+        .unwrap();
+    // Either it was quicker than nothing, or it is said to be loading.
+    if let Err(error) = plugins.manager.wait_ready("a", Duration::ZERO) {
+        assert_eq!(error.kind(), ErrorKind::Busy);
+    }
+    plugins.manager.wait_ready("a", PATIENCE).unwrap();
+}
