@@ -10,6 +10,7 @@ use std::cell::LazyCell;
 use std::hint::black_box;
 
 use benches::Subject;
+use benches::adding::{LocalAdd, RawAdd};
 use benches::application::{catalog, limits, storage};
 use benches::engine::{ENGINES, Instance, load};
 use benches::question::Question;
@@ -87,6 +88,20 @@ impl Guard {
         self.subject("lua", "raw", raw, &|| lua.instantiate());
     }
 
+    /// A plugin's function of two numbers.
+    fn functions(&self) {
+        self.path("functions/add/raw", || {
+            let mut raw = RawAdd::default();
+            move || assert_eq!(raw.add(black_box(1), 2), 3)
+        });
+        for engine in ["wasmtime", "wasmer"] {
+            self.path(&format!("functions/add/{engine}"), || {
+                let mut local = LocalAdd::new(engine);
+                move || assert_eq!(local.add(black_box(1), 2), 3)
+            });
+        }
+    }
+
     /// What every engine shares: the form of keys and rows.
     fn core(&self) {
         let order = catalog().storage(storage(2));
@@ -121,4 +136,5 @@ fn main() {
     };
     guard.core();
     guard.engines();
+    guard.functions();
 }

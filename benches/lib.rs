@@ -1,8 +1,10 @@
 //! The workload that every bench shares: one small shop, on each engine and on each raw runtime.
 //!
 //! [`application`] declares the shop, [`world`] holds its rows, and [`question`] says what is asked. Whatever can be
-//! asked is a [`Subject`]: an instance of an [`engine`], or, beside it in the same run, the [`raw`] runtime.
+//! asked is a [`Subject`]: an instance of an [`engine`], or, beside it in the same run, the [`raw`] runtime. [`adding`] asks a
+//! plugin's function instead.
 
+pub mod adding;
 pub mod application;
 pub mod engine;
 pub mod question;

@@ -35,6 +35,7 @@ guests=(
   "examples/flights/guest examples/flights/flights.wasm"
   "benches/orders/guest benches/orders/orders.wasm"
   "functions/guests/bindgen functions/tests/guests/bindgen.wasm"
+  "examples/stream/guest examples/stream/plugins/delays.wasm"
   "functions/guests/contract functions/tests/guests/contract.wasm"
 )
 

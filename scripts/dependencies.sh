@@ -43,6 +43,8 @@ never engine-wasm-wasmer "wasmtime|mlua|partition|engine-lua|engine-builtin"
 never engine-lua "wasmtime|wasmer|wasmparser|partition|engine-wasm-abi|engine-builtin"
 never engine-builtin "$runtimes|partition|engine-wasm-abi|engine-lua"
 never partition "$runtimes|$engines|$executors"
+never functions "$runtimes|$engines|partition|arrow-array|$executors"
+never functions "wasmer|mlua|engine-lua|engine-builtin" --features wasmtime
 
 only() { # only FEATURE PATTERN: a build with one engine compiles no other runtime.
     never extengine-cli "$2" --no-default-features --features "$1"

@@ -90,9 +90,12 @@ fn load(manager: &Manager, folder: &Path) -> Result<()> {
     let mut names = Vec::new();
     let mut faults = Vec::new();
     for config in PluginConfig::from_folder(folder)? {
-        let name = config.as_ref().map(|config| config.name.clone());
-        match config.and_then(|config| manager.add(config)) {
-            Ok(()) => names.extend(name),
+        let added = config.and_then(|config| {
+            let name = config.name.clone();
+            manager.add(config).map(|()| name)
+        });
+        match added {
+            Ok(name) => names.push(name),
             Err(error) => faults.push(error),
         }
     }

@@ -15,6 +15,7 @@ use arrow_array::{
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, Fields};
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::limits::Limit;
 
 use crate::local::LocalExecutor;
 use crate::manager::{Manager, call_batch};
@@ -114,9 +115,27 @@ fn by_values(
     for (row, result) in called.into_iter().zip(call_batch(vm, number, &rows)) {
         results[row] = result.map_err(|error| at_row(row, error))?;
     }
+    if results.iter().map(size).sum::<usize>() > i32::MAX as usize {
+        let message = "an array holds 2 GiB at most; give it fewer rows at a time";
+        return Err(Error::new(ErrorKind::Limit(Limit::ResultBytes), message));
+    }
     match &signature.result {
         Some(ty) => Ok(array(ty, &results.iter().collect::<Vec<_>>())),
         None => Ok(Arc::new(NullArray::new(results.len()))),
+    }
+}
+
+/// How much of an array's offsets a value takes at most.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(list) => list.len() + list.iter().map(size).sum::<usize>(),
+        Value::Map(map) => {
+            let entries = map.iter().map(|(key, value)| 1 + key.len() + size(value));
+            entries.sum()
+        }
+        _ => 1,
     }
 }
 

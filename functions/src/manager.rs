@@ -88,10 +88,10 @@ pub(crate) struct Plugin {
 }
 
 struct Progress {
-    /// What is being loaded.
-    pending: Option<PluginConfig>,
-    /// What never loaded.
-    failed: Option<PluginConfig>,
+    /// What is at work, or what was tried last where nothing is.
+    config: PluginConfig,
+    /// Whether something is being loaded.
+    loading: bool,
     error: Option<Error>,
     deleted: bool,
 }
@@ -169,11 +169,11 @@ impl Manager {
         let source = read(&config)?;
         {
             let mut progress = plugin.progress();
-            if progress.pending.is_some() {
+            if progress.loading {
                 let message = "it is being loaded or changed; wait until it is ready";
                 return Err(Error::new(ErrorKind::Busy, message).at(|| config.name));
             }
-            progress.pending = Some(config.clone());
+            progress.loading = true;
             progress.error = None;
         }
         self.0.claim(&plugin, &config);
@@ -241,7 +241,7 @@ impl Manager {
         let plugin = self.0.plugin(name)?;
         let until = Instant::now() + timeout;
         let mut progress = plugin.progress();
-        while progress.pending.is_some() && !progress.deleted {
+        while progress.loading && !progress.deleted {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let message = format!("not ready within {} ms", timeout.as_millis());
@@ -368,7 +368,7 @@ impl Manager {
         });
         if let Err(error) = spawned {
             let error = Error::new(ErrorKind::Internal, "no thread to load it").with_source(error);
-            plugin.progress().pending = None;
+            plugin.progress().loading = false;
             plugin.progress().error = Some(error.clone());
             return Err(error);
         }
@@ -448,38 +448,23 @@ impl Inner {
     fn settle(&self, plugin: &Arc<Plugin>, config: PluginConfig, started: Result<Running>) {
         let _admin = self.admin();
         let mut progress = plugin.progress();
-        progress.pending = None;
+        progress.loading = false;
         if progress.deleted {
             return;
         }
         match started {
             Ok(running) => {
                 *plugin.running_mut() = Some(Arc::new(running));
-                progress.failed = None;
+                progress.config = config;
             }
             Err(error) => {
                 progress.error = Some(error);
-                if plugin
-                    .running
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .is_none()
-                {
-                    progress.failed = Some(config.clone());
+                if plugin.running_now().is_none() {
+                    progress.config = config;
                 }
             }
         }
-        let kept = match (
-            &*plugin
-                .running
-                .read()
-                .unwrap_or_else(PoisonError::into_inner),
-            &progress.failed,
-        ) {
-            (Some(running), _) => running.config.functions.clone(),
-            (None, Some(failed)) => failed.functions.clone(),
-            (None, None) => Vec::new(),
-        };
+        let kept = &progress.config.functions;
         self.functions.retain(|name, owner| {
             !Arc::ptr_eq(owner, plugin) || kept.iter().any(|function| function.name == *name)
         });
@@ -507,8 +492,8 @@ impl Plugin {
             name: config.name.clone(),
             running: RwLock::new(None),
             progress: Mutex::new(Progress {
-                pending: Some(config),
-                failed: None,
+                config,
+                loading: true,
                 error: None,
                 deleted: false,
             }),
@@ -524,17 +509,20 @@ impl Plugin {
         self.running.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn running_now(&self) -> Option<Arc<Running>> {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.clone()
+    }
+
     /// The version at work.
     fn running(&self) -> Result<Arc<Running>> {
-        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = &*running {
-            return Ok(Arc::clone(running));
+        if let Some(running) = self.running_now() {
+            return Ok(running);
         }
-        drop(running);
         let progress = self.progress();
         let error = match &progress.error {
+            _ if progress.deleted => no_plugin(&self.name),
             Some(error) => error.clone(),
-            None if progress.deleted => no_plugin(&self.name),
             None => Error::new(
                 ErrorKind::Busy,
                 "it is still loading; wait until it is ready",
@@ -545,24 +533,20 @@ impl Plugin {
 
     fn status(&self) -> PluginStatus {
         let progress = self.progress();
-        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
-        let (state, config) = match (&*running, &progress.failed, &progress.pending) {
-            (Some(running), ..) => (PluginState::Ready, &running.config),
-            (None, _, Some(pending)) => (PluginState::Loading, pending),
-            (None, Some(failed), None) => (PluginState::Failed, failed),
-            // Between the addition and the first word of its thread there is always a pending one.
-            (None, None, None) => {
-                unreachable!("a plugin that is neither loaded, failed nor loading")
-            }
+        let running = self.running_now();
+        let state = match &running {
+            Some(_) => PluginState::Ready,
+            None if progress.loading => PluginState::Loading,
+            None => PluginState::Failed,
         };
-        let functions = match &*running {
+        let functions = match &running {
             Some(running) => running.code.functions().to_vec(),
-            None => config.functions.clone(),
+            None => progress.config.functions.clone(),
         };
         PluginStatus {
-            config: config.clone(),
+            config: progress.config.clone(),
             state,
-            changing: running.is_some() && progress.pending.is_some(),
+            changing: running.is_some() && progress.loading,
             error: progress.error.clone(),
             functions,
         }

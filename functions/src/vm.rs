@@ -53,6 +53,7 @@ pub(crate) trait Vm {
     ///
     /// # Errors
     /// The first row's that fails.
+    #[cfg(feature = "arrow")]
     fn call_numbers(&mut self, _function: usize, _rows: &mut dyn Numbers) -> Result<bool> {
         Ok(false)
     }
@@ -61,7 +62,8 @@ pub(crate) trait Vm {
     fn prepare(&mut self);
 }
 
-/// Rows of plain numbers, as [`Guest::call_numbers`](engine_wasm_abi::runtime::Guest::call_numbers) has them.
+/// Rows of plain numbers, each in 64 bits: an integer of 32 bits in the lower half, a float by its bits.
+#[cfg(feature = "arrow")]
 pub(crate) trait Numbers {
     /// Fills the places with the next row's arguments; false behind the last row.
     fn next(&mut self, places: &mut [u64]) -> bool;

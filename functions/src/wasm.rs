@@ -21,7 +21,7 @@ use crate::host::Surroundings;
 use crate::plain::Plain;
 use crate::signature::Function;
 use crate::value::Value;
-use crate::vm::{Code, Logger, Numbers, Vm};
+use crate::vm::{Code, Logger, Vm};
 
 /// The least time that a guest has to start: a short deadline is meant for calls.
 const START_MS: u32 = 1_000;
@@ -300,7 +300,8 @@ impl<R: Runtime> Vm for WasmVm<R> {
         called.map_err(|error| self.place(function, error))
     }
 
-    fn call_numbers(&mut self, function: usize, rows: &mut dyn Numbers) -> Result<bool> {
+    #[cfg(feature = "arrow")]
+    fn call_numbers(&mut self, function: usize, rows: &mut dyn crate::vm::Numbers) -> Result<bool> {
         let Calls::Plain(plain) = &self.shared.calls else {
             return Ok(false);
         };
