@@ -13,9 +13,10 @@ use crate::answer::{self, Answer};
 use crate::appender::Appender;
 use crate::board::{Board, Projecting};
 use crate::host::Logger;
+use crate::lineup::Lineup;
 use crate::log::{CommandLog, MemoryLog, SegmentLog, SegmentOptions};
 use crate::platform::{JoinHandle, Platform};
-use crate::program::Program;
+use crate::program::{Loaded, Program};
 use crate::projector::Projector;
 use crate::queries::{Answerer, Question};
 use crate::runner::Runner;
@@ -53,6 +54,7 @@ pub struct QueryAnswer {
 /// What the threads of a partition share.
 pub(crate) struct Shared {
     pub(crate) program: Arc<Program>,
+    pub(crate) lineup: Arc<Lineup>,
     pub(crate) number: u32,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) logger: Arc<Logger>,
@@ -103,6 +105,7 @@ impl fmt::Debug for Partition {
 /// What a partition is opened with.
 pub(crate) struct Opening {
     pub(crate) program: Arc<Program>,
+    pub(crate) lineup: Arc<Lineup>,
     pub(crate) number: u32,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) logger: Arc<Logger>,
@@ -175,6 +178,7 @@ impl Partition {
         let program = opening.program.clone();
         let shared = Arc::new(Shared {
             program: opening.program,
+            lineup: opening.lineup,
             number: opening.number,
             platform: opening.platform,
             logger: opening.logger,
@@ -197,7 +201,7 @@ impl Partition {
             }
         });
         let reader = log.reader();
-        let max_entry = max_entry(&*log, &state.catalog);
+        let max_entry = max_entry(&*log, program.spec());
         let appender = match &shared.checkpoints {
             None => Appender::alone(log),
             Some(_) => Appender::start(log, &*shared.platform, &shared.thread_name("log"))?,
@@ -339,6 +343,19 @@ impl Partition {
             return Err(self.why_stopped());
         }
         snapshot.wait()
+    }
+
+    /// Has the writer make the instance of a version that it is about to take up.
+    ///
+    /// # Errors
+    /// At once: `stopped`. In the answer: those of its initialisation.
+    pub(crate) fn warm(&self, package: usize, version: &Arc<Loaded>) -> Result<Answer<()>> {
+        let (answer, warmed) = answer::channel();
+        let message = Message::Warm(package, version.clone(), answer);
+        if self.writer.send(message).is_err() {
+            return Err(self.why_stopped());
+        }
+        Ok(warmed)
     }
 
     /// Writes a checkpoint and waits for it.

@@ -1,25 +1,39 @@
 //! Replay: the logged commands run again, on this build's engines, and every difference in what they ask for.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use engine_core::catalog::Catalog;
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::factory::factory;
 use engine_core::intent::Intents;
 use engine_core::manifest::ExtensionKind;
 
 use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
+use crate::lineup::hex;
 use crate::log::{Position, SegmentLog};
 use crate::overlay::Overlay;
+use crate::packages;
 use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
-use crate::program::{Instances, Program};
+use crate::program::{Instances, Loaded, Program};
 use crate::record::{Command, Entry, Group, GroupHead, LoggedStep, PackageHash, Projection};
 use crate::runner::{EMPTY, Ground, Runner};
 use crate::state::{State, log_error};
 use crate::store::{StoreKind, StorePlace};
 use crate::{checkpoint, rows};
+
+/// Which code a replay runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The version of each package that the log names, where it was kept for engines of the chosen kind and loads under
+    /// today's manifest; today's else.
+    Logged,
+    /// Today's, for all commands: what would it have done?
+    Today,
+}
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +42,10 @@ pub struct Replay {
     pub commands: u64,
     /// Events that asynchronous projectors counted again.
     pub events: u64,
-    /// Commands whose package is not the one that made them.
+    /// Invocations on another version than the log names.
     pub other_code: u64,
+    /// Why kept code did not run.
+    pub notices: Vec<String>,
     /// What differs, in words.
     pub differences: Vec<Difference>,
 }
@@ -53,15 +69,24 @@ pub struct Difference {
 /// many commands have run. Nothing is changed; for a store on disk the state is made once more beside it, and removed.
 ///
 /// # Errors
-/// `busy` where another process has the folder open, `corrupt`, also where a store is on disk and the log has forgotten
-/// its beginning, `io`.
+/// `busy` where another process has the folder open, `corrupt`, also where kept code is damaged, or a store is on disk and
+/// the log has forgotten its beginning, `io`.
 pub fn replay(
     program: &Arc<Program>,
     platform: &Arc<dyn Platform>,
     data: &Path,
+    which: Which,
     mut progress: impl FnMut(u64),
 ) -> Result<Replay> {
     let mut found = Replay::default();
+    let mut versions = Versions {
+        program,
+        platform: &**platform,
+        data,
+        which,
+        known: HashMap::new(),
+        notices: Vec::new(),
+    };
     for partition in 0..program.spec().partitions {
         let folder = folder::of_partition(data, partition);
         let log = log_folder(&folder);
@@ -98,6 +123,7 @@ pub fn replay(
             overlay: Overlay::new(program.spec().catalog.len()),
             projectors: Instances::new(program.clone()),
             program,
+            versions: &mut versions,
             found: &mut found,
         };
         // Projections come behind the commands that they count.
@@ -108,12 +134,53 @@ pub fn replay(
             Ok(())
         })?;
     }
+    found.notices = versions.notices;
     Ok(found)
 }
 
-struct Replayer<'a> {
+/// The versions of packages that the logs name.
+struct Versions<'a> {
+    program: &'a Program,
+    platform: &'a dyn Platform,
+    data: &'a Path,
+    which: Which,
+    known: HashMap<(usize, PackageHash), Arc<Loaded>>,
+    notices: Vec<String>,
+}
+
+impl Versions<'_> {
+    /// The version to run where the log names one.
+    fn of(&mut self, package: usize, hash: PackageHash) -> Result<Arc<Loaded>> {
+        let today = &self.program.packages()[package];
+        if self.which == Which::Today || today.hash == hash {
+            return Ok(today.clone());
+        }
+        if let Some(known) = self.known.get(&(package, hash)) {
+            return Ok(known.clone());
+        }
+        let kind = factory(&today.engine)?.kind();
+        let code = packages::find(self.platform, self.data, &hash, kind)?;
+        let version = match code.map(|code| self.program.version(package, code)) {
+            None => today.clone(),
+            Some(Ok(version)) => Arc::new(version),
+            Some(Err(error)) => {
+                self.notices.push(format!(
+                    "package `{}`: today's code runs instead of version {}, which does not load under today's manifest: {error}",
+                    self.program.spec().packages[package].name,
+                    hex(&hash),
+                ));
+                today.clone()
+            }
+        };
+        self.known.insert((package, hash), version.clone());
+        Ok(version)
+    }
+}
+
+struct Replayer<'a, 'v> {
     partition: u32,
     program: &'a Arc<Program>,
+    versions: &'a mut Versions<'v>,
     runner: Runner,
     /// What the commands of the group have changed so far.
     overlay: Overlay,
@@ -127,8 +194,15 @@ struct Event {
     command: Command,
 }
 
-impl Replayer<'_> {
+impl Replayer<'_, '_> {
     fn group(&mut self, state: &State, group: &Group, events: &mut Vec<Event>) -> Result<()> {
+        for (name, hash) in &group.packages {
+            let mut packages = self.program.spec().packages.iter();
+            if let Some(package) = packages.position(|spec| spec.name == *name) {
+                let version = self.versions.of(package, *hash)?;
+                self.runner.instances.put(package, &version);
+            }
+        }
         for entry in &group.entries {
             match entry {
                 Entry::Command(command) => {
@@ -140,7 +214,7 @@ impl Replayer<'_> {
                         });
                     }
                 }
-                Entry::Projection(projection) => self.projection(state, projection, events),
+                Entry::Projection(projection) => self.projection(state, projection, events)?,
             }
         }
         self.overlay.drain().for_each(drop);
@@ -196,7 +270,9 @@ impl Replayer<'_> {
                         logged = &logged[at + 1..];
                         then
                     });
-                    let other = then.is_some_and(|then| then.package != step.package);
+                    let other = then.is_some_and(|then| {
+                        then.package != self.runner.instances.version(step.package).hash
+                    });
                     self.found.other_code += u64::from(i == 0 && other);
                     let empty = Intents::new();
                     let before = then.map_or(&empty, |then| &then.intents);
@@ -226,8 +302,18 @@ impl Replayer<'_> {
         self.overlay.accept();
     }
 
-    fn projection(&mut self, state: &State, projection: &Projection, events: &mut Vec<Event>) {
+    fn projection(
+        &mut self,
+        state: &State,
+        projection: &Projection,
+        events: &mut Vec<Event>,
+    ) -> Result<()> {
         let program = self.program.clone();
+        if let Some(extension) = program.spec().extension(&projection.projector) {
+            let package = program.package_of(extension);
+            let version = self.versions.of(package, projection.package)?;
+            self.projectors.put(package, &version);
+        }
         let started = state.projections.get(&projection.projector);
         let from = started.map_or(0, |progress| progress.through);
         let mut overlay = Overlay::new(program.spec().catalog.len());
@@ -275,6 +361,7 @@ impl Replayer<'_> {
             })
             .min();
         events.retain(|event| slowest.is_some_and(|slowest| event.command.offset >= slowest));
+        Ok(())
     }
 
     /// Runs an asynchronous projector for one command, if it is for it.
@@ -323,7 +410,7 @@ impl Replayer<'_> {
         self.projectors
             .invoke(extension, EMPTY, None, &host, &mut intents)
             .result?;
-        Ok(Some((program.hash_of(extension), intents)))
+        Ok(Some((self.projectors.hash_of(extension), intents)))
     }
 }
 

@@ -115,7 +115,7 @@ impl Runner {
             .filter(|(i, (_, intents))| *i == 0 || !intents.is_empty())
             .map(|(_, (extension, intents))| Step {
                 extension: self.program.name_of(*extension),
-                package: self.program.hash_of(*extension),
+                package: self.program.package_of(*extension),
                 intents,
             })
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use engine_core::catalog::{Catalog, StorageId};
+use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
 use engine_core::limits::Limit;
@@ -20,9 +20,11 @@ use crate::checkpoint;
 use crate::host::Context;
 use crate::ids::{self, Accepted as AcceptedId};
 use crate::log::{CommandLog, GroupBuffer, Position};
+use crate::manifest::AppSpec;
 use crate::overlay::Overlay;
 use crate::partition::{Accepted, Shared, catch};
 use crate::platform::JoinHandle;
+use crate::program::Loaded;
 use crate::record::{GroupHead, GroupWriter, Projection};
 use crate::runner::{Ground, Runner};
 use crate::state::{Progress, State};
@@ -41,6 +43,8 @@ pub(crate) enum Message {
     Read(Reader),
     /// Answer with the durable state and its offset.
     Snapshot(answer::Sender<(u64, Arc<dyn Snapshot>)>),
+    /// Make the instance of a version of a package that is about to be taken up.
+    Warm(usize, Arc<Loaded>, answer::Sender<()>),
     /// Write a checkpoint.
     Checkpoint(answer::Sender<()>),
     /// A checkpoint was written, or not.
@@ -164,7 +168,7 @@ impl Writer {
         (appender, max_entry): (Appender, usize),
     ) -> Self {
         let storages = state.catalog.len();
-        Self {
+        let mut writer = Self {
             shared,
             queue,
             own,
@@ -188,7 +192,9 @@ impl Writer {
             checkpoint_wanted: Vec::new(),
             logged: 0,
             checkpointed: VecDeque::new(),
-        }
+        };
+        writer.names_packages();
+        writer
     }
 
     /// Serves the queue until it is told to stop, or fails.
@@ -238,6 +244,10 @@ impl Writer {
                 }
                 Message::Read(reader) => reader.answer(&*self.state.store),
                 Message::Snapshot(answer) => answer.send(self.snapshot()),
+                Message::Warm(package, version, answer) => {
+                    let instances = &mut self.runner.instances;
+                    answer.send(catch("a new version", || instances.warm(package, &version)));
+                }
                 Message::Checkpoint(answer) => {
                     self.checkpoint_wanted.push(answer);
                     self.flush()?;
@@ -303,6 +313,10 @@ impl Writer {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
+        if self.runner.instances.is_behind(&self.shared.lineup) {
+            self.runner.instances.take_up(&self.shared.lineup);
+            self.names_packages();
+        }
         let platform = &*self.shared.platform;
         let mut seed = [0; 16];
         seed.copy_from_slice(&platform.random()[..16]);
@@ -315,7 +329,21 @@ impl Writer {
         self.group.begin(self.head);
     }
 
+    /// Says in the groups to come which code their commands run on.
+    fn names_packages(&mut self) {
+        let instances = &self.runner.instances;
+        let packages = self.shared.program.spec().packages.iter().enumerate();
+        self.group.runs_on(
+            packages
+                .map(|(number, package)| (package.name.as_str(), instances.version(number).hash)),
+        );
+    }
+
     fn group_is_full(&self) -> bool {
+        // A group names one version of each package.
+        if self.begun && self.runner.instances.is_behind(&self.shared.lineup) {
+            return true;
+        }
         let spec = &self.shared.program.spec().partition;
         // Whatever comes next still fits the log's largest group.
         self.group.len() >= spec.group_bytes.min(self.max_entry)
@@ -648,10 +676,12 @@ impl Writer {
 }
 
 /// The largest entry that a group takes: two of them and the group's head fit the log's largest group.
-pub(crate) fn max_entry(log: &dyn CommandLog, catalog: &Catalog) -> usize {
-    let storages = catalog.storages();
-    let names: usize = storages.map(|(_, storage)| storage.name.len() + 5).sum();
-    let head = names + 64;
+pub(crate) fn max_entry(log: &dyn CommandLog, spec: &AppSpec) -> usize {
+    let storages = spec.catalog.storages();
+    let storages: usize = storages.map(|(_, storage)| storage.name.len() + 5).sum();
+    let packages = spec.packages.iter();
+    let packages: usize = packages.map(|package| package.name.len() + 24).sum();
+    let head = storages + packages + 64;
     log.max_group().saturating_sub(head) / 2
 }
 

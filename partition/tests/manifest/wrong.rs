@@ -487,3 +487,18 @@ fn ten_problems_are_ten_lines() {
     let lines: Vec<_> = problems(&text).into_iter().map(|(line, _)| line).collect();
     assert_eq!(lines, [1, 2, 5, 12, 13, 14, 18, 21, 25, 29]);
 }
+
+#[test]
+fn a_rollback_that_never_comes_is_refused() {
+    let policy = "policy = 'keep'";
+    let rollback = |rule: &str| format!("rollback = {{ {rule} }}");
+    let never = rollback("failures = 3, of = 2");
+    spoiled(policy, &never, 12, "make `failures` at most `of`");
+    spoiled(policy, &rollback("failures = 0"), 12, "from 1 to");
+    spoiled(
+        policy,
+        &rollback("fail = 1"),
+        12,
+        "did you mean `failures`?",
+    );
+}

@@ -23,4 +23,5 @@ mod ids;
 mod projectors;
 mod queries;
 mod replay;
+mod swap;
 mod verify;
