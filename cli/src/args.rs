@@ -20,6 +20,7 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Commands are JSON lines: {\"command\": \"AddAirline\", \"args\": {\"carrier\": \"UA\", …}, \"id\": \"optional\"}.
 Each gives one line, in order: {\"ok\": …, \"partition\": 0, \"offset\": 12} or {\"error\": {\"kind\": \"…\", \"message\": \"…\"}}.
+Jobs run until the last command is answered: those that are due at the start first, later ones at their time.
 
 Examples:
   extengine run examples/flights

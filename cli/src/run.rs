@@ -32,7 +32,7 @@ fn no_args() -> Json {
 }
 
 pub(crate) fn run(args: &Run) -> Result<bool> {
-    let (application, data) = open::open(&args.app, args.partitions)?;
+    let (application, data) = open::open(&args.app, args.partitions, true)?;
     let source = args
         .commands
         .clone()

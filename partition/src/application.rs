@@ -33,6 +33,8 @@ pub struct Options {
     pub partitions: Option<u32>,
     /// The data folder; without one the application forgets everything when it is closed.
     pub data: Option<PathBuf>,
+    /// Whether jobs run while it is open; they do by default.
+    pub jobs: bool,
     /// The machine, or none for the one that this runs on.
     pub platform: Option<Arc<dyn Platform>>,
     /// Who takes what extensions log.
@@ -48,6 +50,7 @@ impl Default for Options {
             engine: None,
             partitions: None,
             data: None,
+            jobs: true,
             platform: None,
             logger: Arc::new(|line: &LogLine<'_>| {
                 eprintln!("[{}] {}: {}", line.level, line.extension, line.message);
@@ -63,6 +66,7 @@ impl std::fmt::Debug for Options {
             .field("engine", &self.engine)
             .field("partitions", &self.partitions)
             .field("data", &self.data)
+            .field("jobs", &self.jobs)
             .finish_non_exhaustive()
     }
 }
@@ -123,6 +127,7 @@ impl Application {
                     logger: options.logger.clone(),
                     notices: options.notices.clone(),
                     folder: data.map(|data| folder::of_partition(data, number)),
+                    jobs: options.jobs,
                 })
             })
             .collect::<Result<_>>()?;

@@ -13,6 +13,7 @@ mod checkpoint;
 mod folder;
 mod host;
 mod ids;
+mod jobs;
 mod lineup;
 pub mod log;
 pub mod manifest;

@@ -13,6 +13,7 @@ use crate::answer::{self, Answer};
 use crate::appender::Appender;
 use crate::board::{Board, Projecting};
 use crate::host::Logger;
+use crate::jobs::Jobs;
 use crate::lineup::Lineup;
 use crate::log::{CommandLog, MemoryLog, SegmentLog, SegmentOptions};
 use crate::platform::{JoinHandle, Platform};
@@ -112,6 +113,8 @@ pub(crate) struct Opening {
     pub(crate) notices: Arc<dyn Fn(&str) + Send + Sync>,
     /// The partition's folder, or none for a volatile one.
     pub(crate) folder: Option<PathBuf>,
+    /// Whether jobs run.
+    pub(crate) jobs: bool,
 }
 
 /// Where a partition keeps its log.
@@ -200,6 +203,10 @@ impl Partition {
                 standing.projections.insert(name.to_owned(), projecting);
             }
         });
+        let jobs = match opening.jobs {
+            true => Jobs::new(&program, &state, shared.platform.now()),
+            false => Jobs::none(),
+        };
         let reader = log.reader();
         let max_entry = max_entry(&*log, program.spec());
         let appender = match &shared.checkpoints {
@@ -214,7 +221,7 @@ impl Partition {
             answerers: Vec::new(),
             threads: Vec::new(),
         };
-        partition.start_writer(state, (appender, max_entry), queue)?;
+        partition.start_writer(state, jobs, (appender, max_entry), queue)?;
         for extension in program.async_projectors() {
             let projector = Projector {
                 shared: shared.clone(),
@@ -253,6 +260,7 @@ impl Partition {
     fn start_writer(
         &mut self,
         state: State,
+        jobs: Jobs,
         log: (Appender, usize),
         queue: crossbeam_channel::Receiver<Message>,
     ) -> Result<()> {
@@ -264,7 +272,7 @@ impl Partition {
             match runner.warm() {
                 Ok(()) => {
                     ready.send(Ok(()));
-                    Writer::new(shared, queue, own, runner, state, log).run();
+                    Writer::new(shared, queue, own, runner, state, jobs, log).run();
                 }
                 Err(error) => ready.send(Err(error)),
             }

@@ -120,9 +120,10 @@ impl Program {
         &self.followers[command]
     }
 
-    /// Everything that runs for commands, some of it twice.
+    /// Everything that runs for commands and jobs, some of it twice.
     pub(crate) fn of_writer(&self) -> impl Iterator<Item = usize> {
         let commands = self.spec.of_kind(ExtensionKind::Command);
+        let commands = commands.chain(self.spec.of_kind(ExtensionKind::Job));
         let commands = commands.map(|(command, _)| command);
         commands.chain(self.followers.iter().flatten().copied())
     }

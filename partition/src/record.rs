@@ -5,7 +5,9 @@
 //! into these lists, so that a log outlives a reordered manifest. An entry is one of
 //! - `[0, offset, attempt, command, id?, args, results, steps]`, with a step for the command, then for each validator and
 //!   synchronous projector that wrote: `[extension, package, intents]`;
-//! - `[1, projector, package hash, through offset, after position, events]`, with `[offset, intents]` for each event.
+//! - `[1, projector, package hash, through offset, after position, events]`, with `[offset, intents]` for each event;
+//! - `[2, job, through, error?]`: every due time of the job up to this one is settled, in this group; where it ran, its
+//!   intents are a command under the job's name right before this, or it ended in the error `[kind, message]`.
 //!
 //! An intent is `[verb, storage, key, value]`.
 
@@ -167,6 +169,23 @@ impl GroupWriter {
         }
     }
 
+    pub(crate) fn job(&mut self, job: &str, through: i64, error: Option<(&str, &str)>) {
+        self.count += 1;
+        let mut out = Writer(self.entries.end());
+        out.list(4);
+        out.int(2);
+        out.text(job);
+        out.int(through);
+        match error {
+            Some((kind, message)) => {
+                out.list(2);
+                out.text(kind);
+                out.text(message);
+            }
+            None => out.null(),
+        }
+    }
+
     fn intents(&mut self, intents: &Intents) {
         let mut out = Writer(self.entries.end());
         out.list(intents.len());
@@ -238,6 +257,19 @@ pub enum Entry {
     Command(Command),
     /// What an asynchronous projector made of some events.
     Projection(Projection),
+    /// How far a job is.
+    Job(JobRun),
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRun {
+    /// The job.
+    pub job: String,
+    /// Every due time up to this one is settled, in microseconds since the Unix epoch.
+    pub through: i64,
+    /// Kind and message of the error that the job ended in.
+    pub error: Option<(String, String)>,
 }
 
 /// An accepted command.
@@ -394,6 +426,20 @@ impl<'a> Parser<'a> {
                     events,
                 }))
             }
+            (4, 2) => {
+                let job = self.text()?.to_owned();
+                let through = self.int()?;
+                let error = match self.reader.token()? {
+                    Token::Null => None,
+                    Token::List(2) => Some((self.text()?.to_owned(), self.text()?.to_owned())),
+                    _ => return Err(unexpected()),
+                };
+                Ok(Entry::Job(JobRun {
+                    job,
+                    through,
+                    error,
+                }))
+            }
             _ => Err(unexpected()),
         }
     }
@@ -494,8 +540,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        Command, Entry, Group, GroupBuffer, GroupHead, GroupWriter, LoggedStep, PackageHash,
-        Projection, Step,
+        Command, Entry, Group, GroupBuffer, GroupHead, GroupWriter, JobRun, LoggedStep,
+        PackageHash, Projection, Step,
     };
 
     fn catalog(names: &[&str]) -> Catalog {
@@ -576,7 +622,16 @@ mod tests {
                 events,
             })
         });
-        prop_oneof![command, projection]
+        let error = prop::option::of((".{0,9}", ".{0,9}"));
+        let job = (".{0,9}", any::<i64>(), error);
+        let job = job.prop_map(|(job, through, error)| {
+            Entry::Job(JobRun {
+                job,
+                through,
+                error,
+            })
+        });
+        prop_oneof![command, projection, job]
     }
 
     fn group() -> impl Strategy<Value = Group> {
@@ -603,6 +658,11 @@ mod tests {
         for entry in &group.entries {
             match entry {
                 Entry::Projection(projection) => writer.projection(projection),
+                Entry::Job(run) => {
+                    let error = run.error.as_ref();
+                    let error = error.map(|(kind, message)| (&**kind, &**message));
+                    writer.job(&run.job, run.through, error);
+                }
                 Entry::Command(command) => {
                     let mut intents: Vec<Intents> = command
                         .steps

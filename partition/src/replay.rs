@@ -215,6 +215,8 @@ impl Replayer<'_, '_> {
                     }
                 }
                 Entry::Projection(projection) => self.projection(state, projection, events)?,
+                // What it did is a command, and what it failed to do is nothing.
+                Entry::Job(_) => {}
             }
         }
         self.overlay.drain().for_each(drop);
@@ -248,6 +250,11 @@ impl Replayer<'_, '_> {
             logger: &silent(),
         };
         let extension = program.extension(ExtensionKind::Command, &command.name);
+        let extension = extension.or_else(|error| {
+            program
+                .extension(ExtensionKind::Job, &command.name)
+                .map_err(|_| error)
+        });
         let run = extension.and_then(|extension| {
             self.runner
                 .run(ground, &mut self.overlay, extension, &command.args)

@@ -43,7 +43,7 @@ impl Runner {
         }
     }
 
-    /// Makes the instances of everything that runs for commands.
+    /// Makes the instances of everything that runs for commands and jobs.
     ///
     /// # Errors
     /// Those of their initialisation.

@@ -226,6 +226,9 @@ fn disagreement(log: &State, saved: &State, store: StoreKind) -> Result<Option<S
     if log.projections != saved.projections {
         return Ok(Some("its projectors are at other places".to_owned()));
     }
+    if log.jobs != saved.jobs {
+        return Ok(Some("its jobs are at other times".to_owned()));
+    }
     if !log.ids.end_with(&saved.ids) {
         return Ok(Some("its command ids differ".to_owned()));
     }

@@ -13,12 +13,14 @@ use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
 use engine_core::limits::Limit;
+use engine_core::value::{self, Value};
 
 use crate::answer;
 use crate::appender::{Appender, Done, Task};
 use crate::checkpoint;
 use crate::host::Context;
 use crate::ids::{self, Accepted as AcceptedId};
+use crate::jobs::{Due, Jobs};
 use crate::log::{CommandLog, GroupBuffer, Position};
 use crate::manifest::AppSpec;
 use crate::overlay::Overlay;
@@ -32,6 +34,9 @@ use crate::store::{Bytes, Snapshot, StateStore};
 
 /// From how many commands on a group is sent to an idle log while more are there: about as many as run during a sync.
 const WORTH_A_SYNC: usize = 64;
+
+/// How many characters the log keeps of what a job failed with.
+const JOB_ERROR: usize = 1000;
 
 /// What the writer is asked.
 pub(crate) enum Message {
@@ -125,8 +130,9 @@ pub(crate) struct Writer {
     /// For the thread that writes a checkpoint.
     own: Sender<Message>,
     runner: Runner,
-    /// What is durable; its ids alone are ahead, as far as `offset`.
+    /// What is durable; its ids and jobs alone are ahead, as far as `offset`.
     state: State,
+    jobs: Jobs,
     appender: Appender,
     /// The largest entry of a group.
     max_entry: usize,
@@ -165,6 +171,7 @@ impl Writer {
         own: Sender<Message>,
         runner: Runner,
         state: State,
+        jobs: Jobs,
         (appender, max_entry): (Appender, usize),
     ) -> Self {
         let storages = state.catalog.len();
@@ -188,6 +195,7 @@ impl Writer {
             spare: Pending::new(storages),
             buffer: GroupBuffer::default(),
             state,
+            jobs,
             checkpointing: None,
             checkpoint_wanted: Vec::new(),
             logged: 0,
@@ -271,6 +279,11 @@ impl Writer {
                 self.checkpoint()?;
             }
             let full = self.group_is_full();
+            if !full && let Some((job, due)) = self.jobs.due(&*self.shared.platform) {
+                self.begin_group();
+                self.job(job, due);
+                continue;
+            }
             if self.appender.is_away() {
                 // The log comes first: while it is here, the disk has nothing to do.
                 let back = self.appender.back();
@@ -300,7 +313,14 @@ impl Writer {
             if !self.begun {
                 self.runner.instances.prepare();
                 // This holds a sender, so there is always one.
-                return self.queue.recv().map_err(|_| answer::stopped());
+                let Some(alarm) = self.jobs.alarm(&*self.shared.platform) else {
+                    return self.queue.recv().map_err(|_| answer::stopped());
+                };
+                select! {
+                    recv(self.queue) -> message => return message.map_err(|_| answer::stopped()),
+                    recv(alarm) -> _ => self.jobs.woken(),
+                }
+                continue;
             }
             if !self.send_on()? {
                 self.commit()?;
@@ -422,6 +442,33 @@ impl Writer {
             result,
             repeated: false,
         })
+    }
+
+    /// Runs a job for its due time, whether it goes well or not.
+    fn job(&mut self, job: usize, due: Due) {
+        let program = self.shared.program.clone();
+        let decl = &program.spec().extensions[job].decl;
+        let (through, ran) = match due {
+            Due::From(time) => (time, Ok(())),
+            Due::At(time) => {
+                let args = vec![Value::Int(time); decl.args.len()];
+                let ran = self.accept(job, &value::encode(&args), None);
+                (time, ran.map(drop))
+            }
+        };
+        let mut failed = None;
+        if let Err(error) = ran {
+            self.building.overlay.take_back();
+            let message: String = error.message().chars().take(JOB_ERROR).collect();
+            self.shared.notice(&format!(
+                "job `{}` failed for the time {through} that it was due for: {error}",
+                decl.name
+            ));
+            failed = Some((error.kind().name(), message));
+        }
+        let error = failed.as_ref().map(|(kind, message)| (*kind, &**message));
+        self.group.job(&decl.name, through, error);
+        self.state.jobs.insert(decl.name.to_string(), through);
     }
 
     fn repeat(&self, known: &AcceptedId, hash: [u8; 16]) -> Result<Accepted> {
@@ -591,6 +638,7 @@ impl Writer {
             projections: projections
                 .map(|(name, progress)| (name.clone(), *progress))
                 .collect(),
+            jobs: self.state.jobs.clone().into_iter().collect(),
             ids: self.state.ids.snapshot(),
             rows: self.state.store.snapshot()?,
         };

@@ -39,6 +39,7 @@ mod number;
 mod package;
 mod problems;
 mod rules;
+mod schedule;
 mod section;
 mod storage;
 
@@ -58,6 +59,7 @@ use toml::de::DeTable;
 
 use crate::store::StoreKind;
 use problems::Problems;
+pub use schedule::{Cron, Schedule};
 use section::{Section, check_name};
 
 /// The manifest's name in an application's folder.
@@ -161,6 +163,8 @@ pub struct ExtensionSpec {
     pub on: Vec<String>,
     /// Whether it is a projector that follows the log at its own pace.
     pub asynchronous: bool,
+    /// When it runs, if it is a job.
+    pub schedule: Option<Schedule>,
 }
 
 /// The settings of a partition.

@@ -101,6 +101,7 @@ pub(crate) struct App {
     pub(crate) real: Option<Arc<dyn Platform>>,
     pub(crate) data: Option<PathBuf>,
     pub(crate) partitions: Option<u32>,
+    pub(crate) jobs: bool,
     /// The manifest, for tests that change it.
     pub(crate) manifest: String,
     /// What the operator was told.
@@ -124,6 +125,7 @@ impl App {
             real: None,
             data: Some(DATA.into()),
             partitions: None,
+            jobs: true,
             manifest: MANIFEST.replace("PACKAGE", &package),
             notices: Arc::default(),
             lines: Arc::default(),
@@ -180,6 +182,7 @@ impl App {
             engine: None,
             partitions: self.partitions,
             data: self.data.clone(),
+            jobs: self.jobs,
             platform: Some(self.arc_platform()),
             logger: Arc::new(move |line: &LogLine<'_>| {
                 lines.lock().unwrap().push((

@@ -20,6 +20,7 @@ mod folder;
 mod groups;
 mod hashes;
 mod ids;
+mod jobs;
 mod projectors;
 mod queries;
 mod replay;
