@@ -26,11 +26,11 @@ use partition::manifest::AppSpec;
 use serde_json::json;
 
 const ROWS: i64 = 1_000;
-const COMMANDS: i64 = 100_000;
+const COMMANDS: i64 = 200_000;
 /// How many commands wait at a time.
 const WAITING: usize = 1_000;
 /// How often a package is replaced in a run.
-const SWAPS: usize = 10;
+const SWAPS: usize = 5;
 
 const MANIFEST: &str = r#"
 [app]
@@ -114,8 +114,8 @@ fn run(swaps: usize) -> (Answers, Vec<f64>) {
             if waiting.len() == WAITING {
                 take(waiting.pop_front().unwrap());
             }
-            let every = COMMANDS / (swaps as i64 + 1);
-            if swaps > 0 && id % every == every - 1 {
+            let every = COMMANDS / (swaps as i64 + 1) + 1;
+            if id > 0 && id % every == 0 {
                 due.send(id as usize).unwrap();
             }
             let order = [id, id * 7 % ROWS, id * 13 % ROWS, 1 + id % 3];

@@ -22,6 +22,7 @@ use crate::partition::{Accepted, Opening, Partition, QueryAnswer};
 use crate::platform::{FolderLock, OsPlatform, Platform};
 use crate::program::Program;
 use crate::record::PackageHash;
+use crate::shadow::Shadow;
 use crate::store::Snapshot;
 
 /// How an application is opened.
@@ -271,15 +272,7 @@ impl Application {
     /// `unknown` where there is no such package; those of loading and of making an instance; `io`, `stopped`. What ran
     /// goes on then.
     pub fn replace(&self, package: &str, code: Code) -> Result<PackageHash> {
-        let mut packages = self.spec().packages.iter();
-        let number = packages.position(|spec| spec.name == package);
-        let number = number.ok_or_else(|| {
-            let message = format!(
-                "application `{}` has no package `{package}`",
-                self.spec().name
-            );
-            Error::new(ErrorKind::Unknown, message)
-        })?;
+        let number = self.package(package)?;
         let _alone = self
             .replacing
             .lock()
@@ -304,6 +297,42 @@ impl Application {
         warmed.into_iter().try_for_each(Answer::wait)?;
         self.lineup.switch(number, version);
         Ok(hash)
+    }
+
+    /// Runs other code beside a package on every command and job from now on, for as long as the answer lives, and compares.
+    ///
+    /// Nothing of what it asks for is applied or logged, and no command waits for it: on a thread of its own for each
+    /// partition it follows the log, and runs each command again, on the version that runs and on the other one, above the
+    /// state that the command met. That costs up to one core for each partition, and what it makes the store keep: a
+    /// snapshot, renewed every 10,000 commands. The package's limits hold for each invocation.
+    /// Validators and synchronous projectors are compared with their command; queries and asynchronous projectors are not
+    /// run. Refused commands are compared too, unless more than 1,024 of them wait.
+    ///
+    /// # Errors
+    /// `unknown` where there is no such package; those of loading and of making an instance; `io`, `stopped`.
+    pub fn shadow(&self, package: &str, code: Code) -> Result<Shadow> {
+        let number = self.package(package)?;
+        let version = self.program.version(number, code)?;
+        version.package.instantiate()?;
+        let version = Arc::new(version);
+        let report = Arc::default();
+        let partitions = self.partitions.iter();
+        let threads = partitions.map(|partition| partition.shadow(number, &version, &report));
+        let threads = threads.collect::<Result<_>>()?;
+        Ok(Shadow::new(report, threads))
+    }
+
+    /// The number of a package.
+    fn package(&self, package: &str) -> Result<usize> {
+        let mut packages = self.spec().packages.iter();
+        let number = packages.position(|spec| spec.name == package);
+        number.ok_or_else(|| {
+            let message = format!(
+                "application `{}` has no package `{package}`",
+                self.spec().name
+            );
+            Error::new(ErrorKind::Unknown, message)
+        })
     }
 
     /// What runs of each package, in the order of the manifest, and what became of versions that failed.

@@ -1,9 +1,9 @@
 //! Checkpoints: the state of a partition in one file, from which recovery goes on with the log.
 //!
 //! A file is a magic number and then frames `{u32 length, u32 crc32c, payload}`, little-endian, each payload one
-//! MessagePack array: `[0, version, position, offset, time, storage names, [[projector, through, after]], [[job,
-//! through]]]` first, then
-//! ids `[1, [[id, offset, hash, result?]]]`, rows `[2, storage, [[key, value]]]`, and `[3, ids, rows]` at the end.
+//! MessagePack array: `[0, version, position, offset, time, storage names, projectors, jobs]` first, with `[projector,
+//! through, after]` and `[job, through]` for each, then ids `[1, [[id, offset, hash, result?]]]`, rows
+//! `[2, storage, [[key, value]]]`, and `[3, ids, rows]` at the end.
 //! Where the store keeps its rows in files of its own, they are made durable first, and the checkpoint has none of them.
 //! It is written beside its place, made durable and renamed, so a file under its name is whole.
 

@@ -96,12 +96,11 @@ impl Lineup {
         self.slots()[package].current.clone()
     }
 
-    /// Shows each version with the number of its package, and says after how many changes that is.
-    pub(crate) fn each(&self, mut show: impl FnMut(usize, &Arc<Loaded>)) -> u64 {
+    /// The version of each package, and after how many changes.
+    pub(crate) fn versions(&self) -> (u64, Vec<Arc<Loaded>>) {
         let slots = self.slots();
-        let versions = slots.iter().enumerate();
-        versions.for_each(|(package, slot)| show(package, &slot.current));
-        self.changes()
+        let versions = slots.iter().map(|slot| slot.current.clone());
+        (self.changes(), versions.collect())
     }
 
     /// Puts a version in the place of the current one, which comes back if the new one is on trial and fails.

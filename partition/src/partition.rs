@@ -3,8 +3,8 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, TrySendError};
 use engine_core::error::{Error, ErrorKind, Result};
@@ -15,12 +15,13 @@ use crate::board::{Board, Projecting};
 use crate::host::Logger;
 use crate::jobs::Jobs;
 use crate::lineup::Lineup;
-use crate::log::{CommandLog, MemoryLog, SegmentLog, SegmentOptions};
+use crate::log::{CommandLog, LogReader, MemoryLog, SegmentLog, SegmentOptions};
 use crate::platform::{JoinHandle, Platform};
 use crate::program::{Loaded, Program};
 use crate::projector::Projector;
 use crate::queries::{Answerer, Question};
 use crate::runner::Runner;
+use crate::shadow::{ShadowReport, Thread};
 use crate::state::{State, log_error};
 use crate::store::{Bytes, Snapshot, StorePlace};
 use crate::writer::{Message, Place, Submission, Writer, max_entry};
@@ -68,7 +69,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn thread_name(&self, what: &str) -> String {
+    pub(crate) fn thread_name(&self, what: &str) -> String {
         format!("extengine-{}-{what}", self.number)
     }
 
@@ -88,6 +89,7 @@ pub(crate) fn catch<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<T>
 pub(crate) struct Partition {
     shared: Arc<Shared>,
     writer: Sender<Message>,
+    log: Arc<dyn LogReader>,
     questions: Option<Sender<Question>>,
     /// The threads that answer queries.
     answerers: Vec<JoinHandle>,
@@ -217,6 +219,7 @@ impl Partition {
         let mut partition = Self {
             shared: shared.clone(),
             writer: writer.clone(),
+            log: reader.clone(),
             questions: None,
             answerers: Vec::new(),
             threads: Vec::new(),
@@ -364,6 +367,27 @@ impl Partition {
             return Err(self.why_stopped());
         }
         Ok(warmed)
+    }
+
+    /// Starts the thread of a shadow.
+    ///
+    /// # Errors
+    /// `io` where there is no thread to have, `stopped`.
+    pub(crate) fn shadow(
+        &self,
+        package: usize,
+        version: &Arc<Loaded>,
+        report: &Arc<Mutex<ShadowReport>>,
+    ) -> Result<Thread> {
+        let (shared, writer) = (self.shared.clone(), self.writer.clone());
+        let log = self.log.clone();
+        Thread::start(
+            shared,
+            writer,
+            log,
+            (package, version.clone()),
+            report.clone(),
+        )
     }
 
     /// Writes a checkpoint and waits for it.

@@ -136,6 +136,12 @@ impl Program {
             .ok_or_else(|| unknown(&self.spec, kind, name))
     }
 
+    /// The command or job of this name, which are both logged as commands.
+    pub(crate) fn command_or_job(&self, name: &str) -> Result<usize> {
+        let command = self.extension(ExtensionKind::Command, name);
+        command.or_else(|error| self.extension(ExtensionKind::Job, name).map_err(|_| error))
+    }
+
     /// The number of the package that an extension is in.
     pub(crate) fn package_of(&self, extension: usize) -> usize {
         self.spec.extensions[extension].package
@@ -218,7 +224,10 @@ impl Instances {
     /// Takes up the versions of a line-up.
     pub(crate) fn take_up(&mut self, lineup: &Lineup) {
         if self.is_behind(lineup) {
-            self.changes = lineup.each(|package, version| self.put(package, version));
+            let (changes, versions) = lineup.versions();
+            self.changes = changes;
+            let versions = versions.iter().enumerate();
+            versions.for_each(|(package, version)| self.put(package, version));
         }
     }
 

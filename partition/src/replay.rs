@@ -8,7 +8,6 @@ use engine_core::catalog::Catalog;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::factory;
 use engine_core::intent::Intents;
-use engine_core::manifest::ExtensionKind;
 
 use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
@@ -249,64 +248,22 @@ impl Replayer<'_, '_> {
             context,
             logger: &silent(),
         };
-        let extension = program.extension(ExtensionKind::Command, &command.name);
-        let extension = extension.or_else(|error| {
-            program
-                .extension(ExtensionKind::Job, &command.name)
-                .map_err(|_| error)
-        });
-        let run = extension.and_then(|extension| {
-            self.runner
-                .run(ground, &mut self.overlay, extension, &command.args)
-        });
-        let mut differences = Vec::new();
-        match run {
-            Err(error) => differences.push((
-                command.name.clone(),
-                format!("accepted then, refused now: {} ({})", error, error.kind()),
-            )),
-            Ok(()) => {
-                let gone =
-                    |then: &LoggedStep| (then.extension.clone(), "asks for nothing now".to_owned());
-                let mut logged = command.steps.as_slice();
-                for (i, step) in self.runner.steps().enumerate() {
-                    let same = |then: &LoggedStep| then.extension == step.extension;
-                    let then = logged.iter().position(same).map(|at| {
-                        differences.extend(logged[..at].iter().map(gone));
-                        let then = &logged[at];
-                        logged = &logged[at + 1..];
-                        then
-                    });
-                    let other = then.is_some_and(|then| {
-                        then.package != self.runner.instances.version(step.package).hash
-                    });
-                    self.found.other_code += u64::from(i == 0 && other);
-                    let empty = Intents::new();
-                    let before = then.map_or(&empty, |then| &then.intents);
-                    if let Some(what) = compare(catalog, before, step.intents) {
-                        differences.push((step.extension.to_owned(), what));
-                    }
-                    let results = step.intents.results();
-                    if i == 0 && !results.eq(command.results.iter().map(Vec::as_slice)) {
-                        differences.push((step.extension.to_owned(), "another result".to_owned()));
-                    }
-                }
-                differences.extend(logged.iter().map(gone));
-            }
-        }
+        let extension = program.command_or_job(&command.name);
+        let run = match &extension {
+            Ok(extension) => self
+                .runner
+                .run(ground, &mut self.overlay, *extension, &command.args),
+            Err(error) => Err(error.clone()),
+        };
+        let then = command.steps.first().map(|then| then.package);
+        let now = extension.map(|extension| self.runner.instances.hash_of(extension));
+        self.found.other_code += u64::from(now.is_ok_and(|now| Some(now) != then));
+        let differences = differences(catalog, command, run, &self.runner);
         for (extension, what) in differences {
             self.differs(command.offset, &extension, what);
         }
         self.overlay.take_back();
-        self.apply(&command.steps);
-    }
-
-    /// Makes the logged intents what later commands of the group see.
-    fn apply(&mut self, steps: &[LoggedStep]) {
-        for step in steps {
-            set_all(&mut self.overlay, &step.intents);
-        }
-        self.overlay.accept();
+        set_steps(&mut self.overlay, &command.steps);
     }
 
     fn projection(
@@ -421,6 +378,50 @@ impl Replayer<'_, '_> {
     }
 }
 
+/// What a run of a logged command asked for otherwise than it did then: extensions, and what differs in words.
+pub(crate) fn differences(
+    catalog: &Catalog,
+    command: &Command,
+    run: Result<()>,
+    runner: &Runner,
+) -> Vec<(String, String)> {
+    if let Err(error) = run {
+        let what = format!("accepted then, refused now: {} ({})", error, error.kind());
+        return vec![(command.name.clone(), what)];
+    }
+    let mut differences = Vec::new();
+    let gone = |then: &LoggedStep| (then.extension.clone(), "asks for nothing now".to_owned());
+    let mut logged = command.steps.as_slice();
+    for (i, step) in runner.steps().enumerate() {
+        let same = |then: &LoggedStep| then.extension == step.extension;
+        let then = logged.iter().position(same).map(|at| {
+            differences.extend(logged[..at].iter().map(gone));
+            let then = &logged[at];
+            logged = &logged[at + 1..];
+            then
+        });
+        let empty = Intents::new();
+        let before = then.map_or(&empty, |then| &then.intents);
+        if let Some(what) = compare(catalog, before, step.intents) {
+            differences.push((step.extension.to_owned(), what));
+        }
+        let results = step.intents.results();
+        if i == 0 && !results.eq(command.results.iter().map(Vec::as_slice)) {
+            differences.push((step.extension.to_owned(), "another result".to_owned()));
+        }
+    }
+    differences.extend(logged.iter().map(gone));
+    differences
+}
+
+/// Makes the logged intents of a command what later ones of its group see.
+pub(crate) fn set_steps(overlay: &mut Overlay, steps: &[LoggedStep]) {
+    for step in steps {
+        set_all(overlay, &step.intents);
+    }
+    overlay.accept();
+}
+
 fn set_all(overlay: &mut Overlay, intents: &Intents) {
     for intent in intents.iter() {
         let value =
@@ -429,7 +430,8 @@ fn set_all(overlay: &mut Overlay, intents: &Intents) {
     }
 }
 
-fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
+/// As [`set_steps`], for what a projector made.
+pub(crate) fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
     for (_, intents) in &projection.events {
         set_all(overlay, intents);
     }
@@ -437,7 +439,7 @@ fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
 }
 
 /// What the extensions log is history.
-fn silent() -> impl Fn(&LogLine<'_>) + Send + Sync {
+pub(crate) fn silent() -> impl Fn(&LogLine<'_>) + Send + Sync {
     |_: &LogLine<'_>| {}
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
@@ -27,16 +27,18 @@ use crate::overlay::Overlay;
 use crate::partition::{Accepted, Shared, catch};
 use crate::platform::JoinHandle;
 use crate::program::Loaded;
-use crate::record::{GroupHead, GroupWriter, Projection};
+use crate::record::{Command, GroupHead, GroupWriter, Projection};
 use crate::runner::{Ground, Runner};
+use crate::shadow::Refused;
 use crate::state::{Progress, State};
 use crate::store::{Bytes, Snapshot, StateStore};
 
 /// From how many commands on a group is sent to an idle log while more are there: about as many as run during a sync.
 const WORTH_A_SYNC: usize = 64;
 
-/// How many characters the log keeps of what a job failed with.
+/// How many characters the log keeps of what a job failed with, and how many bytes its entry has then at most.
 const JOB_ERROR: usize = 1000;
+const JOB_ENTRY: usize = 8 << 10;
 
 /// What the writer is asked.
 pub(crate) enum Message {
@@ -50,6 +52,8 @@ pub(crate) enum Message {
     Snapshot(answer::Sender<(u64, Arc<dyn Snapshot>)>),
     /// Make the instance of a version of a package that is about to be taken up.
     Warm(usize, Arc<Loaded>, answer::Sender<()>),
+    /// Tell a shadow of the commands that are refused from now on, until it is gone.
+    Shadow(Sender<Refused>),
     /// Write a checkpoint.
     Checkpoint(answer::Sender<()>),
     /// A checkpoint was written, or not.
@@ -133,6 +137,7 @@ pub(crate) struct Writer {
     /// What is durable; its ids and jobs alone are ahead, as far as `offset`.
     state: State,
     jobs: Jobs,
+    shadows: Vec<Sender<Refused>>,
     appender: Appender,
     /// The largest entry of a group.
     max_entry: usize,
@@ -196,12 +201,13 @@ impl Writer {
             buffer: GroupBuffer::default(),
             state,
             jobs,
+            shadows: Vec::new(),
             checkpointing: None,
             checkpoint_wanted: Vec::new(),
             logged: 0,
             checkpointed: VecDeque::new(),
         };
-        writer.names_packages();
+        writer.name_versions();
         writer
     }
 
@@ -256,6 +262,7 @@ impl Writer {
                     let instances = &mut self.runner.instances;
                     answer.send(catch("a new version", || instances.warm(package, &version)));
                 }
+                Message::Shadow(shadow) => self.shadows.push(shadow),
                 Message::Checkpoint(answer) => {
                     self.checkpoint_wanted.push(answer);
                     self.flush()?;
@@ -335,7 +342,7 @@ impl Writer {
         }
         if self.runner.instances.is_behind(&self.shared.lineup) {
             self.runner.instances.take_up(&self.shared.lineup);
-            self.names_packages();
+            self.name_versions();
         }
         let platform = &*self.shared.platform;
         let mut seed = [0; 16];
@@ -349,14 +356,12 @@ impl Writer {
         self.group.begin(self.head);
     }
 
-    /// Says in the groups to come which code their commands run on.
-    fn names_packages(&mut self) {
+    /// Names in the groups to come the versions that their commands run on.
+    fn name_versions(&mut self) {
         let instances = &self.runner.instances;
         let packages = self.shared.program.spec().packages.iter().enumerate();
-        self.group.runs_on(
-            packages
-                .map(|(number, package)| (package.name.as_str(), instances.version(number).hash)),
-        );
+        let versions = packages.map(|(i, spec)| (spec.name.as_str(), instances.version(i).hash));
+        self.group.runs_on(versions);
     }
 
     fn group_is_full(&self) -> bool {
@@ -379,11 +384,43 @@ impl Writer {
             answer,
         } = submission;
         drop(place);
+        let attempt = self.attempts;
         let accepted = self.accept(command, &args, id.as_deref());
-        if accepted.is_err() {
+        if let Err(error) = &accepted {
             self.building.overlay.take_back();
+            // One that did not run has nothing to compare.
+            if !self.shadows.is_empty() && attempt < self.attempts {
+                self.tell_shadows(command, attempt, &args, id, error);
+            }
         }
         self.building.answers.push((answer, accepted));
+    }
+
+    fn tell_shadows(
+        &mut self,
+        command: usize,
+        attempt: u64,
+        args: &[u8],
+        id: Option<String>,
+        error: &Error,
+    ) {
+        let refused = Refused {
+            head: self.head,
+            command: Command {
+                offset: self.offset,
+                attempt,
+                name: self.shared.program.name_of(command).to_owned(),
+                id,
+                args: args.to_vec(),
+                results: Vec::new(),
+                steps: Vec::new(),
+            },
+            kind: error.kind(),
+        };
+        self.shadows.retain(|shadow| {
+            let sent = shadow.try_send(refused.clone());
+            !matches!(sent, Err(TrySendError::Disconnected(_)))
+        });
     }
 
     /// Runs one command into the group, or says why not.
@@ -729,7 +766,7 @@ pub(crate) fn max_entry(log: &dyn CommandLog, spec: &AppSpec) -> usize {
     let storages: usize = storages.map(|(_, storage)| storage.name.len() + 5).sum();
     let packages = spec.packages.iter();
     let packages: usize = packages.map(|package| package.name.len() + 24).sum();
-    let head = storages + packages + 64;
+    let head = storages + packages + JOB_ENTRY;
     log.max_group().saturating_sub(head) / 2
 }
 

@@ -24,5 +24,6 @@ mod jobs;
 mod projectors;
 mod queries;
 mod replay;
+mod shadow;
 mod swap;
 mod verify;
