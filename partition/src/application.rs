@@ -263,6 +263,7 @@ impl Application {
     /// each thread between two invocations, and for all its partitions within moments of each other. What is in flight ends
     /// on the version that it began on, and what was applied stays, under the version that made it. Other threads' first
     /// invocation waits for its instance. An asynchronous projector that has stopped stays so until the next opening.
+    /// This waits for the writers, so it is not for [`Options::notices`] and [`Options::logger`] to call.
     ///
     /// Where the manifest has `[packages.NAME.rollback]`, the version before comes back by itself when the new one fails
     /// too often, for as long as the new one runs: a notice says so, and [`Application::packages`]. The next opening runs

@@ -202,6 +202,8 @@ pub(crate) struct Instances {
     warmed: Option<(Arc<Loaded>, Box<dyn ExtensionInstance>)>,
     /// How many changes of the line-up this thread has taken up.
     changes: u64,
+    /// Whether what happens here is what happens to users, and counts where a version is on trial.
+    pub(crate) counts: bool,
 }
 
 impl Instances {
@@ -212,6 +214,7 @@ impl Instances {
             live: program.packages.iter().map(|_| None).collect(),
             warmed: None,
             changes: 0,
+            counts: true,
             program,
         }
     }
@@ -310,7 +313,8 @@ impl Instances {
             Ok(instance) => (instance.invoke(invocation, host, intents), false),
             Err(error) => (Outcome::from(error), true),
         };
-        if let Some(trial) = &self.versions[self.program.package_of(extension)].trial {
+        let version = &self.versions[self.program.package_of(extension)];
+        if let Some(trial) = version.trial.as_ref().filter(|_| self.counts) {
             let error = outcome.result.as_ref().err();
             trial.count(error.filter(|error| unmade || is_fault(error.kind())));
         }

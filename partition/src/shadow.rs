@@ -209,7 +209,10 @@ impl<'a> Work<'a> {
         report: &'a Mutex<ShadowReport>,
     ) -> Self {
         let program = &shared.program;
+        let mut current = Runner::new(program.clone());
+        current.instances.counts = false;
         let mut shadow = Runner::new(program.clone());
+        shadow.instances.counts = false;
         shadow.instances.put(version.0, &version.1);
         Self {
             shared,
@@ -219,7 +222,7 @@ impl<'a> Work<'a> {
             offset,
             renewal: None,
             renewed: offset,
-            current: Runner::new(program.clone()),
+            current,
             shadow,
             version,
             refused,
@@ -273,12 +276,6 @@ impl<'a> Work<'a> {
     }
 
     fn group(&mut self, group: &Group) {
-        let lineup = &self.shared.lineup;
-        if self.current.instances.is_behind(lineup) {
-            self.current.instances.take_up(lineup);
-            self.shadow.instances.take_up(lineup);
-            self.shadow.instances.put(self.version.0, &self.version.1);
-        }
         for entry in &group.entries {
             match entry {
                 // The snapshot has it.
@@ -317,6 +314,12 @@ impl<'a> Work<'a> {
         let Ok(extension) = program.command_or_job(&command.name) else {
             return;
         };
+        let lineup = &self.shared.lineup;
+        if self.current.instances.is_behind(lineup) {
+            self.current.instances.take_up(lineup);
+            self.shadow.instances.take_up(lineup);
+            self.shadow.instances.put(self.version.0, &self.version.1);
+        }
         let logger = silent();
         let ground = Ground {
             base: &*self.base,

@@ -123,6 +123,26 @@ fn a_shadow_that_fails_or_hangs_harms_no_command() {
 }
 
 #[test]
+fn what_runs_again_beside_a_shadow_does_not_count_against_a_version_on_trial() {
+    let app = App::new().replace(
+        "limits = ",
+        "rollback = { failures = 2, of = 1_000 }\nlimits = ",
+    );
+    let application = app.open();
+    let crash = |_: &Guest<'_, '_>| Err(Error::new(ErrorKind::Trap, "crashed"));
+    let (_native, code) = other_at_7(&app, crash);
+    let other = app.version("shadow");
+    application.replace("main", code).unwrap();
+    for taken_back in [false, true] {
+        let shadow = application.shadow("main", other.1.clone()).unwrap();
+        assert_eq!(kind(run(&application, &put(1, 7))), ErrorKind::Trap);
+        assert_eq!(shadow.finish().differing, 1);
+        let status = application.packages().remove(0);
+        assert_eq!(status.rolled_back.is_some(), taken_back);
+    }
+}
+
+#[test]
 fn a_command_that_was_refused_is_compared_on_the_state_that_it_met() {
     let app = App::new();
     let application = app.open();
