@@ -20,11 +20,12 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Commands are JSON lines: {\"command\": \"AddAirline\", \"args\": {\"carrier\": \"UA\", …}, \"id\": \"optional\"}.
 Each gives one line, in order: {\"ok\": …, \"partition\": 0, \"offset\": 12} or {\"error\": {\"kind\": \"…\", \"message\": \"…\"}}.
+Jobs run until the last command is answered: those that are due at the start first, later ones at their time.
 
 Examples:
   extengine run examples/flights
   extengine run examples/flights --engine lua --data flights-data --commands more.jsonl
-  tail -f commands.jsonl | extengine run examples/flights --commands -")]
+  tail -f commands.jsonl | extengine run examples/flights --commands - --watch")]
     Run(Run),
     /// Ask a query; every result row is one line.
     #[command(after_help = "\
@@ -51,8 +52,11 @@ Examples:
     Call(Call),
     /// Run the logged commands again, on this build's engines, and report every difference in intents.
     #[command(after_help = "\
-Example:
-  extengine replay examples/flights --engine lua")]
+A command runs on the version of its package that the log names, if that was kept for engines of the same kind.
+
+Examples:
+  extengine replay examples/flights --engine lua
+  extengine replay examples/flights --today")]
     Replay(Replay),
     /// Say what a package exports, imports and needs, and whether it would load.
     #[command(after_help = "\
@@ -112,6 +116,9 @@ pub(crate) struct Run {
     /// How many partitions a new data folder gets [default: as the manifest says].
     #[arg(long, value_name = "N")]
     pub(crate) partitions: Option<u32>,
+    /// Look at the packages' files, and replace a package while it runs when its file changes.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -161,6 +168,9 @@ pub(crate) struct Call {
 pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) app: App,
+    /// Run the code that the manifest names today, and not the version that the log names for each command.
+    #[arg(long)]
+    pub(crate) today: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -31,6 +31,7 @@ mod rule;
 mod run;
 mod state;
 mod verify;
+mod watch;
 
 use args::{Args, Command};
 

@@ -19,8 +19,12 @@ pub(crate) fn data_folder(app: &App, spec: &AppSpec) -> PathBuf {
     }
 }
 
-/// Opens an application with its data folder, which is made if it is missing.
-pub(crate) fn open(app: &App, partitions: Option<u32>) -> Result<(Application, PathBuf)> {
+/// Opens an application with its data folder, which is made if it is missing, and runs its jobs if asked to.
+pub(crate) fn open(
+    app: &App,
+    partitions: Option<u32>,
+    jobs: bool,
+) -> Result<(Application, PathBuf)> {
     let spec = AppSpec::load(&app.app)?;
     let data = data_folder(app, &spec);
     // A folder keeps its number of partitions; only saying another one is a mistake.
@@ -29,12 +33,13 @@ pub(crate) fn open(app: &App, partitions: Option<u32>) -> Result<(Application, P
         engine: app.engine.clone(),
         partitions: partitions.or(kept),
         data: Some(data.clone()),
+        jobs,
         ..Options::default()
     };
     Ok((Application::open(spec, options)?, data))
 }
 
-/// Opens an application with a data folder that is there.
+/// Opens an application with a data folder that is there, to look at it: its jobs do not run.
 pub(crate) fn open_existing(app: &App) -> Result<Application> {
     let data = existing(app)?.1;
     let app = App {
@@ -42,7 +47,7 @@ pub(crate) fn open_existing(app: &App) -> Result<Application> {
         data: Some(data),
         engine: app.engine.clone(),
     };
-    Ok(open(&app, None)?.0)
+    Ok(open(&app, None, false)?.0)
 }
 
 /// The manifest and the data folder of an application that has run.

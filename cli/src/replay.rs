@@ -6,7 +6,7 @@ use std::sync::Arc;
 use extengine::Result;
 use extengine::partition::application::os_platform;
 use extengine::partition::program::Program;
-use extengine::partition::replay;
+use extengine::partition::replay::{self, Which};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -21,7 +21,11 @@ pub(crate) fn replay(args: &Replay) -> Result<bool> {
         true => ProgressBar::new_spinner(),
         false => ProgressBar::hidden(),
     };
-    let found = replay::replay(&program, &os_platform()?, &data, |commands| {
+    let which = match args.today {
+        true => Which::Today,
+        false => Which::Logged,
+    };
+    let found = replay::replay(&program, &os_platform()?, &data, which, |commands| {
         bar.set_message(format!("{commands} commands"));
         bar.tick();
     })?;
@@ -44,6 +48,10 @@ pub(crate) fn replay(args: &Replay) -> Result<bool> {
         engines.collect::<Vec<_>>().join(", "),
         found.differences.len(),
     );
+    found
+        .notices
+        .iter()
+        .for_each(|notice| eprintln!("{notice}"));
     if found.other_code > 0 {
         eprintln!(
             "{} invocations ran other code than the log names: another engine's, or a changed package",

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::mpsc::TryRecvError;
+use std::sync::mpsc::{TryRecvError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use extengine::{Accepted, Answer, Application, Error, ErrorKind, Result};
@@ -14,6 +15,7 @@ use crate::args::Run;
 use crate::input::{Input, progress_bar};
 use crate::open;
 use crate::output::{Lines, error_line, row};
+use crate::watch;
 
 /// One line of input.
 #[derive(Deserialize)]
@@ -30,7 +32,7 @@ fn no_args() -> Json {
 }
 
 pub(crate) fn run(args: &Run) -> Result<bool> {
-    let (application, data) = open::open(&args.app, args.partitions)?;
+    let (application, data) = open::open(&args.app, args.partitions, true)?;
     let source = args
         .commands
         .clone()
@@ -46,7 +48,15 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
         bar,
     };
     let started = Instant::now();
-    let fed = session.feed(&mut input);
+    let fed = thread::scope(|scope| {
+        // Gone when the commands are, which ends the watch.
+        let (_alive, stop) = channel::<()>();
+        if args.watch {
+            let application = &application;
+            scope.spawn(move || watch::watch(application, &stop));
+        }
+        session.feed(&mut input)
+    });
     let Session { summary, bar, .. } = session;
     bar.finish_and_clear();
     fed?;

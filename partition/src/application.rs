@@ -1,21 +1,28 @@
 //! An application: its packages loaded, its partitions open, commands and queries routed to them.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use engine_core::engine::Code;
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::factory::factory;
 use engine_core::key::KeyWriter;
 use engine_core::manifest::ExtensionKind;
+use engine_core::registry;
 use engine_core::value::Value;
 use engine_core::{json, value};
 
 use crate::answer::Answer;
 use crate::folder;
 use crate::host::{LogLine, Logger};
+use crate::lineup::{Lineup, PackageStatus, Trial};
 use crate::manifest::AppSpec;
+use crate::packages;
 use crate::partition::{Accepted, Opening, Partition, QueryAnswer};
 use crate::platform::{FolderLock, OsPlatform, Platform};
 use crate::program::Program;
+use crate::record::PackageHash;
+use crate::shadow::Shadow;
 use crate::store::Snapshot;
 
 /// How an application is opened.
@@ -27,6 +34,8 @@ pub struct Options {
     pub partitions: Option<u32>,
     /// The data folder; without one the application forgets everything when it is closed.
     pub data: Option<PathBuf>,
+    /// Whether jobs run while it is open; they do by default.
+    pub jobs: bool,
     /// The machine, or none for the one that this runs on.
     pub platform: Option<Arc<dyn Platform>>,
     /// Who takes what extensions log.
@@ -42,6 +51,7 @@ impl Default for Options {
             engine: None,
             partitions: None,
             data: None,
+            jobs: true,
             platform: None,
             logger: Arc::new(|line: &LogLine<'_>| {
                 eprintln!("[{}] {}: {}", line.level, line.extension, line.message);
@@ -57,6 +67,7 @@ impl std::fmt::Debug for Options {
             .field("engine", &self.engine)
             .field("partitions", &self.partitions)
             .field("data", &self.data)
+            .field("jobs", &self.jobs)
             .finish_non_exhaustive()
     }
 }
@@ -67,12 +78,20 @@ impl std::fmt::Debug for Options {
 #[derive(Debug)]
 pub struct Application {
     program: Arc<Program>,
+    lineup: Arc<Lineup>,
+    /// Held by whoever replaces a package.
+    replacing: Mutex<()>,
+    platform: Arc<dyn Platform>,
+    data: Option<PathBuf>,
     partitions: Vec<Partition>,
     _lock: Option<FolderLock>,
 }
 
 impl Application {
     /// Loads the packages and opens the partitions.
+    ///
+    /// What runs is what the manifest's files hold now, also where another version was running when the data folder was
+    /// last open. The code of every version that runs is kept in the data folder, where a replay finds it.
     ///
     /// # Errors
     /// Those of [`Program::load`]; `manifest` where the data folder belongs to another application, has another number
@@ -86,30 +105,45 @@ impl Application {
         if let Some(partitions) = options.partitions {
             spec.set_partitions(partitions)?;
         }
-        let program = Arc::new(Program::load(spec, options.engine.as_deref())?);
+        let mut codes = Vec::new();
+        let engine = options.engine.as_deref();
+        let program = Program::load_each(spec, engine, |code, kind| codes.push((code, kind)))?;
+        let program = Arc::new(program);
         let data = options.data.as_deref();
         let lock = data.map(|data| folder::claim(&*platform, data, program.spec()));
         let lock = lock.transpose()?;
+        if let Some(data) = data {
+            for (code, kind) in codes {
+                packages::keep(&*platform, data, &code, kind)?;
+            }
+        }
+        let lineup = Arc::new(Lineup::new(&program, options.notices.clone()));
         let partitions = (0..program.spec().partitions)
             .map(|number| {
                 Partition::open(Opening {
                     program: program.clone(),
+                    lineup: lineup.clone(),
                     number,
                     platform: platform.clone(),
                     logger: options.logger.clone(),
                     notices: options.notices.clone(),
                     folder: data.map(|data| folder::of_partition(data, number)),
+                    jobs: options.jobs,
                 })
             })
             .collect::<Result<_>>()?;
         Ok(Self {
             program,
+            lineup,
+            replacing: Mutex::new(()),
+            platform,
+            data: options.data,
             partitions,
             _lock: lock,
         })
     }
 
-    /// What runs.
+    /// What runs, with the packages as they were when this was opened.
     pub fn program(&self) -> &Arc<Program> {
         &self.program
     }
@@ -220,6 +254,97 @@ impl Application {
         let mut head = [0; 8];
         head.copy_from_slice(&hash.as_bytes()[..8]);
         Some((u64::from_le_bytes(head) % self.partitions.len() as u64) as usize)
+    }
+
+    /// Puts other code in the place of a package while everything runs, on the same engine, and gives its version.
+    ///
+    /// This thread compiles the code, checks it against all that the manifest declares of the package, and keeps it in the
+    /// data folder; each partition's writer makes its instance between two commands. Only then the version changes: for
+    /// each thread between two invocations, and for all its partitions within moments of each other. What is in flight ends
+    /// on the version that it began on, and what was applied stays, under the version that made it. Other threads' first
+    /// invocation waits for its instance. An asynchronous projector that has stopped stays so until the next opening.
+    /// This waits for the writers, so it is not for [`Options::notices`] and [`Options::logger`] to call.
+    ///
+    /// Where the manifest has `[packages.NAME.rollback]`, the version before comes back by itself when the new one fails
+    /// too often, for as long as the new one runs: a notice says so, and [`Application::packages`]. The next opening runs
+    /// what the manifest's files hold then.
+    ///
+    /// # Errors
+    /// `unknown` where there is no such package; those of loading and of making an instance; `io`, `stopped`. What ran
+    /// goes on then.
+    pub fn replace(&self, package: &str, code: Code) -> Result<PackageHash> {
+        let number = self.package(package)?;
+        let _alone = self
+            .replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let hash = registry::hash(&code);
+        let current = self.lineup.version(number);
+        if current.hash == hash {
+            return Ok(hash);
+        }
+        let mut version = self.program.version(number, code.clone())?;
+        version.package.instantiate()?;
+        if let Some(data) = &self.data {
+            let kind = factory(&version.engine)?.kind();
+            packages::keep(&*self.platform, data, &code, kind)?;
+        }
+        let rule = self.spec().packages[number].rollback;
+        version.trial = rule.map(|rule| Trial::new(rule, number, &self.lineup));
+        let version = Arc::new(version);
+        let partitions = self.partitions.iter();
+        let warmed = partitions.map(|partition| partition.warm(number, &version));
+        let warmed: Vec<_> = warmed.collect::<Result<_>>()?;
+        warmed.into_iter().try_for_each(Answer::wait)?;
+        self.lineup.switch(number, version);
+        Ok(hash)
+    }
+
+    /// Runs other code beside a package on every command and job from now on, for as long as the answer lives, and compares.
+    ///
+    /// Nothing of what it asks for is applied or logged, and no command waits for it: on a thread of its own for each
+    /// partition it follows the log, and runs each command again, on the version that runs and on the other one, above the
+    /// state that the command met. That costs up to one core for each partition, and what it makes the store keep: a
+    /// snapshot, renewed every 10,000 commands. The package's limits hold for each invocation.
+    /// Validators and synchronous projectors are compared with their command; queries and asynchronous projectors are not
+    /// run. Refused commands are compared too, unless more than 1,024 of them wait.
+    ///
+    /// # Errors
+    /// `unknown` where there is no such package; those of loading and of making an instance; `io`, `stopped`.
+    pub fn shadow(&self, package: &str, code: Code) -> Result<Shadow> {
+        let number = self.package(package)?;
+        let version = self.program.version(number, code)?;
+        version.package.instantiate()?;
+        let version = Arc::new(version);
+        let report = Arc::default();
+        let partitions = self.partitions.iter();
+        let threads = partitions.map(|partition| partition.shadow(number, &version, &report));
+        let threads = threads.collect::<Result<_>>()?;
+        Ok(Shadow::new(report, threads))
+    }
+
+    /// The number of a package.
+    fn package(&self, package: &str) -> Result<usize> {
+        let mut packages = self.spec().packages.iter();
+        let number = packages.position(|spec| spec.name == package);
+        number.ok_or_else(|| {
+            let message = format!(
+                "application `{}` has no package `{package}`",
+                self.spec().name
+            );
+            Error::new(ErrorKind::Unknown, message)
+        })
+    }
+
+    /// What runs of each package, in the order of the manifest, and what became of versions that failed.
+    pub fn packages(&self) -> Vec<PackageStatus> {
+        let mut packages = self.lineup.status();
+        for (status, spec) in packages.iter_mut().zip(&self.spec().packages) {
+            let kind = factory(&status.engine).map(|factory| factory.kind());
+            let file = kind.ok().and_then(|kind| spec.file(kind));
+            status.file = file.map(Path::to_owned);
+        }
+        packages
     }
 
     /// Waits until the asynchronous projectors have counted every command that is durable now.

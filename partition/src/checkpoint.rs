@@ -1,8 +1,9 @@
 //! Checkpoints: the state of a partition in one file, from which recovery goes on with the log.
 //!
 //! A file is a magic number and then frames `{u32 length, u32 crc32c, payload}`, little-endian, each payload one
-//! MessagePack array: `[0, version, position, offset, time, storage names, [[projector, through, after]]]` first, then
-//! ids `[1, [[id, offset, hash, result?]]]`, rows `[2, storage, [[key, value]]]`, and `[3, ids, rows]` at the end.
+//! MessagePack array: `[0, version, position, offset, time, storage names, projectors, jobs]` first, with `[projector,
+//! through, after]` and `[job, through]` for each, then ids `[1, [[id, offset, hash, result?]]]`, rows
+//! `[2, storage, [[key, value]]]`, and `[3, ids, rows]` at the end.
 //! Where the store keeps its rows in files of its own, they are made durable first, and the checkpoint has none of them.
 //! It is written beside its place, made durable and renamed, so a file under its name is whole.
 
@@ -21,7 +22,7 @@ use crate::state::{Progress, State};
 use crate::store::{Snapshot, Write, for_each_row};
 
 const MAGIC: &[u8; 8] = b"EXTCKPT1";
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// From how many bytes on a frame is written.
 const FRAME: usize = 256 << 10;
 /// The largest frame that is read: a frame and one row of the largest size.
@@ -36,6 +37,7 @@ pub(crate) struct Content {
     pub(crate) offset: u64,
     pub(crate) time: i64,
     pub(crate) projections: Vec<(String, Progress)>,
+    pub(crate) jobs: Vec<(String, i64)>,
     pub(crate) ids: Vector<Arc<Accepted>>,
     pub(crate) rows: Arc<dyn Snapshot>,
 }
@@ -138,7 +140,7 @@ impl Sink<'_> {
 
     fn head(&mut self, catalog: &Catalog, content: &Content) -> Result<()> {
         let mut out = Writer(&mut self.frame);
-        out.list(7);
+        out.list(8);
         out.int(0);
         out.int(VERSION);
         out.int(content.position.to_u64() as i64);
@@ -154,6 +156,12 @@ impl Sink<'_> {
             out.text(projector);
             out.int(progress.through as i64);
             out.int(progress.after as i64);
+        }
+        out.list(content.jobs.len());
+        for (job, through) in &content.jobs {
+            out.list(2);
+            out.text(job);
+            out.int(*through);
         }
         self.flush()
     }
@@ -353,6 +361,11 @@ impl<'a> Items<'a> {
                         .projections
                         .insert(projector, Progress { through, after });
                 }
+                for _ in 0..self.list()? {
+                    self.list()?;
+                    let job = self.text()?.to_owned();
+                    state.jobs.insert(job, self.int()?);
+                }
             }
             1 => {
                 for _ in 0..self.list()? {
@@ -511,6 +524,7 @@ mod tests {
             after: 77,
         };
         state.projections = BTreeMap::from([("P".to_owned(), progress)]);
+        state.jobs = BTreeMap::from([("J".to_owned(), -8), ("K".to_owned(), 1 << 50)]);
         (state.offset, state.position, state.time) = (ids, position, -3);
         state
     }
@@ -522,6 +536,7 @@ mod tests {
             offset: state.offset,
             time: state.time,
             projections: state.projections.clone().into_iter().collect(),
+            jobs: state.jobs.clone().into_iter().collect(),
             ids: state.ids.snapshot(),
             rows: state.store.snapshot().unwrap(),
         };
@@ -553,6 +568,7 @@ mod tests {
             assert_eq!(hash(&after), hash(&before));
             assert_eq!(after.ids.snapshot(), before.ids.snapshot());
             assert_eq!(after.projections, before.projections);
+            assert_eq!(after.jobs, before.jobs);
             assert_eq!(
                 (after.offset, after.position, after.time),
                 (before.offset, before.position, before.time)

@@ -142,18 +142,25 @@ pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Res
 }
 
 fn write(platform: &dyn Platform, data: &Path, facts: &FolderFacts) -> Result<()> {
-    let files = platform.files();
-    let path = data.join("application.json");
-    let draft = data.join("application.draft");
     let text = serde_json::to_vec_pretty(facts)
         .map_err(|source| Error::new(ErrorKind::Internal, source.to_string()))?;
+    put(platform, data, "application.json", &text)
+}
+
+/// Writes a file durably, whole or not at all.
+///
+/// # Errors
+/// `io`.
+pub(crate) fn put(platform: &dyn Platform, folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let files = platform.files();
+    let (path, draft) = (folder.join(name), folder.join("draft"));
     let file = files
         .open(&draft, Access::Truncate)
         .map_err(io("create", &draft))?;
-    file.write_all_at(&text, 0).map_err(io("write", &draft))?;
+    file.write_all_at(bytes, 0).map_err(io("write", &draft))?;
     file.sync_data().map_err(io("sync", &draft))?;
     files.rename(&draft, &path).map_err(io("rename", &draft))?;
-    files.sync_dir(data).map_err(io("sync", data))
+    files.sync_dir(folder).map_err(io("sync", folder))
 }
 
 fn check(found: &FolderFacts, facts: &FolderFacts, data: &Path) -> Result<()> {
@@ -212,7 +219,8 @@ fn continues(new: &Schema, old: &Schema) -> bool {
         })
 }
 
-fn io<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
+/// What the operating system said, in the contract's terms.
+pub(crate) fn io<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
     move |source| {
         Error::new(
             ErrorKind::Io,

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, TrySendError};
 use engine_core::error::{Error, ErrorKind, Result};
@@ -13,12 +13,15 @@ use crate::answer::{self, Answer};
 use crate::appender::Appender;
 use crate::board::{Board, Projecting};
 use crate::host::Logger;
-use crate::log::{CommandLog, MemoryLog, SegmentLog, SegmentOptions};
+use crate::jobs::Jobs;
+use crate::lineup::Lineup;
+use crate::log::{CommandLog, LogReader, MemoryLog, SegmentLog, SegmentOptions};
 use crate::platform::{JoinHandle, Platform};
-use crate::program::Program;
+use crate::program::{Loaded, Program};
 use crate::projector::Projector;
 use crate::queries::{Answerer, Question};
 use crate::runner::Runner;
+use crate::shadow::{ShadowReport, Thread};
 use crate::state::{State, log_error};
 use crate::store::{Bytes, Snapshot, StorePlace};
 use crate::writer::{Message, Place, Submission, Writer, max_entry};
@@ -53,6 +56,7 @@ pub struct QueryAnswer {
 /// What the threads of a partition share.
 pub(crate) struct Shared {
     pub(crate) program: Arc<Program>,
+    pub(crate) lineup: Arc<Lineup>,
     pub(crate) number: u32,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) logger: Arc<Logger>,
@@ -65,7 +69,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn thread_name(&self, what: &str) -> String {
+    pub(crate) fn thread_name(&self, what: &str) -> String {
         format!("extengine-{}-{what}", self.number)
     }
 
@@ -85,6 +89,7 @@ pub(crate) fn catch<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<T>
 pub(crate) struct Partition {
     shared: Arc<Shared>,
     writer: Sender<Message>,
+    log: Arc<dyn LogReader>,
     questions: Option<Sender<Question>>,
     /// The threads that answer queries.
     answerers: Vec<JoinHandle>,
@@ -103,12 +108,15 @@ impl fmt::Debug for Partition {
 /// What a partition is opened with.
 pub(crate) struct Opening {
     pub(crate) program: Arc<Program>,
+    pub(crate) lineup: Arc<Lineup>,
     pub(crate) number: u32,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) logger: Arc<Logger>,
     pub(crate) notices: Arc<dyn Fn(&str) + Send + Sync>,
     /// The partition's folder, or none for a volatile one.
     pub(crate) folder: Option<PathBuf>,
+    /// Whether jobs run.
+    pub(crate) jobs: bool,
 }
 
 /// Where a partition keeps its log.
@@ -175,6 +183,7 @@ impl Partition {
         let program = opening.program.clone();
         let shared = Arc::new(Shared {
             program: opening.program,
+            lineup: opening.lineup,
             number: opening.number,
             platform: opening.platform,
             logger: opening.logger,
@@ -196,8 +205,12 @@ impl Partition {
                 standing.projections.insert(name.to_owned(), projecting);
             }
         });
+        let jobs = match opening.jobs {
+            true => Jobs::new(&program, &state, shared.platform.now()),
+            false => Jobs::none(),
+        };
         let reader = log.reader();
-        let max_entry = max_entry(&*log, &state.catalog);
+        let max_entry = max_entry(&*log, program.spec());
         let appender = match &shared.checkpoints {
             None => Appender::alone(log),
             Some(_) => Appender::start(log, &*shared.platform, &shared.thread_name("log"))?,
@@ -206,11 +219,12 @@ impl Partition {
         let mut partition = Self {
             shared: shared.clone(),
             writer: writer.clone(),
+            log: reader.clone(),
             questions: None,
             answerers: Vec::new(),
             threads: Vec::new(),
         };
-        partition.start_writer(state, (appender, max_entry), queue)?;
+        partition.start_writer(state, jobs, (appender, max_entry), queue)?;
         for extension in program.async_projectors() {
             let projector = Projector {
                 shared: shared.clone(),
@@ -249,6 +263,7 @@ impl Partition {
     fn start_writer(
         &mut self,
         state: State,
+        jobs: Jobs,
         log: (Appender, usize),
         queue: crossbeam_channel::Receiver<Message>,
     ) -> Result<()> {
@@ -260,7 +275,7 @@ impl Partition {
             match runner.warm() {
                 Ok(()) => {
                     ready.send(Ok(()));
-                    Writer::new(shared, queue, own, runner, state, log).run();
+                    Writer::new(shared, queue, own, runner, state, jobs, log).run();
                 }
                 Err(error) => ready.send(Err(error)),
             }
@@ -339,6 +354,40 @@ impl Partition {
             return Err(self.why_stopped());
         }
         snapshot.wait()
+    }
+
+    /// Has the writer make the instance of a version that it is about to take up.
+    ///
+    /// # Errors
+    /// At once: `stopped`. In the answer: those of its initialisation.
+    pub(crate) fn warm(&self, package: usize, version: &Arc<Loaded>) -> Result<Answer<()>> {
+        let (answer, warmed) = answer::channel();
+        let message = Message::Warm(package, version.clone(), answer);
+        if self.writer.send(message).is_err() {
+            return Err(self.why_stopped());
+        }
+        Ok(warmed)
+    }
+
+    /// Starts the thread of a shadow.
+    ///
+    /// # Errors
+    /// `io` where there is no thread to have, `stopped`.
+    pub(crate) fn shadow(
+        &self,
+        package: usize,
+        version: &Arc<Loaded>,
+        report: &Arc<Mutex<ShadowReport>>,
+    ) -> Result<Thread> {
+        let (shared, writer) = (self.shared.clone(), self.writer.clone());
+        let log = self.log.clone();
+        Thread::start(
+            shared,
+            writer,
+            log,
+            (package, version.clone()),
+            report.clone(),
+        )
     }
 
     /// Writes a checkpoint and waits for it.

@@ -77,19 +77,20 @@ impl Projector {
         let Ok(snapshot) = snapshot.wait() else {
             return Ok(());
         };
+        let instances = Instances::new(self.shared.program.clone());
         let mut work = Work {
             projector: self,
-            instances: Instances::new(self.shared.program.clone()),
             overlay: Overlay::new(catalog.len()),
             storages,
             snapshot,
             batch: Projection {
                 projector: self.name().to_owned(),
-                package: self.shared.program.hash_of(self.extension),
+                package: instances.hash_of(self.extension),
                 through: start.through,
                 after: start.after,
                 events: Vec::new(),
             },
+            instances,
             counted: start.through,
             bytes: 0,
             // One event more still fits an entry.
@@ -147,10 +148,14 @@ impl Work<'_> {
                 if command.offset < self.counted {
                     continue;
                 }
-                if let Err(error) = self.event(group.head, command) {
-                    // What was counted before counts.
-                    self.hand_over()?;
-                    return Err(error);
+                match self.event(group.head, command) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(false),
+                    Err(error) => {
+                        // What was counted before counts.
+                        self.hand_over()?;
+                        return Err(error);
+                    }
                 }
                 self.counted = command.offset + 1;
                 let full = self.batch.events.len() >= BATCH || self.bytes >= self.full;
@@ -163,7 +168,23 @@ impl Work<'_> {
         self.hand_over()
     }
 
-    fn event(&mut self, head: GroupHead, command: &Command) -> Result<()> {
+    /// Takes up what has changed in the line-up, after handing over what the version before counted; false when the
+    /// partition closes.
+    fn take_up(&mut self) -> Result<bool> {
+        if !self.hand_over()? {
+            return Ok(false);
+        }
+        self.instances.take_up(&self.projector.shared.lineup);
+        self.batch.package = self.instances.hash_of(self.projector.extension);
+        Ok(true)
+    }
+
+    fn is_behind(&self) -> bool {
+        self.instances.is_behind(&self.projector.shared.lineup)
+    }
+
+    /// Counts one event; false when the partition closes.
+    fn event(&mut self, head: GroupHead, command: &Command) -> Result<bool> {
         if command.offset != self.counted {
             return Err(Error::new(
                 ErrorKind::Corrupt,
@@ -179,7 +200,7 @@ impl Work<'_> {
             .on
             .contains(&command.name)
         {
-            return Ok(());
+            return Ok(true);
         }
         let results = command.results.iter().map(Vec::as_slice);
         let mut event = Vec::new();
@@ -187,10 +208,17 @@ impl Work<'_> {
         let mut intents = Intents::new();
         let mut attempt = 0;
         loop {
+            if self.is_behind() {
+                // Another version has all its attempts.
+                attempt = 0;
+                if !self.take_up()? {
+                    return Ok(false);
+                }
+            }
             attempt += 1;
             match self.invoke(head, command, &event, &mut intents) {
                 Ok(()) => break,
-                Err(error) if attempt == ATTEMPTS => {
+                Err(error) if attempt == ATTEMPTS && !self.is_behind() => {
                     return Err(Error::new(
                         error.kind(),
                         format!("at command {}: {error}", command.offset),
@@ -201,7 +229,7 @@ impl Work<'_> {
         }
         self.overlay.accept();
         if intents.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let sizes = intents.iter().map(|i| i.key.len() + i.value.len() + 32);
         let bytes = sizes.sum::<usize>() + 32;
@@ -211,7 +239,7 @@ impl Work<'_> {
         }
         self.bytes += bytes;
         self.batch.events.push((command.offset, intents));
-        Ok(())
+        Ok(true)
     }
 
     fn invoke(

@@ -34,6 +34,7 @@ impl Answerer {
     pub(crate) fn run(self) {
         let mut instances = Instances::new(self.shared.program.clone());
         while let Ok(question) = self.questions.recv() {
+            instances.take_up(&self.shared.lineup);
             let answer = catch("a query", || self.answer(&mut instances, &question));
             question.answer.send(answer);
             instances.prepare();

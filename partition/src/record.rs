@@ -1,10 +1,13 @@
 //! What a group of the log holds: commands and projections with their intents, as one MessagePack array.
 //!
-//! A group is `[version, time, seed, storage names, entries]`; storages inside a group are numbers into its names, so
-//! that a log outlives a reordered manifest. An entry is one of
+//! A group is `[version, time, seed, storage names, packages, entries]`. Its packages are `[name, hash]` each: the code that
+//! all its commands ran on, that of validators that asked for nothing too. Storages and packages inside a group are numbers
+//! into these lists, so that a log outlives a reordered manifest. An entry is one of
 //! - `[0, offset, attempt, command, id?, args, results, steps]`, with a step for the command, then for each validator and
-//!   synchronous projector that wrote: `[extension, package hash, intents]`;
-//! - `[1, projector, package hash, through offset, after position, events]`, with `[offset, intents]` for each event.
+//!   synchronous projector that wrote: `[extension, package, intents]`;
+//! - `[1, projector, package hash, through offset, after position, events]`, with `[offset, intents]` for each event;
+//! - `[2, job, through, error?]`: every due time of the job up to this one is settled, in this group; where it ran, its
+//!   intents are a command under the job's name right before this, or it ended in the error `[kind, message]`.
 //!
 //! An intent is `[verb, storage, key, value]`.
 
@@ -18,7 +21,7 @@ use engine_core::value::{Reader, Token, Writer};
 use crate::log::GroupBuffer;
 
 /// The version of this layout.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// What all commands of a group share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,12 +43,15 @@ pub(crate) struct GroupWriter {
     /// The group's number of each storage of the catalog that it uses.
     numbers: Vec<Option<u32>>,
     used: Vec<StorageId>,
+    /// The encoded list of the packages that the group's commands run on.
+    packages: Vec<u8>,
 }
 
 /// One step of a command: what one extension asked for.
 pub(crate) struct Step<'a> {
     pub(crate) extension: &'a str,
-    pub(crate) package: PackageHash,
+    /// The number of its package.
+    pub(crate) package: usize,
     pub(crate) intents: &'a Intents,
 }
 
@@ -58,6 +64,22 @@ impl GroupWriter {
             front: Vec::new(),
             numbers: vec![None; storages],
             used: Vec::new(),
+            packages: vec![0x90],
+        }
+    }
+
+    /// Says which code the commands of this group and of later ones run on: name and version of each package.
+    pub(crate) fn runs_on<'p>(
+        &mut self,
+        packages: impl ExactSizeIterator<Item = (&'p str, PackageHash)>,
+    ) {
+        self.packages.clear();
+        let mut out = Writer(&mut self.packages);
+        out.list(packages.len());
+        for (name, hash) in packages {
+            out.list(2);
+            out.text(name);
+            out.bytes(&hash);
         }
     }
 
@@ -124,7 +146,7 @@ impl GroupWriter {
             let mut out = Writer(self.entries.end());
             out.list(3);
             out.text(step.extension);
-            out.bytes(&step.package);
+            out.int(step.package as i64);
             self.intents(step.intents);
         }
     }
@@ -144,6 +166,23 @@ impl GroupWriter {
             out.list(2);
             out.int(*offset as i64);
             self.intents(intents);
+        }
+    }
+
+    pub(crate) fn job(&mut self, job: &str, through: i64, error: Option<(&str, &str)>) {
+        self.count += 1;
+        let mut out = Writer(self.entries.end());
+        out.list(4);
+        out.int(2);
+        out.text(job);
+        out.int(through);
+        match error {
+            Some((kind, message)) => {
+                out.list(2);
+                out.text(kind);
+                out.text(message);
+            }
+            None => out.null(),
         }
     }
 
@@ -168,7 +207,7 @@ impl GroupWriter {
     pub(crate) fn finish(&mut self, catalog: &Catalog, next: GroupBuffer) -> GroupBuffer {
         self.front.clear();
         let mut out = Writer(&mut self.front);
-        out.list(5);
+        out.list(6);
         out.int(VERSION);
         out.int(self.head.time);
         out.bytes(&self.head.seed);
@@ -176,6 +215,7 @@ impl GroupWriter {
         for storage in &self.used {
             out.text(&catalog.storage(*storage).name);
         }
+        out.0.extend_from_slice(&self.packages);
         out.list(self.count);
         self.entries.prepend(&self.front);
         let group = std::mem::replace(&mut self.entries, next);
@@ -204,6 +244,8 @@ pub struct Projection {
 pub struct Group {
     /// What its commands share.
     pub head: GroupHead,
+    /// The code that its commands ran on: name and version of each package.
+    pub packages: Vec<(String, PackageHash)>,
     /// The entries in order.
     pub entries: Vec<Entry>,
 }
@@ -215,6 +257,19 @@ pub enum Entry {
     Command(Command),
     /// What an asynchronous projector made of some events.
     Projection(Projection),
+    /// How far a job is.
+    Job(JobRun),
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRun {
+    /// The job.
+    pub job: String,
+    /// Every due time up to this one is settled, in microseconds since the Unix epoch.
+    pub through: i64,
+    /// Kind and message of the error that the job ended in.
+    pub error: Option<(String, String)>,
 }
 
 /// An accepted command.
@@ -256,6 +311,7 @@ impl Group {
         Parser {
             reader: Reader::new(bytes),
             names: Vec::new(),
+            packages: Vec::new(),
             catalog,
         }
         .group()
@@ -274,12 +330,13 @@ impl Group {
 struct Parser<'a> {
     reader: Reader<'a>,
     names: Vec<StorageId>,
+    packages: Vec<(String, PackageHash)>,
     catalog: &'a Catalog,
 }
 
 impl<'a> Parser<'a> {
     fn group(mut self) -> Result<Group> {
-        self.list_of(5)?;
+        self.list_of(6)?;
         let version = self.int()?;
         if version != VERSION {
             return Err(corrupt(format!(
@@ -297,6 +354,11 @@ impl<'a> Parser<'a> {
             })?;
             self.names.push(id);
         }
+        for _ in 0..self.list()? {
+            self.list_of(2)?;
+            let package = (self.text()?.to_owned(), self.hash()?);
+            self.packages.push(package);
+        }
         let mut entries = Vec::new();
         for _ in 0..self.list()? {
             entries.push(self.entry()?);
@@ -306,6 +368,7 @@ impl<'a> Parser<'a> {
         }
         Ok(Group {
             head: GroupHead { time, seed },
+            packages: self.packages,
             entries,
         })
     }
@@ -331,7 +394,7 @@ impl<'a> Parser<'a> {
                     self.list_of(3)?;
                     steps.push(LoggedStep {
                         extension: self.text()?.to_owned(),
-                        package: self.hash()?,
+                        package: self.package()?,
                         intents: self.intents()?,
                     });
                 }
@@ -363,8 +426,29 @@ impl<'a> Parser<'a> {
                     events,
                 }))
             }
+            (4, 2) => {
+                let job = self.text()?.to_owned();
+                let through = self.int()?;
+                let error = match self.reader.token()? {
+                    Token::Null => None,
+                    Token::List(2) => Some((self.text()?.to_owned(), self.text()?.to_owned())),
+                    _ => return Err(unexpected()),
+                };
+                Ok(Entry::Job(JobRun {
+                    job,
+                    through,
+                    error,
+                }))
+            }
             _ => Err(unexpected()),
         }
+    }
+
+    /// The version that a package's number stands for.
+    fn package(&mut self) -> Result<PackageHash> {
+        let number = usize::try_from(self.number()?).ok();
+        let package = number.and_then(|number| self.packages.get(number));
+        package.map(|(_, hash)| *hash).ok_or_else(unexpected)
     }
 
     fn intents(&mut self) -> Result<Intents> {
@@ -456,7 +540,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        Command, Entry, Group, GroupBuffer, GroupHead, GroupWriter, LoggedStep, Projection, Step,
+        Command, Entry, Group, GroupBuffer, GroupHead, GroupWriter, JobRun, LoggedStep,
+        PackageHash, Projection, Step,
     };
 
     fn catalog(names: &[&str]) -> Catalog {
@@ -491,8 +576,15 @@ mod tests {
         prop::collection::vec(any::<u8>(), 0..40)
     }
 
+    fn packages() -> Vec<(String, PackageHash)> {
+        [("p", 1), ("q", 2), ("r", 3)]
+            .map(|(name, hash)| (name.to_owned(), [hash; 16]))
+            .to_vec()
+    }
+
     fn entry() -> impl Strategy<Value = Entry> {
-        let step = (".{0,9}", any::<[u8; 16]>(), intents());
+        let package = (0..3usize).prop_map(|number| packages()[number].1);
+        let step = (".{0,9}", package, intents());
         let step = step.prop_map(|(extension, package, intents)| LoggedStep {
             extension,
             package,
@@ -530,23 +622,47 @@ mod tests {
                 events,
             })
         });
-        prop_oneof![command, projection]
+        let error = prop::option::of((".{0,9}", ".{0,9}"));
+        let job = (".{0,9}", any::<i64>(), error);
+        let job = job.prop_map(|(job, through, error)| {
+            Entry::Job(JobRun {
+                job,
+                through,
+                error,
+            })
+        });
+        prop_oneof![command, projection, job]
     }
 
     fn group() -> impl Strategy<Value = Group> {
         let entries = prop::collection::vec(entry(), 0..4);
         (any::<i64>(), any::<[u8; 16]>(), entries).prop_map(|(time, seed, entries)| Group {
             head: GroupHead { time, seed },
+            packages: packages(),
             entries,
         })
     }
 
+    fn number_of(group: &Group, package: PackageHash) -> usize {
+        let mut packages = group.packages.iter();
+        packages
+            .position(|(_, hash)| *hash == package)
+            .expect("it is there")
+    }
+
     fn encode(group: &Group, catalog: &Catalog) -> Vec<u8> {
         let mut writer = GroupWriter::new(catalog.len());
+        let packages = group.packages.iter();
+        writer.runs_on(packages.map(|(name, hash)| (&**name, *hash)));
         writer.begin(group.head);
         for entry in &group.entries {
             match entry {
                 Entry::Projection(projection) => writer.projection(projection),
+                Entry::Job(run) => {
+                    let error = run.error.as_ref();
+                    let error = error.map(|(kind, message)| (&**kind, &**message));
+                    writer.job(&run.job, run.through, error);
+                }
                 Entry::Command(command) => {
                     let mut intents: Vec<Intents> = command
                         .steps
@@ -559,7 +675,7 @@ mod tests {
                     let steps = command.steps.iter().zip(&intents);
                     let steps = steps.map(|(step, intents)| Step {
                         extension: &step.extension,
-                        package: step.package,
+                        package: number_of(group, step.package),
                         intents,
                     });
                     let Command {
@@ -611,9 +727,9 @@ mod tests {
 
     #[test]
     fn a_length_without_content_allocates_nothing() {
-        // A list of 2^32 - 1 storages, and the same of entries.
+        // A list of 2^32 - 1 storages, and the same of packages.
         for count in [&[0x93][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]] {
-            let mut bytes = vec![0x95, 2, 0, 0xc4, 16];
+            let mut bytes = vec![0x96, 3, 0, 0xc4, 16];
             bytes.extend([0; 16]);
             bytes.extend(count);
             assert!(Group::read(&bytes, &catalog(&["a"])).is_err());
@@ -640,6 +756,7 @@ mod tests {
         };
         let group = Group {
             head: GroupHead::default(),
+            packages: Vec::new(),
             entries: vec![Entry::Projection(projection)],
         };
         let bytes = encode(&group, &then);

@@ -1,25 +1,38 @@
 //! Replay: the logged commands run again, on this build's engines, and every difference in what they ask for.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use engine_core::catalog::Catalog;
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::factory::factory;
 use engine_core::intent::Intents;
-use engine_core::manifest::ExtensionKind;
 
 use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
+use crate::lineup::hex;
 use crate::log::{Position, SegmentLog};
 use crate::overlay::Overlay;
+use crate::packages;
 use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
-use crate::program::{Instances, Program};
+use crate::program::{Instances, Loaded, Program};
 use crate::record::{Command, Entry, Group, GroupHead, LoggedStep, PackageHash, Projection};
 use crate::runner::{EMPTY, Ground, Runner};
 use crate::state::{State, log_error};
 use crate::store::{StoreKind, StorePlace};
 use crate::{checkpoint, rows};
+
+/// Which code a replay runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The version of each package that the log names, where it was kept for engines of the chosen kind and loads under
+    /// today's manifest; today's else.
+    Logged,
+    /// Today's, for all commands: what would it have done?
+    Today,
+}
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +41,10 @@ pub struct Replay {
     pub commands: u64,
     /// Events that asynchronous projectors counted again.
     pub events: u64,
-    /// Commands whose package is not the one that made them.
+    /// Invocations on another version than the log names.
     pub other_code: u64,
+    /// Why kept code did not run.
+    pub notices: Vec<String>,
     /// What differs, in words.
     pub differences: Vec<Difference>,
 }
@@ -53,15 +68,24 @@ pub struct Difference {
 /// many commands have run. Nothing is changed; for a store on disk the state is made once more beside it, and removed.
 ///
 /// # Errors
-/// `busy` where another process has the folder open, `corrupt`, also where a store is on disk and the log has forgotten
-/// its beginning, `io`.
+/// `busy` where another process has the folder open, `corrupt`, also where kept code is damaged, or a store is on disk and
+/// the log has forgotten its beginning, `io`.
 pub fn replay(
     program: &Arc<Program>,
     platform: &Arc<dyn Platform>,
     data: &Path,
+    which: Which,
     mut progress: impl FnMut(u64),
 ) -> Result<Replay> {
     let mut found = Replay::default();
+    let mut versions = Versions {
+        program,
+        platform: &**platform,
+        data,
+        which,
+        known: HashMap::new(),
+        notices: Vec::new(),
+    };
     for partition in 0..program.spec().partitions {
         let folder = folder::of_partition(data, partition);
         let log = log_folder(&folder);
@@ -98,6 +122,7 @@ pub fn replay(
             overlay: Overlay::new(program.spec().catalog.len()),
             projectors: Instances::new(program.clone()),
             program,
+            versions: &mut versions,
             found: &mut found,
         };
         // Projections come behind the commands that they count.
@@ -108,12 +133,53 @@ pub fn replay(
             Ok(())
         })?;
     }
+    found.notices = versions.notices;
     Ok(found)
 }
 
-struct Replayer<'a> {
+/// The versions of packages that the logs name.
+struct Versions<'a> {
+    program: &'a Program,
+    platform: &'a dyn Platform,
+    data: &'a Path,
+    which: Which,
+    known: HashMap<(usize, PackageHash), Arc<Loaded>>,
+    notices: Vec<String>,
+}
+
+impl Versions<'_> {
+    /// The version to run where the log names one.
+    fn of(&mut self, package: usize, hash: PackageHash) -> Result<Arc<Loaded>> {
+        let today = &self.program.packages()[package];
+        if self.which == Which::Today || today.hash == hash {
+            return Ok(today.clone());
+        }
+        if let Some(known) = self.known.get(&(package, hash)) {
+            return Ok(known.clone());
+        }
+        let kind = factory(&today.engine)?.kind();
+        let code = packages::find(self.platform, self.data, &hash, kind)?;
+        let version = match code.map(|code| self.program.version(package, code)) {
+            None => today.clone(),
+            Some(Ok(version)) => Arc::new(version),
+            Some(Err(error)) => {
+                self.notices.push(format!(
+                    "package `{}`: today's code runs instead of version {}, which does not load under today's manifest: {error}",
+                    self.program.spec().packages[package].name,
+                    hex(&hash),
+                ));
+                today.clone()
+            }
+        };
+        self.known.insert((package, hash), version.clone());
+        Ok(version)
+    }
+}
+
+struct Replayer<'a, 'v> {
     partition: u32,
     program: &'a Arc<Program>,
+    versions: &'a mut Versions<'v>,
     runner: Runner,
     /// What the commands of the group have changed so far.
     overlay: Overlay,
@@ -127,8 +193,15 @@ struct Event {
     command: Command,
 }
 
-impl Replayer<'_> {
+impl Replayer<'_, '_> {
     fn group(&mut self, state: &State, group: &Group, events: &mut Vec<Event>) -> Result<()> {
+        for (name, hash) in &group.packages {
+            let mut packages = self.program.spec().packages.iter();
+            if let Some(package) = packages.position(|spec| spec.name == *name) {
+                let version = self.versions.of(package, *hash)?;
+                self.runner.instances.put(package, &version);
+            }
+        }
         for entry in &group.entries {
             match entry {
                 Entry::Command(command) => {
@@ -140,7 +213,9 @@ impl Replayer<'_> {
                         });
                     }
                 }
-                Entry::Projection(projection) => self.projection(state, projection, events),
+                Entry::Projection(projection) => self.projection(state, projection, events)?,
+                // What it did is a command, and what it failed to do is nothing.
+                Entry::Job(_) => {}
             }
         }
         self.overlay.drain().for_each(drop);
@@ -173,61 +248,36 @@ impl Replayer<'_> {
             context,
             logger: &silent(),
         };
-        let extension = program.extension(ExtensionKind::Command, &command.name);
-        let run = extension.and_then(|extension| {
-            self.runner
-                .run(ground, &mut self.overlay, extension, &command.args)
-        });
-        let mut differences = Vec::new();
-        match run {
-            Err(error) => differences.push((
-                command.name.clone(),
-                format!("accepted then, refused now: {} ({})", error, error.kind()),
-            )),
-            Ok(()) => {
-                let gone =
-                    |then: &LoggedStep| (then.extension.clone(), "asks for nothing now".to_owned());
-                let mut logged = command.steps.as_slice();
-                for (i, step) in self.runner.steps().enumerate() {
-                    let same = |then: &LoggedStep| then.extension == step.extension;
-                    let then = logged.iter().position(same).map(|at| {
-                        differences.extend(logged[..at].iter().map(gone));
-                        let then = &logged[at];
-                        logged = &logged[at + 1..];
-                        then
-                    });
-                    let other = then.is_some_and(|then| then.package != step.package);
-                    self.found.other_code += u64::from(i == 0 && other);
-                    let empty = Intents::new();
-                    let before = then.map_or(&empty, |then| &then.intents);
-                    if let Some(what) = compare(catalog, before, step.intents) {
-                        differences.push((step.extension.to_owned(), what));
-                    }
-                    let results = step.intents.results();
-                    if i == 0 && !results.eq(command.results.iter().map(Vec::as_slice)) {
-                        differences.push((step.extension.to_owned(), "another result".to_owned()));
-                    }
-                }
-                differences.extend(logged.iter().map(gone));
-            }
-        }
+        let extension = program.command_or_job(&command.name);
+        let run = match &extension {
+            Ok(extension) => self
+                .runner
+                .run(ground, &mut self.overlay, *extension, &command.args),
+            Err(error) => Err(error.clone()),
+        };
+        let then = command.steps.first().map(|then| then.package);
+        let now = extension.map(|extension| self.runner.instances.hash_of(extension));
+        self.found.other_code += u64::from(now.is_ok_and(|now| Some(now) != then));
+        let differences = differences(catalog, command, run, &self.runner);
         for (extension, what) in differences {
             self.differs(command.offset, &extension, what);
         }
         self.overlay.take_back();
-        self.apply(&command.steps);
+        set_steps(&mut self.overlay, &command.steps);
     }
 
-    /// Makes the logged intents what later commands of the group see.
-    fn apply(&mut self, steps: &[LoggedStep]) {
-        for step in steps {
-            set_all(&mut self.overlay, &step.intents);
-        }
-        self.overlay.accept();
-    }
-
-    fn projection(&mut self, state: &State, projection: &Projection, events: &mut Vec<Event>) {
+    fn projection(
+        &mut self,
+        state: &State,
+        projection: &Projection,
+        events: &mut Vec<Event>,
+    ) -> Result<()> {
         let program = self.program.clone();
+        if let Some(extension) = program.spec().extension(&projection.projector) {
+            let package = program.package_of(extension);
+            let version = self.versions.of(package, projection.package)?;
+            self.projectors.put(package, &version);
+        }
         let started = state.projections.get(&projection.projector);
         let from = started.map_or(0, |progress| progress.through);
         let mut overlay = Overlay::new(program.spec().catalog.len());
@@ -275,6 +325,7 @@ impl Replayer<'_> {
             })
             .min();
         events.retain(|event| slowest.is_some_and(|slowest| event.command.offset >= slowest));
+        Ok(())
     }
 
     /// Runs an asynchronous projector for one command, if it is for it.
@@ -323,8 +374,52 @@ impl Replayer<'_> {
         self.projectors
             .invoke(extension, EMPTY, None, &host, &mut intents)
             .result?;
-        Ok(Some((program.hash_of(extension), intents)))
+        Ok(Some((self.projectors.hash_of(extension), intents)))
     }
+}
+
+/// What a run of a logged command asked for otherwise than it did then: extensions, and what differs in words.
+pub(crate) fn differences(
+    catalog: &Catalog,
+    command: &Command,
+    run: Result<()>,
+    runner: &Runner,
+) -> Vec<(String, String)> {
+    if let Err(error) = run {
+        let what = format!("accepted then, refused now: {} ({})", error, error.kind());
+        return vec![(command.name.clone(), what)];
+    }
+    let mut differences = Vec::new();
+    let gone = |then: &LoggedStep| (then.extension.clone(), "asks for nothing now".to_owned());
+    let mut logged = command.steps.as_slice();
+    for (i, step) in runner.steps().enumerate() {
+        let same = |then: &LoggedStep| then.extension == step.extension;
+        let then = logged.iter().position(same).map(|at| {
+            differences.extend(logged[..at].iter().map(gone));
+            let then = &logged[at];
+            logged = &logged[at + 1..];
+            then
+        });
+        let empty = Intents::new();
+        let before = then.map_or(&empty, |then| &then.intents);
+        if let Some(what) = compare(catalog, before, step.intents) {
+            differences.push((step.extension.to_owned(), what));
+        }
+        let results = step.intents.results();
+        if i == 0 && !results.eq(command.results.iter().map(Vec::as_slice)) {
+            differences.push((step.extension.to_owned(), "another result".to_owned()));
+        }
+    }
+    differences.extend(logged.iter().map(gone));
+    differences
+}
+
+/// Makes the logged intents of a command what later ones of its group see.
+pub(crate) fn set_steps(overlay: &mut Overlay, steps: &[LoggedStep]) {
+    for step in steps {
+        set_all(overlay, &step.intents);
+    }
+    overlay.accept();
 }
 
 fn set_all(overlay: &mut Overlay, intents: &Intents) {
@@ -335,7 +430,8 @@ fn set_all(overlay: &mut Overlay, intents: &Intents) {
     }
 }
 
-fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
+/// As [`set_steps`], for what a projector made.
+pub(crate) fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
     for (_, intents) in &projection.events {
         set_all(overlay, intents);
     }
@@ -343,7 +439,7 @@ fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
 }
 
 /// What the extensions log is history.
-fn silent() -> impl Fn(&LogLine<'_>) + Send + Sync {
+pub(crate) fn silent() -> impl Fn(&LogLine<'_>) + Send + Sync {
     |_: &LogLine<'_>| {}
 }
 

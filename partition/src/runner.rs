@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engine_core::error::Result;
 use engine_core::intent::Intents;
+use engine_core::limits::Ledger;
 
 use crate::host::{Context, Logger, PartitionHost, event_row};
 use crate::overlay::Overlay;
@@ -21,6 +22,49 @@ pub(crate) struct Runner {
     taken: usize,
     /// What the followers of the last command saw as `sys.event`.
     event: Vec<u8>,
+    /// What everything used so far.
+    pub(crate) cost: Cost,
+}
+
+/// What invocations used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cost {
+    /// Invocations.
+    pub invocations: u64,
+    /// Wall-clock time in microseconds, where it was measured.
+    pub micros: u64,
+    /// Units of fuel, where fuel is limited.
+    pub fuel: u64,
+    /// The most bytes of guest memory that one invocation left.
+    pub memory: u64,
+    /// Reads.
+    pub host_reads: u64,
+    /// Rows read.
+    pub rows_read: u64,
+    /// Intents.
+    pub intents: u64,
+}
+
+impl Cost {
+    fn add(&mut self, used: &Ledger) {
+        self.invocations += 1;
+        self.fuel += used.fuel.unwrap_or_default();
+        self.memory = self.memory.max(used.memory);
+        self.host_reads += u64::from(used.host_reads);
+        self.rows_read += u64::from(used.rows_read);
+        self.intents += u64::from(used.intents);
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.invocations += other.invocations;
+        self.micros += other.micros;
+        self.fuel += other.fuel;
+        self.memory = self.memory.max(other.memory);
+        self.host_reads += other.host_reads;
+        self.rows_read += other.rows_read;
+        self.intents += other.intents;
+    }
 }
 
 /// What a command runs above.
@@ -40,10 +84,11 @@ impl Runner {
             steps: Vec::new(),
             taken: 0,
             event: Vec::new(),
+            cost: Cost::default(),
         }
     }
 
-    /// Makes the instances of everything that runs for commands.
+    /// Makes the instances of everything that runs for commands and jobs.
     ///
     /// # Errors
     /// Those of their initialisation.
@@ -104,6 +149,7 @@ impl Runner {
             logger: ground.logger,
         };
         let outcome = self.instances.invoke(extension, args, None, &host, intents);
+        self.cost.add(&outcome.ledger);
         outcome.result?;
         overlay.add(ground.base, &self.program.spec().catalog, intents)
     }
@@ -115,7 +161,7 @@ impl Runner {
             .filter(|(i, (_, intents))| *i == 0 || !intents.is_empty())
             .map(|(_, (extension, intents))| Step {
                 extension: self.program.name_of(*extension),
-                package: self.program.hash_of(*extension),
+                package: self.program.package_of(*extension),
                 intents,
             })
     }

@@ -39,6 +39,8 @@ pub(crate) struct State {
     /// The time of that group.
     pub(crate) time: i64,
     pub(crate) projections: BTreeMap<String, Progress>,
+    /// Up to which time each job has run for its due times.
+    pub(crate) jobs: BTreeMap<String, i64>,
     /// Bytes of groups behind the last checkpoint.
     pub(crate) since_checkpoint: u64,
 }
@@ -61,6 +63,7 @@ impl State {
             position: Position::START,
             time: i64::MIN,
             projections: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             since_checkpoint: 0,
         }
     }
@@ -203,7 +206,7 @@ impl State {
     fn apply(&mut self, group: Group, position: Position) -> Result<()> {
         let commands = group.entries.iter().filter_map(|entry| match entry {
             Entry::Command(command) => Some(command.offset),
-            Entry::Projection(_) => None,
+            Entry::Projection(_) | Entry::Job(_) => None,
         });
         for (due, offset) in (self.offset..).zip(commands) {
             if offset != due {
@@ -232,6 +235,9 @@ impl State {
                         },
                     );
                 }
+                Entry::Job(run) => {
+                    self.jobs.insert(run.job, run.through);
+                }
             }
         }
         self.position = position;
@@ -255,6 +261,7 @@ fn writes(entry: &Entry) -> impl Iterator<Item = Write> {
     let (steps, events) = match entry {
         Entry::Command(command) => (&command.steps[..], &[][..]),
         Entry::Projection(projection) => (&[][..], &projection.events[..]),
+        Entry::Job(_) => (&[][..], &[][..]),
     };
     let intents = steps.iter().map(|step| &step.intents);
     let intents = intents.chain(events.iter().map(|(_, intents)| intents));

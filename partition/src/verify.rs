@@ -9,6 +9,7 @@ use crate::checkpoint;
 use crate::folder::{self, FolderFacts};
 use crate::log::{self, LogReader, Position, SegmentLog};
 use crate::manifest::PartitionSpec;
+use crate::packages;
 use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
 use crate::rows;
@@ -34,7 +35,8 @@ pub struct Verified {
     pub notices: Vec<String>,
 }
 
-/// Reads a whole data folder and compares every checkpoint, and a store on disk, with what the log says.
+/// Reads a whole data folder and compares every checkpoint, and a store on disk, with what the log says, and kept code with
+/// its hashes.
 ///
 /// Nothing is changed: not even what a crash left behind. For a store on disk the state is made once more beside it, and
 /// removed again. Where the log has forgotten its beginning, such a store's rows are read, and are compared with nothing.
@@ -75,6 +77,8 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
     if found.problems.is_empty() {
         found.hash = Some(rows::hash(&facts.catalog()?, &snapshots)?);
     }
+    let damaged = packages::verify(&**platform, data)?;
+    found.problems.extend(damaged);
     Ok(found)
 }
 
@@ -221,6 +225,9 @@ fn disagreement(log: &State, saved: &State, store: StoreKind) -> Result<Option<S
     }
     if log.projections != saved.projections {
         return Ok(Some("its projectors are at other places".to_owned()));
+    }
+    if log.jobs != saved.jobs {
+        return Ok(Some("its jobs are at other times".to_owned()));
     }
     if !log.ids.end_with(&saved.ids) {
         return Ok(Some("its command ids differ".to_owned()));

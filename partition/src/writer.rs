@@ -8,28 +8,37 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, Sender, select};
-use engine_core::catalog::{Catalog, StorageId};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
 use engine_core::limits::Limit;
+use engine_core::value::{self, Value};
 
 use crate::answer;
 use crate::appender::{Appender, Done, Task};
 use crate::checkpoint;
 use crate::host::Context;
 use crate::ids::{self, Accepted as AcceptedId};
+use crate::jobs::{Due, Jobs};
 use crate::log::{CommandLog, GroupBuffer, Position};
+use crate::manifest::AppSpec;
 use crate::overlay::Overlay;
 use crate::partition::{Accepted, Shared, catch};
 use crate::platform::JoinHandle;
-use crate::record::{GroupHead, GroupWriter, Projection};
+use crate::program::Loaded;
+use crate::record::{Command, GroupHead, GroupWriter, Projection};
 use crate::runner::{Ground, Runner};
+use crate::shadow::Refused;
 use crate::state::{Progress, State};
 use crate::store::{Bytes, Snapshot, StateStore};
 
 /// From how many commands on a group is sent to an idle log while more are there: about as many as run during a sync.
 const WORTH_A_SYNC: usize = 64;
+
+/// How many characters the log keeps of what a job failed with, and how many bytes its entry has then at most.
+const JOB_ERROR: usize = 1000;
+const JOB_ENTRY: usize = 8 << 10;
 
 /// What the writer is asked.
 pub(crate) enum Message {
@@ -41,6 +50,10 @@ pub(crate) enum Message {
     Read(Reader),
     /// Answer with the durable state and its offset.
     Snapshot(answer::Sender<(u64, Arc<dyn Snapshot>)>),
+    /// Make the instance of a version of a package that is about to be taken up.
+    Warm(usize, Arc<Loaded>, answer::Sender<()>),
+    /// Tell a shadow of the commands that are refused from now on, until it is gone.
+    Shadow(Sender<Refused>),
     /// Write a checkpoint.
     Checkpoint(answer::Sender<()>),
     /// A checkpoint was written, or not.
@@ -121,8 +134,10 @@ pub(crate) struct Writer {
     /// For the thread that writes a checkpoint.
     own: Sender<Message>,
     runner: Runner,
-    /// What is durable; its ids alone are ahead, as far as `offset`.
+    /// What is durable; its ids and jobs alone are ahead, as far as `offset`.
     state: State,
+    jobs: Jobs,
+    shadows: Vec<Sender<Refused>>,
     appender: Appender,
     /// The largest entry of a group.
     max_entry: usize,
@@ -161,10 +176,11 @@ impl Writer {
         own: Sender<Message>,
         runner: Runner,
         state: State,
+        jobs: Jobs,
         (appender, max_entry): (Appender, usize),
     ) -> Self {
         let storages = state.catalog.len();
-        Self {
+        let mut writer = Self {
             shared,
             queue,
             own,
@@ -184,11 +200,15 @@ impl Writer {
             spare: Pending::new(storages),
             buffer: GroupBuffer::default(),
             state,
+            jobs,
+            shadows: Vec::new(),
             checkpointing: None,
             checkpoint_wanted: Vec::new(),
             logged: 0,
             checkpointed: VecDeque::new(),
-        }
+        };
+        writer.name_versions();
+        writer
     }
 
     /// Serves the queue until it is told to stop, or fails.
@@ -238,6 +258,11 @@ impl Writer {
                 }
                 Message::Read(reader) => reader.answer(&*self.state.store),
                 Message::Snapshot(answer) => answer.send(self.snapshot()),
+                Message::Warm(package, version, answer) => {
+                    let instances = &mut self.runner.instances;
+                    answer.send(catch("a new version", || instances.warm(package, &version)));
+                }
+                Message::Shadow(shadow) => self.shadows.push(shadow),
                 Message::Checkpoint(answer) => {
                     self.checkpoint_wanted.push(answer);
                     self.flush()?;
@@ -261,6 +286,11 @@ impl Writer {
                 self.checkpoint()?;
             }
             let full = self.group_is_full();
+            if !full && let Some((job, due)) = self.jobs.due(&*self.shared.platform) {
+                self.begin_group();
+                self.job(job, due);
+                continue;
+            }
             if self.appender.is_away() {
                 // The log comes first: while it is here, the disk has nothing to do.
                 let back = self.appender.back();
@@ -290,7 +320,14 @@ impl Writer {
             if !self.begun {
                 self.runner.instances.prepare();
                 // This holds a sender, so there is always one.
-                return self.queue.recv().map_err(|_| answer::stopped());
+                let Some(alarm) = self.jobs.alarm(&*self.shared.platform) else {
+                    return self.queue.recv().map_err(|_| answer::stopped());
+                };
+                select! {
+                    recv(self.queue) -> message => return message.map_err(|_| answer::stopped()),
+                    recv(alarm) -> _ => self.jobs.woken(),
+                }
+                continue;
             }
             if !self.send_on()? {
                 self.commit()?;
@@ -302,6 +339,10 @@ impl Writer {
     fn begin_group(&mut self) {
         if std::mem::replace(&mut self.begun, true) {
             return;
+        }
+        if self.runner.instances.is_behind(&self.shared.lineup) {
+            self.runner.instances.take_up(&self.shared.lineup);
+            self.name_versions();
         }
         let platform = &*self.shared.platform;
         let mut seed = [0; 16];
@@ -315,7 +356,19 @@ impl Writer {
         self.group.begin(self.head);
     }
 
+    /// Names in the groups to come the versions that their commands run on.
+    fn name_versions(&mut self) {
+        let instances = &self.runner.instances;
+        let packages = self.shared.program.spec().packages.iter().enumerate();
+        let versions = packages.map(|(i, spec)| (spec.name.as_str(), instances.version(i).hash));
+        self.group.runs_on(versions);
+    }
+
     fn group_is_full(&self) -> bool {
+        // A group names one version of each package.
+        if self.begun && self.runner.instances.is_behind(&self.shared.lineup) {
+            return true;
+        }
         let spec = &self.shared.program.spec().partition;
         // Whatever comes next still fits the log's largest group.
         self.group.len() >= spec.group_bytes.min(self.max_entry)
@@ -331,11 +384,43 @@ impl Writer {
             answer,
         } = submission;
         drop(place);
+        let attempt = self.attempts;
         let accepted = self.accept(command, &args, id.as_deref());
-        if accepted.is_err() {
+        if let Err(error) = &accepted {
             self.building.overlay.take_back();
+            // One that did not run has nothing to compare.
+            if !self.shadows.is_empty() && attempt < self.attempts {
+                self.tell_shadows(command, attempt, &args, id, error);
+            }
         }
         self.building.answers.push((answer, accepted));
+    }
+
+    fn tell_shadows(
+        &mut self,
+        command: usize,
+        attempt: u64,
+        args: &[u8],
+        id: Option<String>,
+        error: &Error,
+    ) {
+        let refused = Refused {
+            head: self.head,
+            command: Command {
+                offset: self.offset,
+                attempt,
+                name: self.shared.program.name_of(command).to_owned(),
+                id,
+                args: args.to_vec(),
+                results: Vec::new(),
+                steps: Vec::new(),
+            },
+            kind: error.kind(),
+        };
+        self.shadows.retain(|shadow| {
+            let sent = shadow.try_send(refused.clone());
+            !matches!(sent, Err(TrySendError::Disconnected(_)))
+        });
     }
 
     /// Runs one command into the group, or says why not.
@@ -394,6 +479,33 @@ impl Writer {
             result,
             repeated: false,
         })
+    }
+
+    /// Runs a job for its due time, whether it goes well or not.
+    fn job(&mut self, job: usize, due: Due) {
+        let program = self.shared.program.clone();
+        let decl = &program.spec().extensions[job].decl;
+        let (through, ran) = match due {
+            Due::From(time) => (time, Ok(())),
+            Due::At(time) => {
+                let args = vec![Value::Int(time); decl.args.len()];
+                let ran = self.accept(job, &value::encode(&args), None);
+                (time, ran.map(drop))
+            }
+        };
+        let mut failed = None;
+        if let Err(error) = ran {
+            self.building.overlay.take_back();
+            let message: String = error.message().chars().take(JOB_ERROR).collect();
+            self.shared.notice(&format!(
+                "job `{}` failed for the time {through} that it was due for: {error}",
+                decl.name
+            ));
+            failed = Some((error.kind().name(), message));
+        }
+        let error = failed.as_ref().map(|(kind, message)| (*kind, &**message));
+        self.group.job(&decl.name, through, error);
+        self.state.jobs.insert(decl.name.to_string(), through);
     }
 
     fn repeat(&self, known: &AcceptedId, hash: [u8; 16]) -> Result<Accepted> {
@@ -563,6 +675,7 @@ impl Writer {
             projections: projections
                 .map(|(name, progress)| (name.clone(), *progress))
                 .collect(),
+            jobs: self.state.jobs.clone().into_iter().collect(),
             ids: self.state.ids.snapshot(),
             rows: self.state.store.snapshot()?,
         };
@@ -648,10 +761,12 @@ impl Writer {
 }
 
 /// The largest entry that a group takes: two of them and the group's head fit the log's largest group.
-pub(crate) fn max_entry(log: &dyn CommandLog, catalog: &Catalog) -> usize {
-    let storages = catalog.storages();
-    let names: usize = storages.map(|(_, storage)| storage.name.len() + 5).sum();
-    let head = names + 64;
+pub(crate) fn max_entry(log: &dyn CommandLog, spec: &AppSpec) -> usize {
+    let storages = spec.catalog.storages();
+    let storages: usize = storages.map(|(_, storage)| storage.name.len() + 5).sum();
+    let packages = spec.packages.iter();
+    let packages: usize = packages.map(|package| package.name.len() + 24).sum();
+    let head = storages + packages + JOB_ENTRY;
     log.max_group().saturating_sub(head) / 2
 }
 

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use engine_core::catalog::{Catalog, StorageId};
 use engine_core::manifest::{ExtensionDecl, ExtensionKind, Verb, Verbs};
-use engine_core::schema::Schema;
+use engine_core::schema::{Schema, Type};
 
 use super::near::instead;
 use super::section::{Section, Text, check_name};
 use super::storage::is_system;
-use super::{ExtensionSpec, PackageSpec};
+use super::{ExtensionSpec, PackageSpec, Schedule};
 
 /// An extension as it was read, with the places that the rules between extensions need.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(super) struct Draft<'a> {
     result: Schema,
     route: Option<usize>,
     package: Option<usize>,
+    schedule: Option<Schedule>,
 }
 
 /// What an extension may do with one storage.
@@ -73,10 +74,14 @@ fn extension<'a>(
         route: args.as_ref().and_then(|args| route(section, args)),
         args,
         package: package(section, packages),
+        schedule: schedule(section),
         name,
     };
     if let Some(kind) = kind {
         check_kind(section, kind);
+        if kind == ExtensionKind::Job {
+            check_job(section, draft.args.as_ref());
+        }
     }
     section.end();
     draft
@@ -84,7 +89,7 @@ fn extension<'a>(
 
 /// Checks that the keys are those of the kind.
 fn check_kind(section: &Section<'_>, kind: ExtensionKind) {
-    use ExtensionKind::{Command, Projector, Query, Validator};
+    use ExtensionKind::{Command, Job, Projector, Query, Validator};
     if matches!(kind, Validator | Projector) {
         let why = format!("not for a {kind}, which reads its command from `sys.event`");
         section.refuse("args", &why);
@@ -97,8 +102,41 @@ fn check_kind(section: &Section<'_>, kind: ExtensionKind) {
     if kind != Projector {
         section.refuse("mode", "for projectors only");
     }
+    if kind != Job {
+        section.refuse("every", "for jobs only");
+        section.refuse("cron", "for jobs only");
+    }
     if !matches!(kind, Command | Query) {
         section.refuse("route", "for commands and queries only");
+    }
+}
+
+/// Reads when a job runs.
+fn schedule(section: &Section<'_>) -> Option<Schedule> {
+    let read = |key, read: fn(&str) -> Result<Schedule, String>| {
+        let text = section.text(key)?;
+        let report = |what: &String| section.problem(text.span(), format!("`{key}` {what}"));
+        read(text.get_ref()).inspect_err(report).ok()
+    };
+    let every = read("every", Schedule::every);
+    every.or(read("cron", Schedule::cron))
+}
+
+/// Checks that a job runs by one schedule, and takes no more than the time that it is due for.
+fn check_job(section: &Section<'_>, args: Option<&Schema>) {
+    if section.has("every") {
+        section.refuse("cron", "one schedule more than `every`");
+    } else if !section.has("cron") {
+        section.require("every", "\"10s\"` or `cron = \"*/5 * * * *\"");
+    }
+    let fits = |args: &Schema| match args.fields() {
+        [] => true,
+        [due] => due.ty == Type::Int,
+        _ => false,
+    };
+    if !args.is_none_or(fits) {
+        let message = "a job is given nothing but the time that it is due for: write `args = \"due: int\"`, or remove it";
+        section.problem(section.span_of("args").unwrap_or(section.span()), message);
     }
 }
 
@@ -239,6 +277,7 @@ impl Draft<'_> {
                 .map(|name| (*name.get_ref()).to_owned())
                 .collect(),
             asynchronous: self.asynchronous,
+            schedule: self.schedule,
         })
     }
 }

@@ -39,6 +39,7 @@ mod number;
 mod package;
 mod problems;
 mod rules;
+mod schedule;
 mod section;
 mod storage;
 
@@ -58,6 +59,7 @@ use toml::de::DeTable;
 
 use crate::store::StoreKind;
 use problems::Problems;
+pub use schedule::{Cron, Schedule};
 use section::{Section, check_name};
 
 /// The manifest's name in an application's folder.
@@ -108,8 +110,42 @@ pub struct PackageSpec {
     pub limits: Limits,
     /// The limits that need not be kept, by engine.
     pub waive: BTreeMap<String, Vec<Limit>>,
+    /// When a version that was put in while it ran is taken back; never where absent.
+    pub rollback: Option<Rollback>,
     /// Positions in [`AppSpec::extensions`], in the order of the package's own numbers.
     pub extensions: Vec<usize>,
+}
+
+impl PackageSpec {
+    /// The file with the package's code for engines of a kind.
+    pub fn file(&self, kind: EngineKind) -> Option<&Path> {
+        match kind {
+            EngineKind::Wasm => self.wasm.as_deref(),
+            EngineKind::Lua => self.lua.as_deref(),
+            EngineKind::Builtin => None,
+        }
+    }
+}
+
+/// When a version that was put in the place of another one is taken back by itself.
+///
+/// Failures are those of the code: traps, panics, limits, broken rules of the boundary, intents that are not allowed or do
+/// not fit. What an extension refuses in its own words, or for the state that it met, is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// How many failures are too many.
+    pub failures: u32,
+    /// Among how many of the last invocations, on all partitions together.
+    pub of: u32,
+}
+
+impl Default for Rollback {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            of: 100,
+        }
+    }
 }
 
 /// An extension.
@@ -127,6 +163,8 @@ pub struct ExtensionSpec {
     pub on: Vec<String>,
     /// Whether it is a projector that follows the log at its own pace.
     pub asynchronous: bool,
+    /// When it runs, if it is a job.
+    pub schedule: Option<Schedule>,
 }
 
 /// The settings of a partition.
@@ -307,6 +345,20 @@ impl AppSpec {
         extensions.filter(move |(_, extension)| extension.decl.kind == kind)
     }
 
+    /// What the manifest declares of a package, by its position, for an engine of this name.
+    pub(crate) fn declared(&self, package: usize, engine: &str) -> PackageManifest {
+        let spec = &self.packages[package];
+        let decls = spec.extensions.iter();
+        PackageManifest {
+            name: spec.name.as_str().into(),
+            catalog: Arc::clone(&self.catalog),
+            extensions: decls.map(|&i| self.extensions[i].decl.clone()).collect(),
+            limits: spec.limits.clone(),
+            policy: spec.policy,
+            waived: spec.waive.get(engine).cloned().unwrap_or_default(),
+        }
+    }
+
     /// Reads the code of a package, by its position, that an engine of this name and kind runs, with what the package declares.
     ///
     /// # Errors
@@ -316,18 +368,8 @@ impl AppSpec {
     /// Where there is no package of that position.
     pub fn source(&self, package: usize, engine: &str, kind: EngineKind) -> Result<PackageSource> {
         let spec = &self.packages[package];
-        let decls = spec.extensions.iter();
-        let manifest = PackageManifest {
-            name: spec.name.as_str().into(),
-            catalog: Arc::clone(&self.catalog),
-            extensions: decls.map(|&i| self.extensions[i].decl.clone()).collect(),
-            limits: spec.limits.clone(),
-            policy: spec.policy,
-            waived: spec.waive.get(engine).cloned().unwrap_or_default(),
-        };
         let code = match kind {
-            EngineKind::Wasm => spec.wasm.as_deref().map(read_code),
-            EngineKind::Lua => spec.lua.as_deref().map(read_code),
+            EngineKind::Wasm | EngineKind::Lua => spec.file(kind).map(read_code),
             EngineKind::Builtin => {
                 let name = spec.builtin.as_deref();
                 name.map(|name| Ok(Code::Native(name.into())))
@@ -341,7 +383,7 @@ impl AppSpec {
             Err(Error::new(ErrorKind::Manifest, message))
         });
         Ok(PackageSource {
-            manifest: Arc::new(manifest),
+            manifest: Arc::new(self.declared(package, engine)),
             code: code.map_err(|error| error.at(|| spec.name.clone()))?,
         })
     }

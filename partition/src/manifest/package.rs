@@ -7,10 +7,10 @@ use engine_core::factory::{EngineKind, ExtEngineFactory, factories};
 use engine_core::limits::{Limit, Limits};
 use engine_core::manifest::Policy;
 
-use super::PackageSpec;
 use super::near::{instead, nearest};
 use super::number::numbers;
 use super::section::{Section, Text, check_name};
+use super::{PackageSpec, Rollback};
 
 /// Reads every package; `engine` is the application's default.
 pub(super) fn read(
@@ -67,6 +67,8 @@ fn package(
     let limits = limits.map(|limits| numbers::<Limits>(&limits, |_| u64::MAX));
     let waive = section.section("waive");
     let waive = waive.map(|waive| waivers(&waive));
+    let rollback = section.section("rollback");
+    let rollback = rollback.map(|rollback| self::rollback(&rollback));
     section.end();
     PackageSpec {
         name: (*name.get_ref()).to_owned(),
@@ -80,8 +82,25 @@ fn package(
         policy,
         limits: limits.unwrap_or_default(),
         waive: waive.unwrap_or_default(),
+        rollback,
         extensions: Vec::new(),
     }
+}
+
+/// Reads when a version is taken back.
+fn rollback(section: &Section<'_>) -> Rollback {
+    let rollback: Rollback = numbers(section, |_| 1 << 20);
+    if rollback.failures > rollback.of {
+        let message = format!(
+            "{} failures of {} invocations never come: make `failures` at most `of`",
+            rollback.failures, rollback.of
+        );
+        section.problem(
+            section.span_of("failures").unwrap_or(section.span()),
+            message,
+        );
+    }
+    rollback
 }
 
 /// Reads which limits are waived on which engines.

@@ -8,6 +8,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
 
 mod os;
 mod random;
@@ -23,6 +26,10 @@ pub trait Platform: Send + Sync + fmt::Debug {
     /// Thirty-two bytes that nobody outside the process can predict.
     fn random(&self) -> [u8; 32];
 
+    /// What gives something when the wall clock is at `time`, in microseconds since the Unix epoch, or before that: for a
+    /// thread that waits for other things too, and looks at the clock again.
+    fn alarm(&self, time: i64) -> Alarm;
+
     /// Runs `task` on a thread of its own.
     ///
     /// # Errors
@@ -32,6 +39,9 @@ pub trait Platform: Send + Sync + fmt::Debug {
     /// The file system.
     fn files(&self) -> &dyn Files;
 }
+
+/// Gives something once, at some time.
+pub type Alarm = Receiver<Instant>;
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::random::Random;
-use super::{Access, File, Files, FolderLock, JoinHandle, Platform, spawn_thread};
+use super::{Access, Alarm, File, Files, FolderLock, JoinHandle, Platform, spawn_thread};
 
 /// The name of the file in a folder whose lock stands for the folder's.
 const LOCK_FILE: &str = "lock";
@@ -34,11 +34,17 @@ impl OsPlatform {
 
 impl Platform for OsPlatform {
     fn now(&self) -> i64 {
-        let micros = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
+        let micros = |d: Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(after) => micros(after),
             Err(before) => -micros(before.duration()),
         }
+    }
+
+    fn alarm(&self, time: i64) -> Alarm {
+        let micros = u64::try_from(time.saturating_sub(self.now())).unwrap_or_default();
+        // The clock may be put forward meanwhile.
+        crossbeam_channel::after(Duration::from_micros(micros).min(Duration::from_secs(5)))
     }
 
     fn random(&self) -> [u8; 32] {

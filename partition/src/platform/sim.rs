@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
 
 use super::random::Random;
-use super::{Access, File, Files, FolderLock, JoinHandle, Platform, spawn_thread};
+use super::{Access, Alarm, File, Files, FolderLock, JoinHandle, Platform, spawn_thread};
 
 /// What a power loss keeps or loses as one.
 const SECTOR: usize = 512;
@@ -73,6 +76,7 @@ impl SimPlatform {
         Self {
             machine: Arc::new(Mutex::new(Machine {
                 now: 0,
+                alarms: Vec::new(),
                 random: Random::new(seed),
                 chance: Random::new(*blake3::hash(&seed).as_bytes()),
                 operations: 0,
@@ -92,7 +96,16 @@ impl SimPlatform {
 
     /// Sets the clock, in microseconds since the Unix epoch.
     pub fn set_now(&self, micros: i64) {
-        self.machine().now = micros;
+        let mut machine = self.machine();
+        machine.now = micros;
+        machine.alarms.retain(|(time, alarm)| {
+            let waits = *time > micros;
+            if !waits {
+                // Whoever set it may be gone.
+                alarm.try_send(Instant::now()).ok();
+            }
+            waits
+        });
     }
 
     /// Makes every sync of a file's content wait until [`release_syncs`](Self::release_syncs).
@@ -150,6 +163,16 @@ impl Platform for SimPlatform {
         self.machine().now
     }
 
+    fn alarm(&self, time: i64) -> Alarm {
+        let mut machine = self.machine();
+        if time <= machine.now {
+            return crossbeam_channel::after(Duration::ZERO);
+        }
+        let (alarm, goes_off) = bounded(1);
+        machine.alarms.push((time, alarm));
+        goes_off
+    }
+
     fn random(&self) -> [u8; 32] {
         self.machine().random.block()
     }
@@ -166,6 +189,7 @@ impl Platform for SimPlatform {
 #[derive(Debug)]
 struct Machine {
     now: i64,
+    alarms: Vec<(i64, Sender<Instant>)>,
     random: Random,
     /// Decides what a fault leaves behind; apart from `random`, so that faults
     /// do not change what the program draws.

@@ -8,7 +8,7 @@ use engine_core::error::ErrorKind;
 use engine_core::factory::EngineKind;
 use engine_core::limits::{Limit, Limits};
 use engine_core::manifest::{ExtensionKind, Policy, Verb, Verbs};
-use partition::manifest::{AppSpec, PartitionSpec};
+use partition::manifest::{AppSpec, PartitionSpec, Rollback};
 
 use crate::folder;
 
@@ -32,6 +32,7 @@ wasm = "orders.wasm"
 lua = "orders.lua"
 limits = { memory = "3 MiB", stack = 65_536, deadline_ms = 0x10, fuel = 7 }
 waive = { compact = ["fuel", "stack"], other = ["memory"] }
+rollback = { failures = 5 }
 
 [packages.reports]
 engine = "compact"
@@ -112,6 +113,11 @@ fn everything_that_a_manifest_says_arrives() {
     );
     assert_eq!(orders.waive["compact"], [Limit::Fuel, Limit::Stack]);
     assert_eq!(orders.waive["other"], [Limit::Memory]);
+    let rollback = Rollback {
+        failures: 5,
+        of: 100,
+    };
+    assert_eq!((orders.rollback, reports.rollback), (Some(rollback), None));
     assert_eq!(
         (&orders.extensions[..], &reports.extensions[..]),
         (&[0, 2][..], &[1, 3][..])

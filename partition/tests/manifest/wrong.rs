@@ -95,7 +95,7 @@ fn missing_keys_are_named_at_their_table() {
     assert_eq!(problems("").len(), 2);
     assert!(problems("")[0].1.contains("needs `[app]`"));
     assert!(problems("")[1].1.contains("no package"));
-    let empty = "[app]\nname = 'a'\n[packages]\n[extensions.E]\nkind = 'job'\n";
+    let empty = "[app]\nname = 'a'\n[packages]\n[extensions.E]\nkind = 'job'\nevery = '1d'\n";
     assert_eq!(problems(empty).len(), 1);
 }
 
@@ -191,7 +191,7 @@ fn names_are_identifiers() {
     );
     spoiled(
         "[partition]",
-        "[extensions.a-b]\nkind = 'job'\n[partition]",
+        "[extensions.a-b]\nkind = 'job'\nevery = '1d'\n[partition]",
         28,
         "cannot name an extension",
     );
@@ -486,4 +486,57 @@ fn ten_problems_are_ten_lines() {
     });
     let lines: Vec<_> = problems(&text).into_iter().map(|(line, _)| line).collect();
     assert_eq!(lines, [1, 2, 5, 12, 13, 14, 18, 21, 25, 29]);
+}
+
+#[test]
+fn a_rollback_that_never_comes_is_refused() {
+    let policy = "policy = 'keep'";
+    let rollback = |rule: &str| format!("rollback = {{ {rule} }}");
+    let never = rollback("failures = 3, of = 2");
+    spoiled(policy, &never, 12, "make `failures` at most `of`");
+    spoiled(policy, &rollback("failures = 0"), 12, "from 1 to");
+    spoiled(
+        policy,
+        &rollback("fail = 1"),
+        12,
+        "did you mean `failures`?",
+    );
+}
+
+#[test]
+fn a_job_has_one_schedule_that_comes_and_no_argument_but_its_due_time() {
+    let job = |lines: &str| {
+        let job = format!("[extensions.Tidy]\nkind = 'job'\n{lines}\n[partition]");
+        problems(&GOOD.replace("[partition]", &job))
+    };
+    let one = |lines: &str, line: usize, words: &str| {
+        let found = job(lines);
+        assert_eq!(found.len(), 1, "{lines}: {found:#?}");
+        assert_eq!(found[0].0, line, "{lines}: {found:#?}");
+        assert!(found[0].1.contains(words), "{lines}: {found:#?}");
+    };
+    assert_eq!(job("every = '10s'\nargs = 'due: int'"), []);
+    assert_eq!(job("cron = '*/5 * * * mon-fri'"), []);
+    one("", 28, "`[extensions.Tidy]` needs `every = ");
+    one("every = '10'", 30, "`every` must be a whole number");
+    one("cron = '*/5 * * *'", 30, "`cron` must have five fields");
+    one("cron = '0 25 * * *'", 30, "field `hour` cannot be `25`");
+    one("cron = '0 0 31 2 *'", 30, "never comes");
+    one("every = '1s'\ncron = '* * * * *'", 31, "remove it");
+    one(
+        "every = '1s'\nargs = 'due: text'",
+        31,
+        "nothing but the time",
+    );
+    one(
+        "every = '1s'\nargs = 'a: int, b: int'",
+        31,
+        "nothing but the time",
+    );
+    spoiled(
+        "kind = 'command'",
+        "kind = 'command'\nevery = '1s'",
+        17,
+        "for jobs only",
+    );
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use engine_core::engine::Code;
 use engine_core::error::{ErrorKind, Result};
 use engine_core::manifest::Verb;
 use partition::application::{Application, Options};
@@ -100,6 +101,7 @@ pub(crate) struct App {
     pub(crate) real: Option<Arc<dyn Platform>>,
     pub(crate) data: Option<PathBuf>,
     pub(crate) partitions: Option<u32>,
+    pub(crate) jobs: bool,
     /// The manifest, for tests that change it.
     pub(crate) manifest: String,
     /// What the operator was told.
@@ -116,18 +118,14 @@ impl App {
         let package = format!("package{number}");
         let native = Arc::new(Native::default());
         link(&package, &native);
-        native.set("Do", run_ops);
-        native.set("Lucky", lucky);
-        native.set("Mirror", mirror);
-        native.set("Sum", sum);
-        native.set("Get", get);
-        native.set("All", all);
+        native.set_usual();
         Self {
             native,
             platform: SimPlatform::new(number),
             real: None,
             data: Some(DATA.into()),
             partitions: None,
+            jobs: true,
             manifest: MANIFEST.replace("PACKAGE", &package),
             notices: Arc::default(),
             lines: Arc::default(),
@@ -184,6 +182,7 @@ impl App {
             engine: None,
             partitions: self.partitions,
             data: self.data.clone(),
+            jobs: self.jobs,
             platform: Some(self.arc_platform()),
             logger: Arc::new(move |line: &LogLine<'_>| {
                 lines.lock().unwrap().push((
@@ -231,6 +230,16 @@ impl App {
         self.notices.lock().unwrap().join("\n")
     }
 
+    /// Links another version of the package: the usual extensions, for the test to change.
+    pub(crate) fn version(&self, name: &str) -> (Arc<Native>, Code) {
+        let package = self.manifest.split("builtin = \"").nth(1).unwrap();
+        let name = format!("{}-{name}", package.split('"').next().unwrap());
+        let native = Arc::new(Native::default());
+        native.set_usual();
+        link(&name, &native);
+        (native, Code::Native(name.into()))
+    }
+
     /// The files in a folder of partition 0, with their paths.
     pub(crate) fn files(&self, folder: &str, end: &str) -> Vec<PathBuf> {
         let folder = Path::new(DATA).join("partition-0").join(folder);
@@ -250,6 +259,18 @@ impl App {
         bytes[0] ^= 0x10;
         file.write_all_at(&bytes, byte).unwrap();
         file.sync_data().unwrap();
+    }
+}
+
+impl Native {
+    /// Sets the usual extensions.
+    fn set_usual(&self) {
+        self.set("Do", run_ops);
+        self.set("Lucky", lucky);
+        self.set("Mirror", mirror);
+        self.set("Sum", sum);
+        self.set("Get", get);
+        self.set("All", all);
     }
 }
 

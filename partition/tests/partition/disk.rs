@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use engine_core::error::{ErrorKind, Result};
 use partition::application::{Application, os_platform};
-use partition::replay::replay;
+use partition::replay::{Which, replay};
 use partition::rows;
 use partition::store::MAX_KEY;
 use partition::verify::{Verified, verify};
@@ -412,7 +412,13 @@ fn a_store_that_is_gone_with_the_beginning_of_the_log_is_corrupt_and_says_what_t
     assert_eq!(read_all(&app).unwrap(), before);
     let found = check(&folder);
     assert_eq!((found.problems, found.hash), (Vec::new(), Some(before)));
-    let refused = replay(&app.program(), &app.arc_platform(), folder.path(), |_| {});
+    let refused = replay(
+        &app.program(),
+        &app.arc_platform(),
+        folder.path(),
+        Which::Logged,
+        |_| {},
+    );
     assert_eq!(kind(refused), ErrorKind::Corrupt);
     let store = place(&folder, "store");
     fs::write(store.join("tree").join("current"), "damage").unwrap();
@@ -446,7 +452,14 @@ fn a_replay_finds_no_difference_and_leaves_nothing_behind() {
     let (app, folder, _) = closed("");
     let partition = folder.path().join("partition-0");
     let whole = files(&partition);
-    let found = replay(&app.program(), &app.arc_platform(), folder.path(), |_| {}).unwrap();
+    let found = replay(
+        &app.program(),
+        &app.arc_platform(),
+        folder.path(),
+        Which::Logged,
+        |_| {},
+    )
+    .unwrap();
     assert_eq!(found.differences, Vec::new());
     assert!(found.commands > 1_000 && found.events > 1_000, "{found:?}");
     assert!(files(&partition) == whole);

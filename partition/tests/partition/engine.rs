@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 use engine_core::cache::CodeCache;
@@ -32,6 +33,7 @@ pub(crate) type Run = dyn Fn(&Guest<'_, '_>) -> Result<()> + Send + Sync;
 pub(crate) struct Native {
     runs: Mutex<HashMap<String, Arc<Run>>>,
     calls: Mutex<BTreeMap<String, u64>>,
+    refuses: AtomicBool,
 }
 
 impl Native {
@@ -43,6 +45,11 @@ impl Native {
     ) {
         let mut runs = self.runs.lock().unwrap();
         runs.insert(extension.to_owned(), Arc::new(run));
+    }
+
+    /// Makes every new instance crash, or no longer.
+    pub(crate) fn refuse_instances(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::Relaxed);
     }
 
     /// How often an extension was invoked.
@@ -142,6 +149,9 @@ impl ExtensionPackage for Probe {
     }
 
     fn instantiate(&self) -> Result<Box<dyn ExtensionInstance>> {
+        if self.native.refuses.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Trap, "crashed at the start"));
+        }
         Ok(Box::new(self.clone()))
     }
 }

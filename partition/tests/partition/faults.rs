@@ -9,7 +9,7 @@ use engine_core::error::{ErrorKind, Result};
 use partition::Accepted;
 use partition::application::Application;
 use partition::platform::sim::Fault;
-use partition::replay::replay;
+use partition::replay::{Which, replay};
 use partition::verify::verify;
 use serde_json::Value as Json;
 
@@ -156,7 +156,13 @@ fn recover(app: &App, answered: &[Accepted], more: usize, fault: Fault, odd: boo
     }
     assert_eq!(check(&application, context), commands().len());
     application.close().unwrap();
-    let replayed = replay(&app.program(), &app.arc_platform(), DATA.as_ref(), |_| ());
+    let replayed = replay(
+        &app.program(),
+        &app.arc_platform(),
+        DATA.as_ref(),
+        Which::Logged,
+        |_| (),
+    );
     assert_eq!(replayed.unwrap().differences, [], "{context}");
 }
 

@@ -2,7 +2,7 @@
 
 use engine_core::error::Result;
 use engine_core::manifest::Verb;
-use partition::replay::{Replay, replay};
+use partition::replay::{Replay, Which, replay};
 use serde_json::json;
 
 use crate::app::{App, DATA, hash, ops, put, run, run_ops, sum};
@@ -44,7 +44,12 @@ fn closed(app: App) -> App {
 }
 
 fn again(app: &App) -> Replay {
-    replay(&app.program(), &app.arc_platform(), DATA.as_ref(), |_| ()).unwrap()
+    again_with(app, Which::Logged)
+}
+
+pub(crate) fn again_with(app: &App, which: Which) -> Replay {
+    let (program, platform) = (app.program(), app.arc_platform());
+    replay(&program, &platform, DATA.as_ref(), which, |_| ()).unwrap()
 }
 
 /// The differences that a replay finds: offset, extension, what.
@@ -211,16 +216,19 @@ fn an_asynchronous_projector_that_counts_otherwise_is_a_difference() {
 }
 
 #[test]
-fn other_code_is_counted_and_is_no_difference() {
+fn other_code_is_counted_and_is_no_difference_and_runs_only_where_it_is_asked_for() {
     let app = closed(App::new());
     let package = app.manifest.split("builtin = \"").nth(1).unwrap();
     let package = package.split('"').next().unwrap().to_owned();
     let other = format!("{package}-other");
     crate::engine::link(&other, &app.native);
     let app = app.replace(&format!("\"{package}\""), &format!("\"{other}\""));
-    let found = again(&app);
+    let found = again_with(&app, Which::Today);
     assert_eq!(found.differences, []);
     assert_eq!(found.other_code, 46);
+    let found = again(&app);
+    assert_eq!(found.differences, []);
+    assert_eq!(found.other_code, 0);
 }
 
 #[test]

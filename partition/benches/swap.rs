@@ -1,0 +1,158 @@
+//! A package replaced under saturated load: failed commands, and the latest answers beside those of a quiet run.
+//!
+//! The command is the order of the bench `commands`; both versions of its package are the same native code, so that what
+//! is measured is the switch and not the extension. Each round asks the same load twice, without and with replacements,
+//! and the clock of an answer begins when its command is submitted.
+//!
+//! Goal: no failed command, and no answer later than 20 ms plus the quiet run's 99th percentile.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has nothing to say"
+)]
+
+mod order;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use engine_core::engine::Code;
+use engine_core::value::{Value, encode};
+use partition::application::{Application, Options};
+use partition::manifest::AppSpec;
+use serde_json::json;
+
+const ROWS: i64 = 1_000;
+const COMMANDS: i64 = 200_000;
+/// How many commands wait at a time.
+const WAITING: usize = 1_000;
+/// How often a package is replaced in a run.
+const SWAPS: usize = 5;
+
+const MANIFEST: &str = r#"
+[app]
+name = "shop"
+engine = "order"
+
+[storages.item]
+key = "id: int"
+value = "stock: int, price: int"
+
+[storages.customer]
+key = "id: int"
+value = "balance: int"
+
+[storages.order]
+key = "id: int"
+value = "customer: int, item: int, quantity: int, total: int"
+
+[packages.shop]
+builtin = "shop"
+rollback = { failures = 1, of = 1_000 }
+
+[extensions.Order]
+kind = "command"
+args = "id: int, item: int, customer: int, quantity: int"
+access = { item = ["read", "update"], customer = ["read", "update"], order = ["insert"] }
+
+[extensions.Fill]
+kind = "command"
+args = "from: int, to: int"
+access = { item = ["put"], customer = ["put"] }
+"#;
+
+/// What a run answered: how many failed, and how long each answer took, in milliseconds and in order of length.
+struct Answers {
+    failed: usize,
+    took: Vec<f64>,
+}
+
+impl Answers {
+    fn percentile(&self, percent: usize) -> f64 {
+        self.took[(self.took.len() - 1) * percent / 100]
+    }
+}
+
+/// Runs the load, and replaces the package as often as told, evenly over the run.
+fn run(swaps: usize) -> (Answers, Vec<f64>) {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = AppSpec::parse(MANIFEST, Path::new(".")).unwrap();
+    let options = Options {
+        data: Some(folder.path().to_owned()),
+        ..Options::default()
+    };
+    let application = Application::open(spec, options).unwrap();
+    let rows = json!({"from": 0, "to": ROWS});
+    application.run("Fill", &rows, None).unwrap();
+    let mut answers = Answers {
+        failed: 0,
+        took: Vec::new(),
+    };
+    let mut waiting: VecDeque<(Instant, partition::Answer<_>)> = VecDeque::new();
+    let (due, swap) = channel::<usize>();
+    let swapped = thread::scope(|scope| {
+        let swapping = scope.spawn(|| {
+            let swaps = swap.into_iter().map(|number| {
+                let start = Instant::now();
+                let name = format!("shop-{number}");
+                application
+                    .replace("shop", Code::Native(name.into()))
+                    .unwrap();
+                start.elapsed().as_secs_f64() * 1e3
+            });
+            swaps.collect()
+        });
+        let mut take = |(start, answer): (Instant, partition::Answer<_>)| {
+            answers.failed += usize::from(answer.wait().is_err());
+            let took: Duration = start.elapsed();
+            answers.took.push(took.as_secs_f64() * 1e3);
+        };
+        for id in 0..COMMANDS {
+            if waiting.len() == WAITING {
+                take(waiting.pop_front().unwrap());
+            }
+            let every = COMMANDS / (swaps as i64 + 1) + 1;
+            if id > 0 && id % every == 0 {
+                due.send(id as usize).unwrap();
+            }
+            let order = [id, id * 7 % ROWS, id * 13 % ROWS, 1 + id % 3];
+            let args = encode(&order.map(Value::Int));
+            let answer = application.submit_row("Order", args, None).unwrap();
+            waiting.push_back((Instant::now(), answer));
+        }
+        drop(due);
+        waiting.drain(..).for_each(&mut take);
+        swapping.join().unwrap()
+    });
+    answers.took.sort_by(f64::total_cmp);
+    (answers, swapped)
+}
+
+/// Takes a number of rounds, or does three.
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|a| !a.starts_with('-'));
+    let rounds = arguments.next().map_or(3, |rounds| rounds.parse().unwrap());
+    for _ in 0..rounds {
+        let (quiet, _) = run(0);
+        let (swapped, took) = run(SWAPS);
+        let goal = 20.0 + quiet.percentile(99);
+        let latest = swapped.percentile(100);
+        let met = swapped.failed == 0 && latest <= goal;
+        println!(
+            "quiet: p50 {:.1} ms, p99 {:.1} ms, latest {:.1} ms; {} replacements of at most {:.1} ms: {} failed, p50 {:.1} ms, \
+             p99 {:.1} ms, latest {latest:.1} ms (goal {goal:.1} ms): {}",
+            quiet.percentile(50),
+            quiet.percentile(99),
+            quiet.percentile(100),
+            took.len(),
+            took.iter().copied().fold(0.0, f64::max),
+            swapped.failed,
+            swapped.percentile(50),
+            swapped.percentile(99),
+            if met { "met" } else { "missed" },
+        );
+    }
+}

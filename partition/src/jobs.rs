@@ -1,0 +1,110 @@
+//! Which job of a partition is due.
+
+use std::sync::Arc;
+
+use engine_core::manifest::ExtensionKind;
+
+use crate::manifest::Schedule;
+use crate::platform::{Alarm, Platform};
+use crate::program::Program;
+use crate::state::State;
+
+/// The jobs of one partition.
+///
+/// Of the due times that were missed, the latest alone counts. A due time that was run for does not come again, also where
+/// the clock is put back.
+pub(crate) struct Jobs {
+    jobs: Vec<Job>,
+    /// When the partition was opened.
+    opened: i64,
+    /// Nothing is due before this time.
+    next: i64,
+    alarm: Option<Alarm>,
+}
+
+struct Job {
+    extension: usize,
+    schedule: Schedule,
+    /// Every due time up to this one is settled; unknown before the job was first seen.
+    through: Option<i64>,
+}
+
+impl Jobs {
+    /// The jobs of a program, with what the state knows of them, and the time that it is now.
+    pub(crate) fn new(program: &Arc<Program>, state: &State, opened: i64) -> Self {
+        let jobs = program.spec().of_kind(ExtensionKind::Job);
+        let jobs = jobs.filter_map(|(extension, job)| {
+            Some(Job {
+                extension,
+                schedule: job.schedule.clone()?,
+                through: state.jobs.get(&*job.decl.name).copied(),
+            })
+        });
+        let jobs: Vec<_> = jobs.collect();
+        Self {
+            next: if jobs.is_empty() { i64::MAX } else { i64::MIN },
+            jobs,
+            opened,
+            alarm: None,
+        }
+    }
+
+    /// No jobs.
+    pub(crate) fn none() -> Self {
+        Self {
+            jobs: Vec::new(),
+            opened: 0,
+            next: i64::MAX,
+            alarm: None,
+        }
+    }
+
+    /// A job that is due and the time that it is due for; or that is seen for the first time, and nothing.
+    pub(crate) fn due(&mut self, platform: &dyn Platform) -> Option<(usize, Due)> {
+        if self.next == i64::MAX {
+            return None;
+        }
+        let now = platform.now();
+        if now < self.next {
+            return None;
+        }
+        for job in &mut self.jobs {
+            let Some(through) = job.through else {
+                job.through = Some(self.opened);
+                return Some((job.extension, Due::From(self.opened)));
+            };
+            if let Some(due) = job.schedule.latest(now).filter(|due| *due > through) {
+                job.through = Some(due);
+                return Some((job.extension, Due::At(due)));
+            }
+        }
+        let next = self.jobs.iter().filter_map(|job| {
+            let through = job.through.map_or(now, |through| through.max(now));
+            job.schedule.next(through)
+        });
+        self.next = next.min().unwrap_or(i64::MAX);
+        self.alarm = None;
+        None
+    }
+
+    /// What wakes a thread that waits when the next job is due, or before that; none where none will be.
+    pub(crate) fn alarm(&mut self, platform: &dyn Platform) -> Option<&Alarm> {
+        let next = self.next;
+        let will_be = next < i64::MAX;
+        will_be.then(|| &*self.alarm.get_or_insert_with(|| platform.alarm(next)))
+    }
+
+    /// The alarm has gone off.
+    pub(crate) fn woken(&mut self) {
+        self.alarm = None;
+    }
+}
+
+/// What is due of a job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Due {
+    /// Due times count from here on.
+    From(i64),
+    /// It runs for this time.
+    At(i64),
+}
