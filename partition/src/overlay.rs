@@ -1,7 +1,5 @@
 //! The pending overlay: what accepted commands changed and the store does not have yet.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use engine_core::catalog::{Catalog, StorageId};
@@ -10,12 +8,12 @@ use engine_core::host::RowChunk;
 use engine_core::intent::{Intent, Intents};
 use engine_core::manifest::Verb;
 
-use crate::store::{Bytes, MAX_KEY, View, Write};
+use crate::store::{Bytes, MAX_KEY, Tree, View, Write};
 
 /// Pending writes above a store, with the means to take back those of the command that is running.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    storages: Vec<BTreeMap<Bytes, Option<Bytes>>>,
+    storages: Vec<Tree<Option<Bytes>>>,
     undo: Vec<Undo>,
     /// Rows that are looked at; kept so that the buffer is used again.
     scratch: Vec<u8>,
@@ -32,7 +30,7 @@ struct Undo {
 impl Overlay {
     pub(crate) fn new(storages: usize) -> Self {
         Self {
-            storages: vec![BTreeMap::new(); storages],
+            storages: vec![Tree::default(); storages],
             undo: Vec::new(),
             scratch: Vec::new(),
         }
@@ -59,11 +57,11 @@ impl Overlay {
                     ),
                 ));
             }
-            let entry = self.storages[usize::from(intent.storage.0)].entry(intent.key.into());
             if matches!(intent.verb, Verb::Insert | Verb::Update) {
-                let present = match &entry {
-                    Entry::Occupied(pending) => pending.get().is_some(),
-                    Entry::Vacant(_) => {
+                let rows = &self.storages[usize::from(intent.storage.0)];
+                let present = match rows.get(intent.key) {
+                    Some(pending) => pending.is_some(),
+                    None => {
                         self.scratch.clear();
                         base.get(intent.storage, intent.key, &mut self.scratch)?
                     }
@@ -81,15 +79,19 @@ impl Overlay {
                 }
             }
             let value = (intent.verb != Verb::Delete).then(|| intent.value.into());
-            self.undo.push(replace(intent.storage, entry, value));
+            self.set(intent.storage, intent.key, value);
         }
         Ok(())
     }
 
     /// Sets or removes one row, without a condition.
-    pub(crate) fn set(&mut self, storage: StorageId, key: Bytes, value: Option<Bytes>) {
-        let entry = self.storages[usize::from(storage.0)].entry(key);
-        self.undo.push(replace(storage, entry, value));
+    pub(crate) fn set(&mut self, storage: StorageId, key: &[u8], value: Option<Bytes>) {
+        let before = self.storages[usize::from(storage.0)].set(key, value);
+        self.undo.push(Undo {
+            storage,
+            key: key.into(),
+            before,
+        });
     }
 
     /// Accepts everything since the last call of this or of [`Overlay::take_back`].
@@ -102,24 +104,29 @@ impl Overlay {
         while let Some(undo) = self.undo.pop() {
             let rows = &mut self.storages[usize::from(undo.storage.0)];
             match undo.before {
-                Some(before) => rows.insert(undo.key, before),
+                Some(before) => rows.set(&undo.key, before),
                 None => rows.remove(&undo.key),
             };
         }
     }
 
-    /// Empties the overlay into writes for the store.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Write> {
-        self.undo.clear();
-        let storages = self.storages.iter_mut().enumerate();
+    /// What the overlay changes, as writes for the store.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = Write> {
+        let storages = self.storages.iter().enumerate();
         storages.flat_map(|(i, rows)| {
-            let rows = std::mem::take(rows).into_iter();
+            let rows = rows.from(Bound::Unbounded);
             rows.map(move |(key, value)| Write {
                 storage: StorageId(i as u16),
-                key,
-                value,
+                key: key.clone(),
+                value: value.clone(),
             })
         })
+    }
+
+    /// Empties the overlay.
+    pub(crate) fn clear(&mut self) {
+        self.undo.clear();
+        self.storages.iter_mut().for_each(Tree::clear);
     }
 
     /// The state as the overlay changes it.
@@ -128,27 +135,6 @@ impl Overlay {
             overlay: self,
             base,
         }
-    }
-}
-
-/// Sets or removes the row of an entry.
-fn replace(
-    storage: StorageId,
-    entry: Entry<'_, Bytes, Option<Bytes>>,
-    value: Option<Bytes>,
-) -> Undo {
-    let key = entry.key().clone();
-    let before = match entry {
-        Entry::Occupied(mut pending) => Some(pending.insert(value)),
-        Entry::Vacant(free) => {
-            free.insert(value);
-            None
-        }
-    };
-    Undo {
-        storage,
-        key,
-        before,
     }
 }
 
@@ -198,9 +184,8 @@ impl View for Above<'_> {
         }
         let end = crate::store::range_end(prefix);
         let start = crate::store::range_start(prefix, after);
-        let mut pending = rows
-            .range::<[u8], _>((start, Bound::Excluded(&end[..])))
-            .peekable();
+        let pending = rows.from(start);
+        let mut pending = pending.take_while(|(key, _)| ***key < *end).peekable();
         let mut below = RowChunk::default();
         let mut after = after.map(<[u8]>::to_vec);
         loop {
@@ -272,17 +257,18 @@ mod tests {
             let mut overlay = Overlay::new(suite::STORAGES);
             store.apply(Position::START, &mut below.iter().cloned()).unwrap();
             for write in accepted.iter().cloned() {
-                overlay.set(write.storage, write.key, write.value);
+                overlay.set(write.storage, &write.key, write.value);
             }
             overlay.accept();
             for write in taken_back {
-                overlay.set(write.storage, write.key, write.value);
+                overlay.set(write.storage, &write.key, write.value);
             }
             overlay.take_back();
             below.into_iter().chain(accepted).for_each(|write| model.write(write));
             check(&overlay.above(&store), &model)?;
-            let drained: Vec<Write> = overlay.drain().collect();
-            store.apply(Position::START, &mut drained.into_iter()).unwrap();
+            store.apply(Position::START, &mut overlay.writes()).unwrap();
+            check(&overlay.above(&store), &model)?;
+            overlay.clear();
             check(&store, &model)?;
             check(&overlay.above(&store), &model)?;
         }
@@ -357,11 +343,11 @@ mod tests {
             store.write(write(Some(b"below")));
             model.write(write(Some(b"below")));
             if n != 500 {
-                overlay.set(storage, suite::key(n).into(), None);
+                overlay.set(storage, &suite::key(n), None);
                 model.write(write(None));
             }
         }
-        overlay.set(storage, b"\x09last"[..].into(), Some(b"above"[..].into()));
+        overlay.set(storage, b"\x09last", Some(b"above"[..].into()));
         model.write(Write {
             storage,
             key: b"\x09last"[..].into(),

@@ -143,7 +143,7 @@ impl Replayer<'_> {
                 Entry::Projection(projection) => self.projection(state, projection, events),
             }
         }
-        self.overlay.drain().for_each(drop);
+        self.overlay.clear();
         Ok(())
     }
 

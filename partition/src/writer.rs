@@ -428,9 +428,7 @@ impl Writer {
         for intent in intents.iter() {
             let value =
                 (intent.verb != engine_core::manifest::Verb::Delete).then(|| intent.value.into());
-            self.building
-                .overlay
-                .set(intent.storage, intent.key.into(), value);
+            self.building.overlay.set(intent.storage, intent.key, value);
         }
         self.building.overlay.accept();
     }
@@ -504,7 +502,8 @@ impl Writer {
         // While a snapshot is held, the store copies what it changes.
         self.shared.board.read().snapshot = None;
         let state = &mut self.state;
-        state.store.apply(position, &mut durable.overlay.drain())?;
+        state.store.apply(position, &mut durable.overlay.writes())?;
+        durable.overlay.clear();
         state.position = position;
         state.offset = durable.offset;
         state.time = durable.time;
