@@ -428,7 +428,9 @@ impl Writer {
         for intent in intents.iter() {
             let value =
                 (intent.verb != engine_core::manifest::Verb::Delete).then(|| intent.value.into());
-            self.building.overlay.set(intent.storage, intent.key, value);
+            self.building
+                .overlay
+                .set(intent.storage, intent.key.into(), value);
         }
         self.building.overlay.accept();
     }

@@ -1,36 +1,38 @@
 //! The pending overlay: what accepted commands changed and the store does not have yet.
 
-use std::ops::Bound;
-
 use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::RowChunk;
 use engine_core::intent::{Intent, Intents};
 use engine_core::manifest::Verb;
+use indexmap::map::Entry;
 
-use crate::store::{Bytes, MAX_KEY, Tree, View, Write};
+use self::rows::{Rows, replace};
+use crate::store::{Bytes, MAX_KEY, View, Write};
+
+mod rows;
 
 /// Pending writes above a store, with the means to take back those of the command that is running.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    storages: Vec<Tree<Option<Bytes>>>,
+    storages: Vec<Rows>,
     undo: Vec<Undo>,
     /// Rows that are looked at; kept so that the buffer is used again.
     scratch: Vec<u8>,
 }
 
-/// What a key had in the overlay before; `None` where it was not in it.
+/// What a row had in the overlay before; `None` where it was not in it.
 #[derive(Debug)]
 struct Undo {
     storage: StorageId,
-    key: Bytes,
+    at: usize,
     before: Option<Option<Bytes>>,
 }
 
 impl Overlay {
     pub(crate) fn new(storages: usize) -> Self {
         Self {
-            storages: vec![Tree::default(); storages],
+            storages: (0..storages).map(|_| Rows::default()).collect(),
             undo: Vec::new(),
             scratch: Vec::new(),
         }
@@ -57,11 +59,11 @@ impl Overlay {
                     ),
                 ));
             }
+            let entry = self.storages[usize::from(intent.storage.0)].entry(intent.key.into());
             if matches!(intent.verb, Verb::Insert | Verb::Update) {
-                let rows = &self.storages[usize::from(intent.storage.0)];
-                let present = match rows.get(intent.key) {
-                    Some(pending) => pending.is_some(),
-                    None => {
+                let present = match &entry {
+                    Entry::Occupied(pending) => pending.get().is_some(),
+                    Entry::Vacant(_) => {
                         self.scratch.clear();
                         base.get(intent.storage, intent.key, &mut self.scratch)?
                     }
@@ -79,17 +81,23 @@ impl Overlay {
                 }
             }
             let value = (intent.verb != Verb::Delete).then(|| intent.value.into());
-            self.set(intent.storage, intent.key, value);
+            let (at, before) = replace(entry, value);
+            self.undo.push(Undo {
+                storage: intent.storage,
+                at,
+                before,
+            });
         }
         Ok(())
     }
 
     /// Sets or removes one row, without a condition.
-    pub(crate) fn set(&mut self, storage: StorageId, key: &[u8], value: Option<Bytes>) {
-        let before = self.storages[usize::from(storage.0)].set(key, value);
+    pub(crate) fn set(&mut self, storage: StorageId, key: Bytes, value: Option<Bytes>) {
+        let entry = self.storages[usize::from(storage.0)].entry(key);
+        let (at, before) = replace(entry, value);
         self.undo.push(Undo {
             storage,
-            key: key.into(),
+            at,
             before,
         });
     }
@@ -103,10 +111,7 @@ impl Overlay {
     pub(crate) fn take_back(&mut self) {
         while let Some(undo) = self.undo.pop() {
             let rows = &mut self.storages[usize::from(undo.storage.0)];
-            match undo.before {
-                Some(before) => rows.set(&undo.key, before),
-                None => rows.remove(&undo.key),
-            };
+            rows.take_back(undo.at, undo.before);
         }
     }
 
@@ -114,11 +119,10 @@ impl Overlay {
     pub(crate) fn writes(&self) -> impl Iterator<Item = Write> {
         let storages = self.storages.iter().enumerate();
         storages.flat_map(|(i, rows)| {
-            let rows = rows.from(Bound::Unbounded);
-            rows.map(move |(key, value)| Write {
+            rows.iter().map(move |(key, value)| Write {
                 storage: StorageId(i as u16),
                 key: key.clone(),
-                value: value.clone(),
+                value: value.cloned(),
             })
         })
     }
@@ -126,7 +130,7 @@ impl Overlay {
     /// Empties the overlay.
     pub(crate) fn clear(&mut self) {
         self.undo.clear();
-        self.storages.iter_mut().for_each(Tree::clear);
+        self.storages.iter_mut().for_each(Rows::clear);
     }
 
     /// The state as the overlay changes it.
@@ -184,8 +188,9 @@ impl View for Above<'_> {
         }
         let end = crate::store::range_end(prefix);
         let start = crate::store::range_start(prefix, after);
-        let pending = rows.from(start);
-        let mut pending = pending.take_while(|(key, _)| ***key < *end).peekable();
+        let places = rows.places();
+        let pending = places.from(start).take_while(|(key, _)| ***key < *end);
+        let mut pending = pending.map(|(key, at)| (key, rows.at(*at))).peekable();
         let mut below = RowChunk::default();
         let mut after = after.map(<[u8]>::to_vec);
         loop {
@@ -195,13 +200,13 @@ impl View for Above<'_> {
             for (key, value) in below.rows() {
                 while let Some((pending_key, pending_value)) = pending.next_if(|(k, _)| ***k < *key)
                 {
-                    push(chunk, pending_key, pending_value.as_deref());
+                    push(chunk, pending_key, pending_value);
                     if chunk.is_full() {
                         return Ok(());
                     }
                 }
                 match pending.next_if(|(k, _)| ***k == *key) {
-                    Some((_, pending_value)) => push(chunk, key, pending_value.as_deref()),
+                    Some((_, pending_value)) => push(chunk, key, pending_value),
                     None => chunk.push(key, value),
                 }
                 if chunk.is_full() {
@@ -214,7 +219,7 @@ impl View for Above<'_> {
             }
         }
         for (key, value) in pending {
-            push(chunk, key, value.as_deref());
+            push(chunk, key, value);
             if chunk.is_full() {
                 break;
             }
@@ -223,7 +228,7 @@ impl View for Above<'_> {
     }
 }
 
-fn push(chunk: &mut RowChunk, key: &[u8], value: Option<&[u8]>) {
+fn push(chunk: &mut RowChunk, key: &[u8], value: Option<&Bytes>) {
     if let Some(value) = value {
         chunk.push(key, value);
     }
@@ -257,11 +262,11 @@ mod tests {
             let mut overlay = Overlay::new(suite::STORAGES);
             store.apply(Position::START, &mut below.iter().cloned()).unwrap();
             for write in accepted.iter().cloned() {
-                overlay.set(write.storage, &write.key, write.value);
+                overlay.set(write.storage, write.key, write.value);
             }
             overlay.accept();
             for write in taken_back {
-                overlay.set(write.storage, &write.key, write.value);
+                overlay.set(write.storage, write.key, write.value);
             }
             overlay.take_back();
             below.into_iter().chain(accepted).for_each(|write| model.write(write));
@@ -343,11 +348,11 @@ mod tests {
             store.write(write(Some(b"below")));
             model.write(write(Some(b"below")));
             if n != 500 {
-                overlay.set(storage, &suite::key(n), None);
+                overlay.set(storage, suite::key(n).into(), None);
                 model.write(write(None));
             }
         }
-        overlay.set(storage, b"\x09last", Some(b"above"[..].into()));
+        overlay.set(storage, b"\x09last"[..].into(), Some(b"above"[..].into()));
         model.write(Write {
             storage,
             key: b"\x09last"[..].into(),
