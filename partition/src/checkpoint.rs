@@ -12,9 +12,8 @@ use std::sync::Arc;
 use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::value::{Reader, Token, Writer};
-use imbl::Vector;
 
-use crate::ids::Accepted;
+use crate::ids::{Accepted, Order};
 use crate::log::Position;
 use crate::platform::{Access, File, Platform};
 use crate::state::{Progress, State};
@@ -36,7 +35,7 @@ pub(crate) struct Content {
     pub(crate) offset: u64,
     pub(crate) time: i64,
     pub(crate) projections: Vec<(String, Progress)>,
-    pub(crate) ids: Vector<Arc<Accepted>>,
+    pub(crate) ids: Order,
     pub(crate) rows: Arc<dyn Snapshot>,
 }
 
@@ -62,7 +61,7 @@ pub(crate) fn list(platform: &dyn Platform, folder: &Path) -> Result<Vec<(Positi
     Ok(found)
 }
 
-/// Writes a checkpoint durably and removes all but the last two.
+/// Writes a checkpoint durably and removes all but the last two; gives its size in bytes.
 ///
 /// # Errors
 /// `io`; the checkpoints before it are then as they were.
@@ -71,7 +70,7 @@ pub(crate) fn write(
     folder: &Path,
     catalog: &Catalog,
     content: &Content,
-) -> Result<()> {
+) -> Result<u64> {
     let persisted = content.rows.persist()?;
     let files = platform.files();
     files.create_dir_all(folder).map_err(io("create", folder))?;
@@ -107,7 +106,8 @@ pub(crate) fn write(
         files.remove(&old).map_err(io("remove", &old))?;
     }
     // The log forgets what the old ones need: they must not come back.
-    files.sync_dir(folder).map_err(io("sync", folder))
+    files.sync_dir(folder).map_err(io("sync", folder))?;
+    Ok(sink.at)
 }
 
 struct Sink<'a> {
@@ -158,10 +158,10 @@ impl Sink<'_> {
         self.flush()
     }
 
-    fn ids(&mut self, ids: &Vector<Arc<Accepted>>) -> Result<()> {
+    fn ids(&mut self, ids: &Order) -> Result<()> {
         let mut items = Vec::new();
         let mut count = 0;
-        for accepted in ids {
+        for accepted in ids.iter() {
             let mut out = Writer(&mut items);
             out.list(4);
             out.text(&accepted.id);
@@ -236,6 +236,7 @@ pub(crate) fn read(platform: &dyn Platform, path: &Path, state: &mut State) -> R
         size: file.size().map_err(io("measure", path))?,
         frame: Vec::new(),
     };
+    state.checkpoint = source.size;
     let mut magic = [0; MAGIC.len()];
     source.take(&mut magic)?;
     if magic != *MAGIC {
@@ -551,7 +552,7 @@ mod tests {
                 rows::hash(&state.catalog, &[state.store.snapshot().unwrap()]).unwrap()
             };
             assert_eq!(hash(&after), hash(&before));
-            assert_eq!(after.ids.snapshot(), before.ids.snapshot());
+            assert!(after.ids.snapshot().iter().eq(before.ids.snapshot().iter()));
             assert_eq!(after.projections, before.projections);
             assert_eq!(
                 (after.offset, after.position, after.time),

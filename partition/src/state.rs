@@ -39,7 +39,9 @@ pub(crate) struct State {
     /// The time of that group.
     pub(crate) time: i64,
     pub(crate) projections: BTreeMap<String, Progress>,
-    /// Bytes of groups behind the last checkpoint.
+    /// Bytes of the last checkpoint.
+    pub(crate) checkpoint: u64,
+    /// Bytes of groups behind it.
     pub(crate) since_checkpoint: u64,
 }
 
@@ -61,6 +63,7 @@ impl State {
             position: Position::START,
             time: i64::MIN,
             projections: BTreeMap::new(),
+            checkpoint: 0,
             since_checkpoint: 0,
         }
     }
@@ -164,6 +167,13 @@ impl State {
                 None => Self::new(catalog.clone(), ids),
             }),
         }
+    }
+
+    /// Whether a checkpoint should be written that comes at the latest behind so many bytes of log: behind as many as
+    /// the last one has, so that neither writing it nor reading the log behind it costs much more than the other, but
+    /// not below a quarter of the most.
+    pub(crate) fn is_checkpoint_due(&self, most: u64) -> bool {
+        self.since_checkpoint >= self.checkpoint.clamp(most / 4, most)
     }
 
     /// Brings the state to the end of the log.

@@ -43,8 +43,8 @@ pub(crate) enum Message {
     Snapshot(answer::Sender<(u64, Arc<dyn Snapshot>)>),
     /// Write a checkpoint.
     Checkpoint(answer::Sender<()>),
-    /// A checkpoint was written, or not.
-    CheckpointDone(Position, Result<()>),
+    /// A checkpoint of so many bytes was written, or none.
+    CheckpointDone(Position, Result<u64>),
     /// Answer everything that is in the queue before this, and end.
     Stop,
 }
@@ -255,8 +255,8 @@ impl Writer {
     /// The next message; what is due before it is done here.
     fn next(&mut self) -> Result<Message> {
         loop {
-            let due = self.shared.program.spec().partition.checkpoint_bytes;
-            if self.state.since_checkpoint >= due && self.checkpointing.is_none() {
+            let most = self.shared.program.spec().partition.checkpoint_bytes;
+            if self.state.is_checkpoint_due(most) && self.checkpointing.is_none() {
                 self.flush()?;
                 self.checkpoint()?;
             }
@@ -590,11 +590,12 @@ impl Writer {
         Ok(())
     }
 
-    fn checkpoint_done(&mut self, position: Position, written: Result<()>) -> Result<()> {
+    fn checkpoint_done(&mut self, position: Position, written: Result<u64>) -> Result<()> {
         let done = self.checkpointing.take();
         let waiting = done.map_or_else(Vec::new, |done| done.waiting);
         match written {
-            Ok(()) => {
+            Ok(bytes) => {
+                self.state.checkpoint = bytes;
                 waiting.into_iter().for_each(|answer| answer.send(Ok(())));
                 self.forget(position)?;
             }

@@ -18,6 +18,8 @@ const CHILDREN: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Tree<V> {
     root: Node<V>,
+    /// No key has a greater head.
+    last: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -41,12 +43,17 @@ struct Sorted<T> {
 struct Key<'a> {
     head: u64,
     bytes: &'a [u8],
+    /// It is known to belong behind all others.
+    is_last: bool,
 }
 
 impl<'a> Key<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        let head = head(bytes);
-        Self { head, bytes }
+        Self {
+            head: head(bytes),
+            bytes,
+            is_last: false,
+        }
     }
 }
 
@@ -82,6 +89,9 @@ impl<T> Sorted<T> {
     /// Where a key is, or where it belongs.
     #[inline]
     fn find(&self, key: Key<'_>) -> Result<usize, usize> {
+        if key.is_last {
+            return Err(self.len());
+        }
         let first = self.heads.partition_point(|head| *head < key.head);
         match self.heads.get(first) {
             Some(head) if *head == key.head => self.find_among_same(first, key),
@@ -232,7 +242,10 @@ impl<V: Clone> Node<V> {
 
 impl<V: Clone> Default for Tree<V> {
     fn default() -> Self {
-        Self { root: Node::new() }
+        Self {
+            root: Node::new(),
+            last: 0,
+        }
     }
 }
 
@@ -262,7 +275,10 @@ impl<V: Clone> Tree<V> {
 
     /// Sets a row, and gives what it had before.
     pub(crate) fn set(&mut self, key: &Bytes, value: V) -> Option<V> {
-        let (before, upper) = self.root.set(Key::new(key), key, value);
+        let mut place = Key::new(key);
+        place.is_last = place.head > self.last;
+        self.last = self.last.max(place.head);
+        let (before, upper) = self.root.set(place, key, value);
         if let Some((key, upper)) = upper {
             let lower = std::mem::replace(&mut self.root, Node::new());
             let mut children = Sorted::new(CHILDREN);
