@@ -514,8 +514,9 @@ mod tests {
         for reversed in [false, true] {
             let mut keys: Vec<u16> = (0..20_000).collect();
             let mut tree = Tree::default();
-            keys.iter()
-                .for_each(|n| drop(tree.set(&n.to_be_bytes()[..].into(), 0)));
+            for n in &keys {
+                tree.set(&n.to_be_bytes()[..].into(), 0);
+            }
             if reversed {
                 keys.reverse();
             }
