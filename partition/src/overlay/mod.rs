@@ -265,11 +265,14 @@ mod tests {
                 overlay.set(write.storage, write.key, write.value);
             }
             overlay.accept();
+            below.into_iter().chain(accepted).for_each(|write| model.write(write));
+            let mut running = model.clone();
             for write in taken_back {
+                running.write(write.clone());
                 overlay.set(write.storage, write.key, write.value);
             }
+            check(&overlay.above(&store), &running)?;
             overlay.take_back();
-            below.into_iter().chain(accepted).for_each(|write| model.write(write));
             check(&overlay.above(&store), &model)?;
             store.apply(Position::START, &mut overlay.writes()).unwrap();
             check(&overlay.above(&store), &model)?;
