@@ -42,6 +42,15 @@ impl Intents {
         Self::default()
     }
 
+    /// Makes an empty set with memory for so many small intents.
+    pub fn with_capacity(intents: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(32 * intents),
+            entries: Vec::with_capacity(intents),
+            results: Vec::new(),
+        }
+    }
+
     /// Adds an intent behind the others.
     #[inline]
     pub fn push(&mut self, intent: Intent<'_>) {

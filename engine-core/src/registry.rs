@@ -20,7 +20,8 @@ pub type PackageHash = [u8; 16];
 #[derive(Debug, Default)]
 pub struct Registry {
     engines: DashMap<(String, EngineLimits), Weak<dyn ExtEngine>>,
-    packages: DashMap<(String, PackageHash), Vec<Loaded>>,
+    /// Locked while a package is compiled, so that two partitions do not compile it twice.
+    packages: DashMap<(String, PackageHash), Arc<Mutex<Vec<Loaded>>>>,
     cache: Mutex<Option<Arc<CodeCache>>>,
 }
 
@@ -85,11 +86,10 @@ impl Registry {
     ) -> Result<Arc<dyn ExtensionPackage>> {
         factory(engine)?.check_limits(&source.manifest)?;
         let backend = self.engine(engine, EngineLimits::from(&source.manifest.limits))?;
-        let mut loaded = self
-            .packages
-            .entry((engine.to_owned(), hash(&source.code)))
-            .or_default();
-        loaded.retain(|loaded| loaded.package.strong_count() > 0);
+        let key = (engine.to_owned(), hash(&source.code));
+        let loaded = self.packages.entry(key).or_default().clone();
+        let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(Loaded::is_used);
         let same = loaded.iter().find(|l| l.manifest == source.manifest);
         if let Some(package) = same.and_then(|loaded| loaded.package.upgrade()) {
             return Ok(package);
@@ -99,7 +99,26 @@ impl Registry {
             manifest: source.manifest.clone(),
             package: Arc::downgrade(&package),
         });
+        self.forget_unused();
         Ok(package)
+    }
+
+    /// Forgets what nobody uses any more. A list that is looked at elsewhere stays, for nobody waits for a compiler here.
+    fn forget_unused(&self) {
+        self.packages
+            .retain(|_, loaded| match Arc::get_mut(loaded) {
+                Some(loaded) => {
+                    let loaded = loaded.get_mut().unwrap_or_else(PoisonError::into_inner);
+                    loaded.iter().any(Loaded::is_used)
+                }
+                None => true,
+            });
+    }
+}
+
+impl Loaded {
+    fn is_used(&self) -> bool {
+        self.package.strong_count() > 0
     }
 }
 
@@ -113,4 +132,32 @@ pub fn hash(code: &Code) -> PackageHash {
     let mut hash = [0; 16];
     hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Registry;
+
+    #[test]
+    fn only_lists_that_somebody_looks_at_outlive_their_packages() {
+        let registry = Registry::default();
+        for name in ["gone", "looked at"] {
+            let key = (name.to_owned(), [0; 16]);
+            registry.packages.insert(key, Arc::default());
+        }
+        let looked_at = registry.packages.get(&("looked at".to_owned(), [0; 16]));
+        let looked_at = looked_at.map(|list| Arc::clone(&list));
+        registry.forget_unused();
+        let left: Vec<_> = registry
+            .packages
+            .iter()
+            .map(|l| l.key().0.clone())
+            .collect();
+        assert_eq!(left, ["looked at"]);
+        drop(looked_at);
+        registry.forget_unused();
+        assert!(registry.packages.is_empty());
+    }
 }

@@ -13,20 +13,15 @@
 
 mod order;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
-use engine_core::value::{Value, encode};
-use partition::application::{Application, Options, os_platform};
-use partition::manifest::AppSpec;
+use order::{Draw, ROWS};
+use partition::application::os_platform;
 use partition::verify::verify;
-use serde_json::json;
 
-/// Items, and customers.
-const ROWS: u64 = 10_000;
 /// Commands of a round, and how many of them wait at a time.
 const QUESTIONS: [(&str, u64, usize); 3] = [
     ("one at a time", 1_000, 1),
@@ -34,82 +29,13 @@ const QUESTIONS: [(&str, u64, usize); 3] = [
     ("saturated", 100_000, 1_000),
 ];
 
-const MANIFEST: &str = r#"
-[app]
-name = "shop"
-engine = "order"
-
-[storages.item]
-key = "id: int"
-value = "stock: int, price: int"
-
-[storages.customer]
-key = "id: int"
-value = "balance: int"
-
-[storages.order]
-key = "id: int"
-value = "customer: int, item: int, quantity: int, total: int"
-
-[packages.shop]
-builtin = "shop"
-
-[extensions.Order]
-kind = "command"
-args = "id: int, item: int, customer: int, quantity: int"
-access = { item = ["read", "update"], customer = ["read", "update"], order = ["insert"] }
-
-[extensions.Fill]
-kind = "command"
-args = "from: int, to: int"
-access = { item = ["put"], customer = ["put"] }
-"#;
-
-/// The items and customers that orders go to, always the same ones.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % ROWS
-    }
-}
-
-fn open(data: &Path) -> Application {
-    let spec = AppSpec::parse(MANIFEST, Path::new(".")).unwrap();
-    let options = Options {
-        data: Some(data.to_owned()),
-        ..Options::default()
-    };
-    let application = Application::open(spec, options).unwrap();
-    for from in (0..ROWS).step_by(1000) {
-        let args = json!({"from": from, "to": from + 1000});
-        application.run("Fill", &args, None).unwrap();
-    }
-    application
-}
-
 /// Microseconds a command of a partition, and commands a group.
 fn partition(commands: u64, waiting: usize) -> (f64, f64) {
     let folder = tempfile::tempdir().unwrap();
-    let application = open(folder.path());
-    let mut draw = Draw(88_172_645_463_325_252);
-    let mut answers = VecDeque::new();
+    let application = order::open(folder.path());
+    order::fill(&application);
     let start = Instant::now();
-    for id in 0..commands {
-        if answers.len() == waiting {
-            let answer: partition::Answer<_> = answers.pop_front().unwrap();
-            answer.wait().unwrap();
-        }
-        let order = [id, draw.next(), draw.next(), 1 + id % 3];
-        let args = encode(&order.map(|n| Value::Int(n as i64)));
-        answers.push_back(application.submit_row("Order", args, None).unwrap());
-    }
-    for answer in answers {
-        answer.wait().unwrap();
-    }
+    order::order(&application, commands, waiting, false);
     let took = start.elapsed();
     application.close().unwrap();
     let found = verify(&os_platform().unwrap(), folder.path()).unwrap();
@@ -160,7 +86,7 @@ fn bare(commands: u64, size: f64) -> f64 {
             .flat_map(|storage| (0..ROWS).map(move |id| ((storage, id), [1 << 40, 3, 0, 0])))
             .collect(),
     };
-    let mut draw = Draw(88_172_645_463_325_252);
+    let mut draw = Draw::new();
     let start = Instant::now();
     let mut groups = 0.0;
     for id in 0..commands {

@@ -5,7 +5,6 @@
 //! it, by the operating system's account (`VmRSS`, on Linux).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine_core::catalog::StorageId;
@@ -38,7 +37,7 @@ impl Random {
 
 fn key(number: u64) -> Bytes {
     // Seven bytes behind a code, as the numbers of keys are.
-    Arc::from([&[0x1b][..], &number.to_be_bytes()[1..]].concat())
+    [&[0x1b][..], &number.to_be_bytes()[1..]].concat().into()
 }
 
 fn write(storage: StorageId, number: u64, value: &[u8]) -> Write {

@@ -452,8 +452,9 @@ impl<'a> Parser<'a> {
     }
 
     fn intents(&mut self) -> Result<Intents> {
-        let mut intents = Intents::new();
-        for _ in 0..self.list()? {
+        let count = self.list()?;
+        let mut intents = Intents::with_capacity(count.min(64) as usize);
+        for _ in 0..count {
             self.list_of(4)?;
             let verb = self.int()?;
             let verb = Verb::ALL

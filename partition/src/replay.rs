@@ -218,7 +218,7 @@ impl Replayer<'_, '_> {
                 Entry::Job(_) => {}
             }
         }
-        self.overlay.drain().for_each(drop);
+        self.overlay.clear();
         Ok(())
     }
 

@@ -270,7 +270,7 @@ impl<'a> Work<'a> {
         if let Some((offset, base)) = self.renewal.take_if(|(offset, _)| *offset <= self.offset) {
             self.base = base;
             self.renewed = offset;
-            self.overlay.drain().for_each(drop);
+            self.overlay.clear();
         }
         Ok(())
     }

@@ -41,7 +41,9 @@ pub(crate) struct State {
     pub(crate) projections: BTreeMap<String, Progress>,
     /// Up to which time each job has run for its due times.
     pub(crate) jobs: BTreeMap<String, i64>,
-    /// Bytes of groups behind the last checkpoint.
+    /// Bytes of the last checkpoint.
+    pub(crate) checkpoint: u64,
+    /// Bytes of groups behind it.
     pub(crate) since_checkpoint: u64,
 }
 
@@ -64,6 +66,7 @@ impl State {
             time: i64::MIN,
             projections: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            checkpoint: 0,
             since_checkpoint: 0,
         }
     }
@@ -167,6 +170,13 @@ impl State {
                 None => Self::new(catalog.clone(), ids),
             }),
         }
+    }
+
+    /// Whether a checkpoint should be written that comes at the latest behind so many bytes of log: behind as many as
+    /// the last one has, so that neither writing it nor reading the log behind it costs much more than the other, but
+    /// not below a quarter of the most.
+    pub(crate) fn is_checkpoint_due(&self, most: u64) -> bool {
+        self.since_checkpoint >= self.checkpoint.clamp(most / 4, most)
     }
 
     /// Brings the state to the end of the log.

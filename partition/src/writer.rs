@@ -56,8 +56,8 @@ pub(crate) enum Message {
     Shadow(Sender<Refused>),
     /// Write a checkpoint.
     Checkpoint(answer::Sender<()>),
-    /// A checkpoint was written, or not.
-    CheckpointDone(Position, Result<()>),
+    /// A checkpoint of so many bytes was written, or none.
+    CheckpointDone(Position, Result<u64>),
     /// Answer everything that is in the queue before this, and end.
     Stop,
 }
@@ -280,8 +280,8 @@ impl Writer {
     /// The next message; what is due before it is done here.
     fn next(&mut self) -> Result<Message> {
         loop {
-            let due = self.shared.program.spec().partition.checkpoint_bytes;
-            if self.state.since_checkpoint >= due && self.checkpointing.is_none() {
+            let most = self.shared.program.spec().partition.checkpoint_bytes;
+            if self.state.is_checkpoint_due(most) && self.checkpointing.is_none() {
                 self.flush()?;
                 self.checkpoint()?;
             }
@@ -616,7 +616,8 @@ impl Writer {
         // While a snapshot is held, the store copies what it changes.
         self.shared.board.read().snapshot = None;
         let state = &mut self.state;
-        state.store.apply(position, &mut durable.overlay.drain())?;
+        state.store.apply(position, &mut durable.overlay.writes())?;
+        durable.overlay.clear();
         state.position = position;
         state.offset = durable.offset;
         state.time = durable.time;
@@ -702,11 +703,12 @@ impl Writer {
         Ok(())
     }
 
-    fn checkpoint_done(&mut self, position: Position, written: Result<()>) -> Result<()> {
+    fn checkpoint_done(&mut self, position: Position, written: Result<u64>) -> Result<()> {
         let done = self.checkpointing.take();
         let waiting = done.map_or_else(Vec::new, |done| done.waiting);
         match written {
-            Ok(()) => {
+            Ok(bytes) => {
+                self.state.checkpoint = bytes;
                 waiting.into_iter().for_each(|answer| answer.send(Ok(())));
                 self.forget(position)?;
             }

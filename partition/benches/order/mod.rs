@@ -1,206 +1,104 @@
-//! An engine with one native package, whose commands are written out by hand.
+//! The shop that the benches of commands order from: its manifest, its rows, and random orders.
 
-use std::sync::Arc;
+#![allow(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has nothing to say"
+)]
 
-use engine_core::cache::CodeCache;
-use engine_core::call::Call;
-use engine_core::catalog::StorageId;
-use engine_core::engine::{
-    Code, CodeReport, ExtEngine, ExtensionInstance, ExtensionPackage, Invocation, Outcome,
-    PackageSource,
-};
-use engine_core::error::{Error, ErrorKind, Result};
-use engine_core::factory::{EngineKind, EngineLimits, ExtEngineFactory, Registration};
-use engine_core::host::Host;
-use engine_core::intent::Intents;
-use engine_core::key::KeyWriter;
-use engine_core::limits::Capabilities;
-use engine_core::manifest::{PackageManifest, Verb};
-use engine_core::ticker::Ticker;
-use engine_core::value::{Reader, Token, Writer};
+use std::collections::VecDeque;
+use std::path::Path;
 
-struct OrderFactory;
+use engine_core::value::{Value, encode};
+use partition::Answer;
+use partition::application::{Application, Options};
+use partition::manifest::AppSpec;
+use serde_json::json;
 
-inventory::submit!(Registration(&OrderFactory));
+mod engine;
 
-impl ExtEngineFactory for OrderFactory {
-    fn kind(&self) -> EngineKind {
-        EngineKind::Builtin
+/// Items, and customers.
+pub(crate) const ROWS: u64 = 10_000;
+
+const MANIFEST: &str = r#"
+[app]
+name = "shop"
+engine = "order"
+
+[storages.item]
+key = "id: int"
+value = "stock: int, price: int"
+
+[storages.customer]
+key = "id: int"
+value = "balance: int"
+
+[storages.order]
+key = "id: int"
+value = "customer: int, item: int, quantity: int, total: int"
+
+[packages.shop]
+builtin = "shop"
+
+[extensions.Order]
+kind = "command"
+args = "id: int, item: int, customer: int, quantity: int"
+access = { item = ["read", "update"], customer = ["read", "update"], order = ["insert"] }
+
+[extensions.Fill]
+kind = "command"
+args = "from: int, to: int"
+access = { item = ["put"], customer = ["put"] }
+"#;
+
+/// The items and customers that orders go to, always the same ones.
+pub(crate) struct Draw(u64);
+
+impl Draw {
+    pub(crate) fn new() -> Self {
+        Self(88_172_645_463_325_252)
     }
 
-    fn name(&self) -> &'static str {
-        "order"
-    }
-
-    fn version(&self) -> &'static str {
-        "0"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::ALL_KEPT
-    }
-
-    fn create(&self, _: &EngineLimits) -> Result<Arc<dyn ExtEngine>> {
-        let ticker = Ticker::start_with(|| ()).unwrap();
-        Ok(Arc::new(OrderEngine(Arc::new(ticker))))
-    }
-}
-
-#[derive(Debug)]
-struct OrderEngine(Arc<Ticker>);
-
-impl ExtEngine for OrderEngine {
-    fn name(&self) -> &'static str {
-        "order"
-    }
-
-    fn load_cached(
-        &self,
-        source: &PackageSource,
-        _: Option<&CodeCache>,
-    ) -> Result<Arc<dyn ExtensionPackage>> {
-        let id = |name| source.manifest.catalog.id(name).unwrap();
-        Ok(Arc::new(Shop {
-            manifest: source.manifest.clone(),
-            ticker: self.0.clone(),
-            storages: ["item", "customer", "order"].map(id),
-            buffers: Buffers::default(),
-        }))
-    }
-
-    fn inspect(&self, _: &Code) -> Result<CodeReport> {
-        Ok(CodeReport::default())
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % ROWS
     }
 }
 
-/// The package, and each of its instances.
-#[derive(Clone, Debug)]
-struct Shop {
-    manifest: Arc<PackageManifest>,
-    ticker: Arc<Ticker>,
-    /// Items, customers and orders.
-    storages: [StorageId; 3],
-    buffers: Buffers,
+pub(crate) fn open(data: &Path) -> Application {
+    let spec = AppSpec::parse(MANIFEST, Path::new(".")).unwrap();
+    let options = Options {
+        data: Some(data.to_owned()),
+        ..Options::default()
+    };
+    Application::open(spec, options).unwrap()
 }
 
-#[derive(Clone, Debug, Default)]
-struct Buffers {
-    key: Vec<u8>,
-    row: Vec<u8>,
-}
-
-impl ExtensionPackage for Shop {
-    fn manifest(&self) -> &Arc<PackageManifest> {
-        &self.manifest
-    }
-
-    fn instantiate(&self) -> Result<Box<dyn ExtensionInstance>> {
-        Ok(Box::new(self.clone()))
+/// Puts the items and the customers there.
+pub(crate) fn fill(application: &Application) {
+    for from in (0..ROWS).step_by(1000) {
+        let args = json!({"from": from, "to": from + 1000});
+        application.run("Fill", &args, None).unwrap();
     }
 }
 
-impl ExtensionInstance for Shop {
-    fn invoke(
-        &mut self,
-        invocation: Invocation<'_>,
-        host: &dyn Host,
-        intents: &mut Intents,
-    ) -> Outcome {
-        let cursors = engine_core::call::Buffers::default();
-        let (manifest, ticker) = (&self.manifest, &self.ticker);
-        let call = match Call::begin(invocation, manifest, ticker, host, &cursors, intents) {
-            Ok(call) => call,
-            Err(error) => return error.into(),
-        };
-        let buffers = &mut self.buffers;
-        let ended = match &*call.extension().name {
-            "Order" => order(&call, self.storages, buffers),
-            _ => fill(&call, self.storages, buffers),
-        };
-        call.end(ended)
-    }
-}
-
-/// The integers of a row.
-fn ints<const N: usize>(row: &[u8]) -> Result<[i64; N]> {
-    let mut reader = Reader::new(row);
-    let mut ints = [0; N];
-    if reader.token()? != Token::List(N as u32) {
-        return Err(Error::new(ErrorKind::Internal, "a row of another length"));
-    }
-    for int in &mut ints {
-        match reader.token()? {
-            Token::Int(value) => *int = value,
-            other => return Err(Error::new(ErrorKind::Internal, format!("{other:?}"))),
+/// Orders so many times, with at most `waiting` orders on their way, each under an id of its own or under none.
+pub(crate) fn order(application: &Application, commands: u64, waiting: usize, with_ids: bool) {
+    let mut draw = Draw::new();
+    let mut answers = VecDeque::new();
+    for number in 0..commands {
+        if answers.len() == waiting {
+            let answer: Answer<_> = answers.pop_front().unwrap();
+            answer.wait().unwrap();
         }
+        let order = [number, draw.next(), draw.next(), 1 + number % 3];
+        let args = encode(&order.map(|n| Value::Int(n as i64)));
+        let id = with_ids.then(|| format!("order-{number}"));
+        let answer = application.submit_row("Order", args, id.as_deref());
+        answers.push_back(answer.unwrap());
     }
-    Ok(ints)
-}
-
-impl Buffers {
-    fn key(&mut self, id: i64) {
-        self.key.clear();
-        KeyWriter(&mut self.key).int(id);
+    for answer in answers {
+        answer.wait().unwrap();
     }
-
-    fn read<const N: usize>(
-        &mut self,
-        call: &Call<'_>,
-        storage: StorageId,
-        id: i64,
-    ) -> Result<[i64; N]> {
-        self.key(id);
-        self.row.clear();
-        match call.get(storage, &self.key, &mut self.row)? {
-            true => ints(&self.row),
-            false => Err(Error::new(ErrorKind::Rejected, "no such row")),
-        }
-    }
-
-    fn write(
-        &mut self,
-        call: &Call<'_>,
-        verb: Verb,
-        storage: StorageId,
-        id: i64,
-        row: &[i64],
-    ) -> Result<()> {
-        self.key(id);
-        self.row.clear();
-        let mut out = Writer(&mut self.row);
-        out.list(row.len());
-        row.iter().for_each(|int| out.int(*int));
-        call.write(verb, storage, &self.key, &self.row)
-    }
-}
-
-fn order(
-    call: &Call<'_>,
-    [items, customers, orders]: [StorageId; 3],
-    buffers: &mut Buffers,
-) -> Result<()> {
-    let [id, item, customer, quantity] = ints(call.args())?;
-    let [stock, price] = buffers.read(call, items, item)?;
-    let [balance] = buffers.read(call, customers, customer)?;
-    let total = price * quantity;
-    if stock < quantity || balance < total {
-        return Err(Error::new(ErrorKind::Rejected, "not enough"));
-    }
-    buffers.write(call, Verb::Update, items, item, &[stock - quantity, price])?;
-    buffers.write(call, Verb::Update, customers, customer, &[balance - total])?;
-    let row = [customer, item, quantity, total];
-    buffers.write(call, Verb::Insert, orders, id, &row)
-}
-
-fn fill(
-    call: &Call<'_>,
-    [items, customers, _]: [StorageId; 3],
-    buffers: &mut Buffers,
-) -> Result<()> {
-    let [from, to] = ints(call.args())?;
-    for id in from..to {
-        buffers.write(call, Verb::Put, items, id, &[1 << 40, 3])?;
-        buffers.write(call, Verb::Put, customers, id, &[1 << 40])?;
-    }
-    Ok(())
 }

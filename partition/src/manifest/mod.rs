@@ -178,7 +178,8 @@ pub struct PartitionSpec {
     pub group_bytes: usize,
     /// Accepted command ids that are remembered; 1,000,000.
     pub ids: usize,
-    /// Bytes of log between checkpoints; 64 MiB.
+    /// The most bytes of log between checkpoints, and four times the least; between them, as many as the last checkpoint
+    /// had. 64 MiB.
     pub checkpoint_bytes: u64,
     /// Bytes of a log segment; 64 MiB.
     pub segment_bytes: u64,

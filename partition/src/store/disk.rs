@@ -442,7 +442,7 @@ impl StateStore for DiskStore {
             let key = rows.key(storage, &key);
             let seqno = rows.next.next();
             match value {
-                Some(value) => rows.tree.insert(key, value, seqno),
+                Some(value) => rows.tree.insert(key, &*value, seqno),
                 None => rows.tree.remove(key, seqno),
             };
         }

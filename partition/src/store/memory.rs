@@ -3,54 +3,21 @@
 //! A snapshot shares the maps' nodes, and the writer copies only those that it changes afterwards, so taking one costs a
 //! few pointers and nothing is copied where nobody reads.
 
-use std::cmp::Ordering;
-use std::ops::{Bound, Deref};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use engine_core::catalog::StorageId;
 use engine_core::error::Result;
 use engine_core::host::RowChunk;
 use engine_core::key::RANGE_END;
-use equivalent::{Comparable, Equivalent};
-use imbl::OrdMap;
 
-use super::{Bytes, Snapshot, StateStore, View, Write};
+use super::{Bytes, Snapshot, StateStore, Tree, View, Write};
 use crate::log::Position;
-
-/// A key, and its first bytes as a number, which decide most comparisons without a look at the rest of it elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key<B = Bytes> {
-    head: u64,
-    bytes: B,
-}
-
-impl<B: Deref<Target = [u8]>> Key<B> {
-    fn new(bytes: B) -> Self {
-        let mut head = [0; 8];
-        let len = bytes.len().min(head.len());
-        head[..len].copy_from_slice(&bytes[..len]);
-        let head = u64::from_be_bytes(head);
-        Self { head, bytes }
-    }
-}
-
-impl Equivalent<Key> for Key<&[u8]> {
-    fn equivalent(&self, other: &Key) -> bool {
-        self.compare(other).is_eq()
-    }
-}
-
-impl Comparable<Key> for Key<&[u8]> {
-    fn compare(&self, other: &Key) -> Ordering {
-        let head = self.head.cmp(&other.head);
-        head.then_with(|| self.bytes.cmp(&other.bytes))
-    }
-}
 
 /// Rows in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    storages: Vec<OrdMap<Key, Bytes>>,
+    storages: Vec<Tree<Bytes>>,
     position: Position,
 }
 
@@ -58,7 +25,7 @@ impl MemoryStore {
     /// Makes an empty store for so many storages.
     pub fn new(storages: usize) -> Self {
         Self {
-            storages: vec![OrdMap::new(); storages],
+            storages: vec![Tree::default(); storages],
             position: Position::START,
         }
     }
@@ -67,15 +34,15 @@ impl MemoryStore {
     pub fn write(&mut self, write: Write) {
         let rows = &mut self.storages[usize::from(write.storage.0)];
         match write.value {
-            Some(value) => rows.insert(Key::new(write.key), value),
-            None => rows.remove(&Key::new(&*write.key)),
+            Some(value) => rows.set(&write.key, value),
+            None => rows.remove(&write.key),
         };
     }
 }
 
 impl View for MemoryStore {
     fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
-        match self.storages[usize::from(storage.0)].get(&Key::new(key)) {
+        match self.storages[usize::from(storage.0)].get(key) {
             Some(found) => {
                 value.extend_from_slice(found);
                 Ok(true)
@@ -93,12 +60,11 @@ impl View for MemoryStore {
     ) -> Result<()> {
         let rows = &self.storages[usize::from(storage.0)];
         let end = range_end(prefix);
-        let start = range_start(prefix, after).map(Key::new);
-        for (key, value) in rows.range((start, Bound::Excluded(Key::new(&*end)))) {
-            if chunk.is_full() {
+        for (key, value) in rows.from(range_start(prefix, after)) {
+            if **key >= *end || chunk.is_full() {
                 break;
             }
-            chunk.push(&key.bytes, value);
+            chunk.push(key, value);
         }
         Ok(())
     }

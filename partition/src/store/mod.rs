@@ -13,25 +13,26 @@ use engine_core::host::RowChunk;
 
 use crate::log::Position;
 
+mod bytes;
 #[cfg(feature = "disk")]
 mod disk;
 mod kind;
 mod memory;
 #[cfg(test)]
 pub(crate) mod suite;
+mod tree;
 
+pub use bytes::Bytes;
 #[cfg(feature = "disk")]
 pub use disk::DiskStore;
 pub use kind::StoreKind;
 pub(crate) use kind::{Scratch, StorePlace};
 pub use memory::MemoryStore;
 pub(crate) use memory::{range_end, range_start};
+pub(crate) use tree::Tree;
 
 /// The most bytes of a key, on every driver, so that an application may change to another one.
 pub const MAX_KEY: usize = 60 << 10;
-
-/// Bytes of a key or a value, shared between overlay, store and snapshots.
-pub type Bytes = Arc<[u8]>;
 
 /// Rows that can be read.
 pub trait View {

@@ -146,6 +146,11 @@ impl Scanner {
         {
             return Ok(true);
         }
+        // A head is not all zeros, so the last one begins before the last byte that is none.
+        let Some(last) = self.last_nonzero(self.header.offset(start + 1))? else {
+            return Ok(false);
+        };
+        let limit = limit.min(self.header.position(last + HEAD as u64));
         Ok(self.next_head(start + 1, limit)?.is_some())
     }
 
@@ -186,7 +191,9 @@ impl Scanner {
             if bytes.is_empty() {
                 return Ok(last);
             }
-            if let Some(index) = bytes.iter().rposition(|byte| *byte != 0) {
+            // Faster than a search, for a file that ends in zeros.
+            let is_zero = bytes.iter().fold(0, |all, byte| all | byte) == 0;
+            if !is_zero && let Some(index) = bytes.iter().rposition(|byte| *byte != 0) {
                 last = Some(offset + index as u64);
             }
             offset += bytes.len() as u64;

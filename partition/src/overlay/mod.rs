@@ -1,38 +1,38 @@
 //! The pending overlay: what accepted commands changed and the store does not have yet.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::ops::Bound;
-
 use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::RowChunk;
 use engine_core::intent::{Intent, Intents};
 use engine_core::manifest::Verb;
+use indexmap::map::Entry;
 
+use self::rows::{Rows, replace};
 use crate::store::{Bytes, MAX_KEY, View, Write};
+
+mod rows;
 
 /// Pending writes above a store, with the means to take back those of the command that is running.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    storages: Vec<BTreeMap<Bytes, Option<Bytes>>>,
+    storages: Vec<Rows>,
     undo: Vec<Undo>,
     /// Rows that are looked at; kept so that the buffer is used again.
     scratch: Vec<u8>,
 }
 
-/// What a key had in the overlay before; `None` where it was not in it.
+/// What a row had in the overlay before; `None` where it was not in it.
 #[derive(Debug)]
 struct Undo {
     storage: StorageId,
-    key: Bytes,
+    at: usize,
     before: Option<Option<Bytes>>,
 }
 
 impl Overlay {
     pub(crate) fn new(storages: usize) -> Self {
         Self {
-            storages: vec![BTreeMap::new(); storages],
+            storages: (0..storages).map(|_| Rows::default()).collect(),
             undo: Vec::new(),
             scratch: Vec::new(),
         }
@@ -81,7 +81,12 @@ impl Overlay {
                 }
             }
             let value = (intent.verb != Verb::Delete).then(|| intent.value.into());
-            self.undo.push(replace(intent.storage, entry, value));
+            let (at, before) = replace(entry, value);
+            self.undo.push(Undo {
+                storage: intent.storage,
+                at,
+                before,
+            });
         }
         Ok(())
     }
@@ -89,7 +94,12 @@ impl Overlay {
     /// Sets or removes one row, without a condition.
     pub(crate) fn set(&mut self, storage: StorageId, key: Bytes, value: Option<Bytes>) {
         let entry = self.storages[usize::from(storage.0)].entry(key);
-        self.undo.push(replace(storage, entry, value));
+        let (at, before) = replace(entry, value);
+        self.undo.push(Undo {
+            storage,
+            at,
+            before,
+        });
     }
 
     /// Accepts everything since the last call of this or of [`Overlay::take_back`].
@@ -101,25 +111,26 @@ impl Overlay {
     pub(crate) fn take_back(&mut self) {
         while let Some(undo) = self.undo.pop() {
             let rows = &mut self.storages[usize::from(undo.storage.0)];
-            match undo.before {
-                Some(before) => rows.insert(undo.key, before),
-                None => rows.remove(&undo.key),
-            };
+            rows.take_back(undo.at, undo.before);
         }
     }
 
-    /// Empties the overlay into writes for the store.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Write> {
-        self.undo.clear();
-        let storages = self.storages.iter_mut().enumerate();
+    /// What the overlay changes, as writes for the store.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = Write> {
+        let storages = self.storages.iter().enumerate();
         storages.flat_map(|(i, rows)| {
-            let rows = std::mem::take(rows).into_iter();
-            rows.map(move |(key, value)| Write {
+            rows.iter().map(move |(key, value)| Write {
                 storage: StorageId(i as u16),
-                key,
-                value,
+                key: key.clone(),
+                value: value.cloned(),
             })
         })
+    }
+
+    /// Empties the overlay.
+    pub(crate) fn clear(&mut self) {
+        self.undo.clear();
+        self.storages.iter_mut().for_each(Rows::clear);
     }
 
     /// The state as the overlay changes it.
@@ -128,27 +139,6 @@ impl Overlay {
             overlay: self,
             base,
         }
-    }
-}
-
-/// Sets or removes the row of an entry.
-fn replace(
-    storage: StorageId,
-    entry: Entry<'_, Bytes, Option<Bytes>>,
-    value: Option<Bytes>,
-) -> Undo {
-    let key = entry.key().clone();
-    let before = match entry {
-        Entry::Occupied(mut pending) => Some(pending.insert(value)),
-        Entry::Vacant(free) => {
-            free.insert(value);
-            None
-        }
-    };
-    Undo {
-        storage,
-        key,
-        before,
     }
 }
 
@@ -198,9 +188,9 @@ impl View for Above<'_> {
         }
         let end = crate::store::range_end(prefix);
         let start = crate::store::range_start(prefix, after);
-        let mut pending = rows
-            .range::<[u8], _>((start, Bound::Excluded(&end[..])))
-            .peekable();
+        let places = rows.places();
+        let pending = places.from(start).take_while(|(key, _)| ***key < *end);
+        let mut pending = pending.map(|(key, at)| (key, rows.at(*at))).peekable();
         let mut below = RowChunk::default();
         let mut after = after.map(<[u8]>::to_vec);
         loop {
@@ -210,13 +200,13 @@ impl View for Above<'_> {
             for (key, value) in below.rows() {
                 while let Some((pending_key, pending_value)) = pending.next_if(|(k, _)| ***k < *key)
                 {
-                    push(chunk, pending_key, pending_value.as_deref());
+                    push(chunk, pending_key, pending_value);
                     if chunk.is_full() {
                         return Ok(());
                     }
                 }
                 match pending.next_if(|(k, _)| ***k == *key) {
-                    Some((_, pending_value)) => push(chunk, key, pending_value.as_deref()),
+                    Some((_, pending_value)) => push(chunk, key, pending_value),
                     None => chunk.push(key, value),
                 }
                 if chunk.is_full() {
@@ -229,7 +219,7 @@ impl View for Above<'_> {
             }
         }
         for (key, value) in pending {
-            push(chunk, key, value.as_deref());
+            push(chunk, key, value);
             if chunk.is_full() {
                 break;
             }
@@ -238,7 +228,7 @@ impl View for Above<'_> {
     }
 }
 
-fn push(chunk: &mut RowChunk, key: &[u8], value: Option<&[u8]>) {
+fn push(chunk: &mut RowChunk, key: &[u8], value: Option<&Bytes>) {
     if let Some(value) = value {
         chunk.push(key, value);
     }
@@ -275,14 +265,18 @@ mod tests {
                 overlay.set(write.storage, write.key, write.value);
             }
             overlay.accept();
+            below.into_iter().chain(accepted).for_each(|write| model.write(write));
+            let mut running = model.clone();
             for write in taken_back {
+                running.write(write.clone());
                 overlay.set(write.storage, write.key, write.value);
             }
+            check(&overlay.above(&store), &running)?;
             overlay.take_back();
-            below.into_iter().chain(accepted).for_each(|write| model.write(write));
             check(&overlay.above(&store), &model)?;
-            let drained: Vec<Write> = overlay.drain().collect();
-            store.apply(Position::START, &mut drained.into_iter()).unwrap();
+            store.apply(Position::START, &mut overlay.writes()).unwrap();
+            check(&overlay.above(&store), &model)?;
+            overlay.clear();
             check(&store, &model)?;
             check(&overlay.above(&store), &model)?;
         }
