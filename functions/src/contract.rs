@@ -105,13 +105,13 @@ impl Vm for ContractVm {
     fn call(&mut self, function: usize, args: &[Value]) -> Result<Value> {
         let Function { name, signature } = &self.functions[function];
         let signature = known(signature)?;
-        self.args.clear();
-        write_args(signature, args, &mut self.args)?;
-        self.surroundings.begin();
         let host = FunctionHost {
             surroundings: &self.surroundings,
             function: name,
         };
+        self.args.clear();
+        write_args(signature, args, &mut self.args).map_err(|error| host.place(error))?;
+        self.surroundings.begin();
         let invocation = Invocation {
             extension: function,
             args: &self.args,
@@ -119,7 +119,8 @@ impl Vm for ContractVm {
         };
         let outcome = self.instance.invoke(invocation, &host, &mut self.intents);
         outcome.result?;
-        read_result(signature, &self.results[function], &self.intents)
+        let value = read_result(signature, &self.results[function], &self.intents);
+        value.map_err(|error| host.place(error))
     }
 
     fn call_batch(
@@ -129,11 +130,16 @@ impl Vm for ContractVm {
         take: &mut dyn FnMut(Result<Value>),
     ) {
         let Function { name, signature } = &self.functions[function];
+        let host = FunctionHost {
+            surroundings: &self.surroundings,
+            function: name,
+        };
         let mut encoded = Vec::with_capacity(rows.len());
         let mut ends = Vec::with_capacity(rows.len());
         for row in rows {
             let start = encoded.len();
             let written = known(signature).and_then(|s| write_args(s, row, &mut encoded));
+            let written = written.map_err(|error| host.place(error));
             ends.push(written.map(|()| start..encoded.len()));
             if ends.last().is_some_and(Result::is_err) {
                 encoded.truncate(start);
@@ -148,10 +154,6 @@ impl Vm for ContractVm {
             })
             .collect();
         self.surroundings.begin();
-        let host = FunctionHost {
-            surroundings: &self.surroundings,
-            function: name,
-        };
         let schema = &self.results[function];
         // Rows that were refused before stand between those that run.
         let mut refused = ends.iter().map(|end| end.as_ref().err().cloned());
@@ -166,7 +168,8 @@ impl Vm for ContractVm {
                 // The next row has a time and random bytes of its own.
                 host.surroundings.begin();
                 let value = outcome.result.and_then(|()| known(signature));
-                take(value.and_then(|signature| read_result(signature, schema, intents)));
+                let value = value.and_then(|signature| read_result(signature, schema, intents));
+                take(value.map_err(|error| host.place(error)));
             };
         self.instance
             .invoke_batch(&batch, &host, &mut self.intents, &mut settle);

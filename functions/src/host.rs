@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine_core::catalog::{StorageId, random_index};
-use engine_core::error::Result;
+use engine_core::error::{Error, Result};
 use engine_core::host::{Host, RowChunk};
 use engine_core::value::Writer;
 
@@ -80,6 +80,14 @@ impl Surroundings {
 pub(crate) struct FunctionHost<'a> {
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) function: &'a str,
+}
+
+impl FunctionHost<'_> {
+    /// Names the function in an error.
+    #[cold]
+    pub(crate) fn place(&self, error: Error) -> Error {
+        error.at(|| format!("{}/{}", self.surroundings.plugin, self.function))
+    }
 }
 
 impl Host for FunctionHost<'_> {

@@ -14,55 +14,17 @@
 mod order;
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_core::engine::Code;
-use engine_core::value::{Value, encode};
-use partition::application::{Application, Options};
-use partition::manifest::AppSpec;
-use serde_json::json;
 
-const ROWS: i64 = 1_000;
-const COMMANDS: i64 = 200_000;
+const COMMANDS: u64 = 200_000;
 /// How many commands wait at a time.
 const WAITING: usize = 1_000;
 /// How often a package is replaced in a run.
 const SWAPS: usize = 5;
-
-const MANIFEST: &str = r#"
-[app]
-name = "shop"
-engine = "order"
-
-[storages.item]
-key = "id: int"
-value = "stock: int, price: int"
-
-[storages.customer]
-key = "id: int"
-value = "balance: int"
-
-[storages.order]
-key = "id: int"
-value = "customer: int, item: int, quantity: int, total: int"
-
-[packages.shop]
-builtin = "shop"
-rollback = { failures = 1, of = 1_000 }
-
-[extensions.Order]
-kind = "command"
-args = "id: int, item: int, customer: int, quantity: int"
-access = { item = ["read", "update"], customer = ["read", "update"], order = ["insert"] }
-
-[extensions.Fill]
-kind = "command"
-args = "from: int, to: int"
-access = { item = ["put"], customer = ["put"] }
-"#;
 
 /// What a run answered: how many failed, and how long each answer took, in milliseconds and in order of length.
 struct Answers {
@@ -79,20 +41,15 @@ impl Answers {
 /// Runs the load, and replaces the package as often as told, evenly over the run.
 fn run(swaps: usize) -> (Answers, Vec<f64>) {
     let folder = tempfile::tempdir().unwrap();
-    let spec = AppSpec::parse(MANIFEST, Path::new(".")).unwrap();
-    let options = Options {
-        data: Some(folder.path().to_owned()),
-        ..Options::default()
-    };
-    let application = Application::open(spec, options).unwrap();
-    let rows = json!({"from": 0, "to": ROWS});
-    application.run("Fill", &rows, None).unwrap();
+    let application = order::open(folder.path());
+    order::fill(&application);
+    let mut draw = order::Draw::new();
     let mut answers = Answers {
         failed: 0,
         took: Vec::new(),
     };
     let mut waiting: VecDeque<(Instant, partition::Answer<_>)> = VecDeque::new();
-    let (due, swap) = channel::<usize>();
+    let (due, swap) = channel::<u64>();
     let swapped = thread::scope(|scope| {
         let swapping = scope.spawn(|| {
             let swaps = swap.into_iter().map(|number| {
@@ -114,14 +71,13 @@ fn run(swaps: usize) -> (Answers, Vec<f64>) {
             if waiting.len() == WAITING {
                 take(waiting.pop_front().unwrap());
             }
-            let every = COMMANDS / (swaps as i64 + 1) + 1;
+            let every = COMMANDS / (swaps as u64 + 1) + 1;
             if id > 0 && id % every == 0 {
-                due.send(id as usize).unwrap();
+                due.send(id).unwrap();
             }
-            let order = [id, id * 7 % ROWS, id * 13 % ROWS, 1 + id % 3];
-            let args = encode(&order.map(Value::Int));
-            let answer = application.submit_row("Order", args, None).unwrap();
-            waiting.push_back((Instant::now(), answer));
+            let start = Instant::now();
+            let answer = order::submit(&application, id, &mut draw, None);
+            waiting.push_back((start, answer));
         }
         drop(due);
         waiting.drain(..).for_each(&mut take);

@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use engine_core::value::{Value, encode};
-use partition::Answer;
 use partition::application::{Application, Options};
 use partition::manifest::AppSpec;
+use partition::{Accepted, Answer};
 use serde_json::json;
 
 mod engine;
@@ -38,6 +38,7 @@ value = "customer: int, item: int, quantity: int, total: int"
 
 [packages.shop]
 builtin = "shop"
+rollback = { failures = 1, of = 1_000 }
 
 [extensions.Order]
 kind = "command"
@@ -83,7 +84,20 @@ pub(crate) fn fill(application: &Application) {
     }
 }
 
+/// Submits a random order.
+pub(crate) fn submit(
+    application: &Application,
+    number: u64,
+    draw: &mut Draw,
+    id: Option<&str>,
+) -> Answer<Accepted> {
+    let order = [number, draw.next(), draw.next(), 1 + number % 3];
+    let args = encode(&order.map(|n| Value::Int(n as i64)));
+    application.submit_row("Order", args, id).unwrap()
+}
+
 /// Orders so many times, with at most `waiting` orders on their way, each under an id of its own or under none.
+#[allow(dead_code, reason = "the bench of replacements waits in its own way")]
 pub(crate) fn order(application: &Application, commands: u64, waiting: usize, with_ids: bool) {
     let mut draw = Draw::new();
     let mut answers = VecDeque::new();
@@ -92,11 +106,8 @@ pub(crate) fn order(application: &Application, commands: u64, waiting: usize, wi
             let answer: Answer<_> = answers.pop_front().unwrap();
             answer.wait().unwrap();
         }
-        let order = [number, draw.next(), draw.next(), 1 + number % 3];
-        let args = encode(&order.map(|n| Value::Int(n as i64)));
         let id = with_ids.then(|| format!("order-{number}"));
-        let answer = application.submit_row("Order", args, id.as_deref());
-        answers.push_back(answer.unwrap());
+        answers.push_back(submit(application, number, &mut draw, id.as_deref()));
     }
     for answer in answers {
         answer.wait().unwrap();
