@@ -34,7 +34,7 @@ fn plugins(engine: &str, code: &str, manager: Manager) -> Plugins {
         .add(&format!(
             "name = 'contract'\nengine = '{engine}'\npath = '{code}'\n{FUNCTIONS}\n{waive}"
         ))
-        .unwrap();
+        .expect("the plugin loads");
     plugins
 }
 

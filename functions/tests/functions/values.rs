@@ -4,8 +4,9 @@ use functions::{Function, Int, Type, Value};
 use proptest::prelude::*;
 
 fn ty(text: &str) -> Type {
-    let function = Function::parse(&format!("f() -> {text}")).unwrap();
-    function.signature.unwrap().result.unwrap()
+    let function = Function::parse(&format!("f() -> {text}")).expect("a function");
+    let result = function.signature.and_then(|signature| signature.result);
+    result.expect("a result")
 }
 
 #[test]
