@@ -110,18 +110,14 @@ impl Flights for Service {
     async fn parse_flight(&self, request: Request<String>) -> Result<Response<Flight>, Status> {
         let args = [request.into_inner().into()];
         let parsed = self.call("parse_flight", args).await?;
-        // A record has its fields in the signature's order.
-        match &parsed {
-            Value::Map(fields) => match fields.as_slice() {
-                [(_, Value::Text(carrier)), (_, Value::U16(number))] => {
-                    let carrier = carrier.clone();
-                    let number = (*number).into();
-                    Ok(Response::new(Flight { carrier, number }))
-                }
-                _ => Err(unfit(&parsed)),
-            },
-            other => Err(unfit(other)),
+        // A record has its fields in the order of its signature.
+        if let Value::Map(fields) = &parsed
+            && let [(_, Value::Text(carrier)), (_, Value::U16(number))] = fields.as_slice()
+        {
+            let (carrier, number) = (carrier.clone(), (*number).into());
+            return Ok(Response::new(Flight { carrier, number }));
         }
+        Err(unfit(&parsed))
     }
 }
 
