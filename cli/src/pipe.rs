@@ -145,18 +145,22 @@ struct Session {
 impl Session {
     /// Runs every rule over a batch of lines and writes them.
     fn run(&mut self, batch: &mut Vec<(u64, Json)>) -> Result<()> {
+        let mut end = None;
         for rule in 0..self.rules.len() {
-            self.apply(rule, batch)?;
+            // Where a later rule ends it too, that is before the line where this one did.
+            end = self.apply(rule, batch)?.or(end);
         }
         for (_, line) in batch.drain(..) {
             self.output.put(&line)?;
             self.lines += 1;
         }
-        self.output.flush()
+        self.output.flush()?;
+        end.map_or(Ok(()), Err)
     }
 
-    /// Runs one rule over a batch of lines; a line that fails stays, goes, or ends it all, as it was wished.
-    fn apply(&mut self, rule: usize, batch: &mut Vec<(u64, Json)>) -> Result<()> {
+    /// Runs one rule over a batch of lines. A line that fails stays, goes, or is the end, as it was wished: then what is
+    /// left are the lines before it, and the answer is why.
+    fn apply(&mut self, rule: usize, batch: &mut Vec<(u64, Json)>) -> Result<Option<Error>> {
         let Rule {
             field, function, ..
         } = &self.rules[rule];
@@ -188,7 +192,10 @@ impl Session {
                     *self.failed.entry(kind).or_default() += 1;
                     let error = format!("line {number}: {error}");
                     match self.on_error {
-                        OnError::Stop => return Err(Error::new(ErrorKind::Rejected, error)),
+                        OnError::Stop => {
+                            batch.truncate(place);
+                            return Ok(Some(Error::new(ErrorKind::Rejected, error)));
+                        }
                         OnError::Drop => dropped.push(place),
                         OnError::Null => {}
                     }
@@ -205,6 +212,6 @@ impl Session {
         for place in dropped.into_iter().rev() {
             batch.remove(place);
         }
-        Ok(())
+        Ok(None)
     }
 }

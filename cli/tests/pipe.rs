@@ -142,7 +142,7 @@ fn a_line_that_fails_stays_goes_or_ends_it_all() {
     assert_eq!(dropped.status.code(), Some(1));
     assert_eq!(lines(&dropped).len(), 3);
 
-    let stopped = call(&["--on-error", "stop", "--batch", "1"]);
+    let stopped = call(&["--on-error", "stop"]);
     assert_eq!(stopped.status.code(), Some(1));
     assert_eq!(lines(&stopped), [json!({"n": 2, "half": 1})]);
     assert!(errors(&stopped).contains("line 3: odd/half: odd"));
