@@ -1,7 +1,8 @@
 //! The small deterministic part of WASI preview 1 for guests whose toolchain insists on it.
 //!
 //! Output becomes lines of the log, the clock stands still at the invocation's time, and random bytes are the
-//! invocation's. Outside of an invocation output is dropped, the clock is at 0 and random bytes are 0.
+//! invocation's. Outside of an invocation output is dropped, the clock is at 1 µs, since Go does not start at 0, and random
+//! bytes are 0.
 
 use std::cell::{Cell, RefCell};
 
@@ -15,6 +16,9 @@ const EBADF: i32 = 8;
 const EINVAL: i32 = 28;
 const EIO: i32 = 29;
 const ESPIPE: i32 = 70;
+
+/// The microseconds at which the clock stands outside of an invocation.
+const AT_START: i64 = 1;
 
 /// How many random bytes an ABI gives at a time.
 pub const RANDOM_BLOCK: usize = 32;
@@ -208,7 +212,7 @@ fn clock_time_get<S: WasiState>(guest: &mut dyn Guest<S>, out: i32) -> Result<i3
         };
         micros
     } else {
-        0
+        AT_START
     };
     let nanos = u64::try_from(micros).unwrap_or(0).saturating_mul(1000);
     write_u64(guest, out, nanos)
