@@ -4,6 +4,8 @@
 //! that one is handed over as soon as the log is back. A group behind which nothing waits is appended right here, which
 //! spares a lone command two changes of threads.
 
+mod checkpoints;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +19,6 @@ use engine_core::value::{self, Value};
 
 use crate::answer;
 use crate::appender::{Appender, Done, Task};
-use crate::checkpoint;
 use crate::host::Context;
 use crate::ids::{self, Accepted as AcceptedId};
 use crate::jobs::{Due, Jobs};
@@ -25,13 +26,14 @@ use crate::log::{CommandLog, GroupBuffer, Position};
 use crate::manifest::AppSpec;
 use crate::overlay::Overlay;
 use crate::partition::{Accepted, Shared, catch};
-use crate::platform::JoinHandle;
 use crate::program::Loaded;
 use crate::record::{Command, GroupHead, GroupWriter, Projection};
 use crate::runner::{Ground, Runner};
 use crate::shadow::Refused;
 use crate::state::{Progress, State};
 use crate::store::{Bytes, Snapshot, StateStore};
+
+use checkpoints::Checkpointing;
 
 /// From how many commands on a group is sent to an idle log while more are there: about as many as run during a sync.
 const WORTH_A_SYNC: usize = 64;
@@ -161,12 +163,6 @@ pub(crate) struct Writer {
     /// Bytes that went to the log since it was opened, and how many there were at each checkpoint since then.
     logged: u64,
     checkpointed: VecDeque<(Position, u64)>,
-}
-
-/// A checkpoint that is being written.
-struct Checkpointing {
-    thread: JoinHandle,
-    waiting: Vec<answer::Sender<()>>,
 }
 
 impl Writer {
@@ -653,112 +649,6 @@ impl Writer {
         }
         let snapshot = (self.state.offset, self.state.store.snapshot()?);
         Ok(shared.insert(snapshot).clone())
-    }
-
-    /// Begins a checkpoint of the state on a thread of its own, unless one is being written. Everything is durable and
-    /// the log is here.
-    fn checkpoint(&mut self) -> Result<()> {
-        if self.checkpointing.is_some() {
-            return Ok(());
-        }
-        self.state.since_checkpoint = 0;
-        let waiting = std::mem::take(&mut self.checkpoint_wanted);
-        let Some(folder) = self.shared.checkpoints.clone() else {
-            // A volatile partition keeps of its log what its projectors have still to read.
-            waiting.into_iter().for_each(|answer| answer.send(Ok(())));
-            return self.forget_below(self.state.position);
-        };
-        let projections = self.state.projections.iter();
-        let content = checkpoint::Content {
-            position: self.state.position,
-            offset: self.state.offset,
-            time: self.state.time,
-            projections: projections
-                .map(|(name, progress)| (name.clone(), *progress))
-                .collect(),
-            jobs: self.state.jobs.clone().into_iter().collect(),
-            ids: self.state.ids.snapshot(),
-            rows: self.state.store.snapshot()?,
-        };
-        let (platform, catalog) = (self.shared.platform.clone(), self.state.catalog.clone());
-        let own = self.own.clone();
-        let write = move || {
-            let written = catch("writing a checkpoint", || {
-                checkpoint::write(&*platform, &folder, &catalog, &content)
-            });
-            // The writer may be gone by now; the checkpoint counts all the same.
-            drop(own.send(Message::CheckpointDone(content.position, written)));
-        };
-        let spawned = self
-            .shared
-            .platform
-            .spawn("extengine-checkpoint", Box::new(write));
-        match spawned {
-            Ok(thread) => self.checkpointing = Some(Checkpointing { thread, waiting }),
-            Err(source) => {
-                let what = format!("no thread for a checkpoint: {source}");
-                self.no_checkpoint(waiting, &Error::new(ErrorKind::Io, what));
-            }
-        }
-        Ok(())
-    }
-
-    fn checkpoint_done(&mut self, position: Position, written: Result<u64>) -> Result<()> {
-        let done = self.checkpointing.take();
-        let waiting = done.map_or_else(Vec::new, |done| done.waiting);
-        match written {
-            Ok(bytes) => {
-                self.state.checkpoint = bytes;
-                waiting.into_iter().for_each(|answer| answer.send(Ok(())));
-                self.forget(position)?;
-            }
-            Err(error) => self.no_checkpoint(waiting, &error),
-        }
-        if self.checkpoint_wanted.is_empty() {
-            return Ok(());
-        }
-        self.checkpoint()
-    }
-
-    /// The log still has everything; the next checkpoint is tried when as much has come again.
-    fn no_checkpoint(&self, waiting: Vec<answer::Sender<()>>, error: &Error) {
-        let answers = waiting.into_iter();
-        answers.for_each(|answer| answer.send(Err(error.clone())));
-        self.shared
-            .notice(&format!("no checkpoint was written: {error}"));
-    }
-
-    /// Lets the log forget what the manifest does not retain: only below the oldest kept checkpoint and every
-    /// projector's position.
-    fn forget(&mut self, position: Position) -> Result<()> {
-        let Some(retention) = self.shared.program.spec().partition.retention_bytes else {
-            return Ok(());
-        };
-        self.checkpointed.push_back((position, self.logged));
-        let old = self.checkpointed.len().saturating_sub(checkpoint::KEPT - 1);
-        let beyond = |(_, logged): &&(Position, u64)| self.logged - logged >= retention;
-        let Some((oldest, _)) = self.checkpointed.iter().take(old).rev().find(beyond) else {
-            return Ok(());
-        };
-        let oldest = *oldest;
-        self.checkpointed
-            .retain(|(position, _)| *position >= oldest);
-        self.forget_below(oldest)
-    }
-
-    /// Lets the log forget what is below a position and every asynchronous projector's.
-    fn forget_below(&mut self, position: Position) -> Result<()> {
-        let projectors = self.shared.program.async_projectors();
-        let projected = projectors.map(|projector| {
-            let name = self.shared.program.name_of(projector);
-            let progress = self.state.projections.get(name).copied();
-            Position::from_u64(progress.unwrap_or_default().after)
-        });
-        let task = Task::Forget(projected.fold(position, Position::min));
-        if self.appender.has_thread() {
-            return self.appender.send(task);
-        }
-        self.appender.perform(task).map(drop)
     }
 }
 

@@ -10,8 +10,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::error::Result;
 
+use crate::folder::io;
 use crate::ids::Order;
 use crate::log::Position;
 use crate::platform::Platform;
@@ -61,16 +62,6 @@ pub(crate) fn list(platform: &dyn Platform, folder: &Path) -> Result<Vec<(Positi
         .collect();
     found.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
     Ok(found)
-}
-
-fn io<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
-    move |source| {
-        Error::new(
-            ErrorKind::Io,
-            format!("cannot {what} {}: {source}", path.display()),
-        )
-        .with_source(source)
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use lsm_tree::compaction::Leveled;
 use lsm_tree::{AbstractTree, AnyTree, Cache, Config, Guard, SeqNo, SequenceNumberCounter};
 
 use super::{MAX_KEY, Snapshot, StateStore, View, Write, range_end, range_start};
+use crate::folder::io;
 use crate::log::Position;
 use crate::partition::catch;
 use crate::platform::{FolderLock, JoinHandle, Platform};
@@ -547,16 +548,6 @@ fn damaged(folder: &Path, what: &str) -> Error {
             folder.display()
         ),
     )
-}
-
-fn io<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
-    move |source| {
-        Error::new(
-            ErrorKind::Io,
-            format!("cannot {what} {}: {source}", path.display()),
-        )
-        .with_source(source)
-    }
 }
 
 #[cfg(test)]
