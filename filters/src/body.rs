@@ -1,0 +1,151 @@
+//! Bytes of a body as they arrived: a row of chunks that is copied only where somebody asks for it.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+/// A part of a body.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    chunks: VecDeque<Bytes>,
+    len: usize,
+}
+
+impl Body {
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts bytes behind all others.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.len += chunk.len();
+        if !chunk.is_empty() {
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    /// Takes the first chunk.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let chunk = self.chunks.pop_front()?;
+        self.len -= chunk.len();
+        Some(chunk)
+    }
+
+    /// Puts everything of another behind all of this.
+    pub fn append(&mut self, mut other: Self) {
+        self.chunks.append(&mut other.chunks);
+        self.len += other.len;
+    }
+
+    /// Forgets all bytes.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The chunks, in order.
+    pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
+        self.chunks.iter()
+    }
+
+    /// Copies at most `max` bytes from `start` on to a place that takes them piece by piece.
+    pub fn copy(&self, start: usize, max: usize, mut take: impl FnMut(&[u8])) {
+        let (mut skip, mut left) = (start, max);
+        for chunk in &self.chunks {
+            let from = skip.min(chunk.len());
+            skip -= from;
+            let piece = &chunk[from..][..left.min(chunk.len() - from)];
+            left -= piece.len();
+            if !piece.is_empty() {
+                take(piece);
+            }
+        }
+    }
+
+    /// All bytes in one piece, copied only where they are in more.
+    pub fn to_bytes(&self) -> Bytes {
+        if let [one] = self.chunks.as_slices().0
+            && self.chunks.len() == 1
+        {
+            return one.clone();
+        }
+        let mut all = BytesMut::with_capacity(self.len);
+        self.copy(0, self.len, |piece| all.extend_from_slice(piece));
+        all.freeze()
+    }
+
+    /// Puts bytes in the place of those of a range, which is cut to what there is.
+    pub fn replace(&mut self, range: Range<usize>, with: Bytes) {
+        let start = range.start.min(self.len);
+        let end = range.end.clamp(start, self.len);
+        let behind = self.split_off(end);
+        self.split_off(start);
+        self.push(with);
+        self.append(behind);
+    }
+
+    /// Takes everything from `at` on away.
+    fn split_off(&mut self, at: usize) -> Self {
+        let mut behind = Self::default();
+        while self.len > at {
+            let Some(mut last) = self.chunks.pop_back() else {
+                break;
+            };
+            self.len -= last.len();
+            let kept = at.saturating_sub(self.len);
+            if kept > 0 {
+                self.push(last.split_to(kept));
+            }
+            behind.len += last.len();
+            behind.chunks.push_front(last);
+        }
+        behind
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(chunk: Bytes) -> Self {
+        let mut body = Self::default();
+        body.push(chunk);
+        body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_body_is_its_bytes_however_they_arrived(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..6),
+            start in 0usize..40,
+            size in 0usize..40,
+            with in prop::collection::vec(any::<u8>(), 0..9),
+        ) {
+            let mut body = Body::default();
+            for chunk in &chunks {
+                body.push(chunk.clone().into());
+            }
+            let mut flat = chunks.concat();
+            prop_assert_eq!(body.len(), flat.len());
+            let mut copied = Vec::new();
+            body.copy(start, size, |piece| copied.extend_from_slice(piece));
+            let from = start.min(flat.len());
+            let to = (start + size).clamp(from, flat.len());
+            prop_assert_eq!(&copied, &flat[from..to]);
+            body.replace(start..start + size, with.clone().into());
+            flat.splice(from..to, with);
+            prop_assert_eq!(body.len(), flat.len());
+            prop_assert_eq!(&body.to_bytes()[..], &flat[..]);
+        }
+    }
+}

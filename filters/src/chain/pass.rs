@@ -1,0 +1,292 @@
+//! How headers, data and trailers pass the filters of a direction, and where they wait.
+
+use bytes::Bytes;
+
+use super::{Chain, Part};
+use crate::body::Body;
+use crate::filter::{Direction, Next, Verdict};
+use crate::stream::LocalReply;
+
+/// Where the headers of a direction are, as one filter sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    Before,
+    Held,
+    Behind,
+}
+
+/// One filter's place in one direction.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    headers: At,
+    /// Data that the filter was told of and has not let pass.
+    pub(crate) told: Body,
+    /// Data that it was not told of yet.
+    waiting: Body,
+    /// What the filter waits for; none where it lets everything pass.
+    hold: Option<Next>,
+    /// No data and no trailers follow what is here.
+    end: bool,
+    told_end: bool,
+    /// Trailers are here, and nothing follows.
+    trailers: bool,
+    told_trailers: bool,
+}
+
+impl Slot {
+    /// How many bytes are here.
+    pub(crate) fn len(&self) -> usize {
+        self.told.len() + self.waiting.len()
+    }
+
+    /// Takes the headers for passed.
+    pub(crate) fn pass_headers(&mut self) {
+        self.headers = At::Behind;
+    }
+
+    /// Forgets what is here.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether all of the body is here.
+    fn is_whole(&self) -> bool {
+        self.end || self.trailers
+    }
+
+    /// What a filter can wait for: no callback follows the one for the whole body.
+    fn coming(&self, next: Next) -> Next {
+        match next {
+            Next::Whole if self.is_whole() && self.waiting.is_empty() => Next::Resumed,
+            next => next,
+        }
+    }
+
+    /// Moves everything to what the filter is told of; answers whether that is the end, or nothing if there is nothing to
+    /// tell.
+    fn tell(&mut self) -> Option<bool> {
+        let whole = self.hold == Some(Next::Whole);
+        let news = !self.waiting.is_empty() || (self.end && !self.told_end);
+        let ready = if whole {
+            self.is_whole() && (news || !self.told.is_empty())
+        } else {
+            news
+        };
+        if !ready {
+            return None;
+        }
+        self.told.append(std::mem::take(&mut self.waiting));
+        self.told_end = self.end;
+        if whole {
+            // It has been told of the whole now.
+            self.hold = Some(Next::Resumed);
+        }
+        Some(self.end)
+    }
+}
+
+impl Chain {
+    /// The filter that a direction begins with.
+    pub(super) fn first(&self, direction: Direction) -> Option<usize> {
+        match direction {
+            Direction::Request => (!self.filters.is_empty()).then_some(0),
+            Direction::Response => self.filters.len().checked_sub(1),
+        }
+    }
+
+    fn next(&self, direction: Direction, place: usize) -> Option<usize> {
+        match direction {
+            Direction::Request => Some(place + 1).filter(|&next| next < self.filters.len()),
+            Direction::Response => place.checked_sub(1),
+        }
+    }
+
+    /// Changes one filter's place; no borrow of it is left.
+    fn slot<T>(
+        &self,
+        direction: Direction,
+        place: usize,
+        change: impl FnOnce(&mut Slot) -> T,
+    ) -> T {
+        change(&mut self.inner.slots[place][direction as usize].borrow_mut())
+    }
+
+    fn put(&mut self, direction: Direction, part: Part) {
+        match &part {
+            Part::Data { data, .. } => self.out_bytes[direction as usize] += data.len(),
+            _ => self.sent |= direction == Direction::Response,
+        }
+        self.out[direction as usize].push_back(part);
+    }
+
+    /// Headers, or a TCP connection, come to a filter, or out where there is none.
+    pub(super) fn arrive(&mut self, direction: Direction, place: Option<usize>, end: bool) {
+        let Some(place) = place else {
+            return self.put(direction, Part::Headers { end });
+        };
+        self.slot(direction, place, |slot| slot.end = end);
+        let tcp = self.tcp;
+        let verdict = self.ask(direction, place, |filter, stream| {
+            if tcp {
+                filter.on_connection(stream)
+            } else {
+                filter.on_headers(stream, direction, end)
+            }
+        });
+        let Some(verdict) = verdict else { return };
+        self.slot(direction, place, |slot| {
+            slot.told_end = end;
+            slot.headers = At::Held;
+            slot.hold = match verdict {
+                Verdict::Continue => None,
+                Verdict::Hold(next) => Some(next),
+                Verdict::Discard => Some(Next::Resumed),
+            };
+        });
+        if verdict == Verdict::Continue {
+            self.release(direction, place);
+        }
+        self.tell(direction, place);
+    }
+
+    /// Data comes to a filter, or out where there is none.
+    pub(super) fn flow(
+        &mut self,
+        direction: Direction,
+        place: Option<usize>,
+        data: Bytes,
+        end: bool,
+    ) {
+        let Some(place) = place else {
+            return self.put(direction, Part::Data { data, end });
+        };
+        self.slot(direction, place, |slot| {
+            slot.waiting.push(data);
+            slot.end |= end;
+        });
+        self.tell(direction, place);
+    }
+
+    /// Trailers come to a filter, or out where there is none.
+    pub(super) fn trail(&mut self, direction: Direction, place: Option<usize>) {
+        let Some(place) = place else {
+            return self.put(direction, Part::Trailers);
+        };
+        self.slot(direction, place, |slot| slot.trailers = true);
+        self.tell(direction, place);
+    }
+
+    /// A filter lets a direction go on.
+    pub(super) fn resume(&mut self, direction: Direction, place: usize) {
+        let held = self.slot(direction, place, |slot| slot.hold.take().is_some());
+        if held && !self.cut[direction as usize] {
+            self.release(direction, place);
+            self.tell(direction, place);
+        }
+    }
+
+    /// Tells a filter of all that it was not told of yet, as far as it wants to hear.
+    fn tell(&mut self, direction: Direction, place: usize) {
+        loop {
+            let (headers, hold) = self.slot(direction, place, |slot| (slot.headers, slot.hold));
+            if self.cut[direction as usize] || headers == At::Before {
+                return;
+            }
+            if hold == Some(Next::Resumed) {
+                return self.bound(direction, place);
+            }
+            let verdict = if let Some(end) = self.slot(direction, place, Slot::tell) {
+                self.ask(direction, place, |filter, stream| {
+                    filter.on_data(stream, direction, end)
+                })
+            } else if self.slot(direction, place, |slot| {
+                slot.trailers && !slot.told_trailers
+            }) {
+                self.slot(direction, place, |slot| slot.told_trailers = true);
+                let verdict = self.ask(direction, place, |filter, stream| {
+                    filter.on_trailers(stream, direction)
+                });
+                verdict.map(|verdict| match verdict {
+                    Verdict::Continue => verdict,
+                    _ => Verdict::Hold(Next::Resumed),
+                })
+            } else {
+                return self.bound(direction, place);
+            };
+            match verdict {
+                None => return,
+                Some(Verdict::Continue) => {
+                    self.slot(direction, place, |slot| slot.hold = None);
+                    self.release(direction, place);
+                }
+                Some(Verdict::Hold(next)) => {
+                    self.slot(direction, place, |slot| slot.hold = Some(slot.coming(next)));
+                }
+                Some(Verdict::Discard) => {
+                    let flowing = self.slot(direction, place, |slot| {
+                        slot.told.clear();
+                        slot.headers == At::Behind
+                    });
+                    if flowing {
+                        self.release(direction, place);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands what a filter was told of to the next one.
+    fn release(&mut self, direction: Direction, place: usize) {
+        let next = self.next(direction, place);
+        let (first, told, end, trailers) = self.slot(direction, place, |slot| {
+            let first = slot.headers == At::Held;
+            slot.headers = At::Behind;
+            let end = slot.told_end;
+            (
+                first,
+                std::mem::take(&mut slot.told),
+                end,
+                slot.told_trailers,
+            )
+        });
+        let mut ended = false;
+        if first {
+            ended = end && told.is_empty();
+            self.arrive(direction, next, ended);
+        }
+        let mut left = told.len();
+        for chunk in told.chunks() {
+            if self.cut[direction as usize] {
+                return;
+            }
+            left -= chunk.len();
+            ended = end && left == 0;
+            self.flow(direction, next, chunk.clone(), ended);
+        }
+        if end && !ended && !self.cut[direction as usize] {
+            self.flow(direction, next, Bytes::new(), true);
+        }
+        if trailers && !self.cut[direction as usize] {
+            self.trail(direction, next);
+        }
+    }
+
+    /// Refuses a body of which a filter would hold more than it may.
+    fn bound(&mut self, direction: Direction, place: usize) {
+        let (len, hold) = self.slot(direction, place, |slot| (slot.len(), slot.hold));
+        if len <= self.settings.limit || !matches!(hold, Some(Next::Each | Next::Whole)) {
+            return;
+        }
+        let reply = match direction {
+            Direction::Request => {
+                LocalReply::text(413, "Payload Too Large").because("request_payload_too_large")
+            }
+            Direction::Response => {
+                LocalReply::text(500, "Internal Server Error").because("response_payload_too_large")
+            }
+        };
+        self.stream_of(place).local_reply(reply);
+        self.settle();
+    }
+}

@@ -1,0 +1,206 @@
+//! Metrics of the process: counters, gauges and histograms by name, and their text for Prometheus.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+/// What a metric counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Grows and shrinks.
+    Gauge,
+    /// How often which value was recorded.
+    Histogram,
+}
+
+/// The upper ends of a histogram's buckets; the last one has none.
+const BUCKETS: [u64; 16] = [
+    1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000, 600_000, 3_600_000,
+];
+
+/// One metric; safe to use from many threads.
+#[derive(Debug)]
+pub struct Metric {
+    kind: MetricKind,
+    value: AtomicU64,
+    /// Of a histogram: how many values each bucket has, then their sum.
+    buckets: Option<Box<[AtomicU64; BUCKETS.len() + 2]>>,
+}
+
+impl Metric {
+    fn new(kind: MetricKind) -> Self {
+        let histogram = kind == MetricKind::Histogram;
+        Self {
+            kind,
+            value: AtomicU64::new(0),
+            buckets: histogram.then(|| Box::new([const { AtomicU64::new(0) }; BUCKETS.len() + 2])),
+        }
+    }
+
+    /// What it counts.
+    pub fn kind(&self) -> MetricKind {
+        self.kind
+    }
+
+    /// Changes a counter or gauge by so much. A counter does not shrink: `false`, and nothing happens, like with a histogram.
+    pub fn add(&self, by: i64) -> bool {
+        let fits = match self.kind {
+            MetricKind::Counter => by >= 0,
+            MetricKind::Gauge => true,
+            MetricKind::Histogram => false,
+        };
+        if fits {
+            self.value.fetch_add(by as u64, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Sets a gauge or a counter, or records a histogram's value.
+    pub fn record(&self, value: u64) {
+        let Some(buckets) = &self.buckets else {
+            return self.value.store(value, Ordering::Relaxed);
+        };
+        let bucket = BUCKETS.partition_point(|&end| end < value);
+        buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        buckets[BUCKETS.len() + 1].fetch_add(value, Ordering::Relaxed);
+        self.value.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The value of a counter or gauge; how many values a histogram has.
+    pub fn get(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
+/// All metrics of a process, by name.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    by_name: DashMap<String, Arc<Metric>>,
+}
+
+impl Metrics {
+    /// The most metrics that may be defined: a guest that makes up names does not fill the memory.
+    pub const MOST: usize = 10_000;
+
+    /// The metric of a name, made at the first time. Nothing where the name is another kind's, or there are too many.
+    pub fn define(&self, kind: MetricKind, name: &str) -> Option<Arc<Metric>> {
+        if let Some(known) = self.by_name.get(name) {
+            return (known.kind == kind).then(|| Arc::clone(&known));
+        }
+        if self.by_name.len() >= Self::MOST {
+            return None;
+        }
+        let metric = self.by_name.entry(name.to_owned());
+        let metric = Arc::clone(&metric.or_insert_with(|| Arc::new(Metric::new(kind))));
+        (metric.kind == kind).then_some(metric)
+    }
+
+    /// Adds one to the counter of a name.
+    pub fn count(&self, name: &str) {
+        if let Some(metric) = self.define(MetricKind::Counter, name) {
+            metric.add(1);
+        }
+    }
+
+    /// The metric of a name, where there is one.
+    pub fn get(&self, name: &str) -> Option<Arc<Metric>> {
+        self.by_name.get(name).map(|metric| Arc::clone(&metric))
+    }
+
+    /// All metrics in Prometheus's text format, in the order of their names.
+    ///
+    /// Whatever Prometheus does not take in a name becomes `_`, so two names may fall together; the first one stays then.
+    pub fn prometheus(&self) -> String {
+        let mut all = BTreeMap::new();
+        for entry in &self.by_name {
+            let name: String = entry.key().chars().map(plain).collect();
+            let name = match name.as_bytes().first() {
+                Some(b'0'..=b'9') => format!("_{name}"),
+                _ => name,
+            };
+            all.entry(name).or_insert_with(|| Arc::clone(entry.value()));
+        }
+        let mut text = String::new();
+        for (name, metric) in all {
+            // Writing to a string does not fail.
+            let _ = metric.write(&name, &mut text);
+        }
+        text
+    }
+}
+
+impl Metric {
+    fn write(&self, name: &str, text: &mut String) -> std::fmt::Result {
+        let Some(buckets) = &self.buckets else {
+            return match self.kind {
+                MetricKind::Counter => {
+                    writeln!(text, "# TYPE {name} counter\n{name} {}", self.get())
+                }
+                _ => writeln!(
+                    text,
+                    "# TYPE {name} gauge\n{name} {}",
+                    self.get().cast_signed()
+                ),
+            };
+        };
+        writeln!(text, "# TYPE {name} histogram")?;
+        let mut count = 0;
+        for (bucket, end) in buckets.iter().zip(BUCKETS) {
+            count += bucket.load(Ordering::Relaxed);
+            writeln!(text, "{name}_bucket{{le=\"{end}\"}} {count}")?;
+        }
+        count += buckets[BUCKETS.len()].load(Ordering::Relaxed);
+        let sum = buckets[BUCKETS.len() + 1].load(Ordering::Relaxed);
+        writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {count}")?;
+        writeln!(text, "{name}_sum {sum}\n{name}_count {count}")
+    }
+}
+
+fn plain(letter: char) -> char {
+    match letter {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | ':' => letter,
+        _ => '_',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_written_as_prometheus_reads_it() {
+        let metrics = Metrics::default();
+        metrics.count("9 calls");
+        let gauge = metrics.define(MetricKind::Gauge, "g").expect("new");
+        gauge.add(-3);
+        let times = metrics.define(MetricKind::Histogram, "t.ms").expect("new");
+        times.record(2);
+        times.record(u64::MAX / 2);
+        let text = metrics.prometheus();
+        assert!(
+            text.contains("# TYPE _9_calls counter\n_9_calls 1\n"),
+            "{text}"
+        );
+        assert!(text.contains("# TYPE g gauge\ng -3\n"), "{text}");
+        assert!(
+            text.contains("t_ms_bucket{le=\"1\"} 0\nt_ms_bucket{le=\"2\"} 1\n"),
+            "{text}"
+        );
+        assert!(text.contains("t_ms_bucket{le=\"+Inf\"} 2\n"), "{text}");
+        assert!(text.ends_with("t_ms_count 2\n"), "{text}");
+    }
+
+    #[test]
+    fn a_name_is_one_kinds_alone_and_a_counter_only_grows() {
+        let metrics = Metrics::default();
+        let counter = metrics.define(MetricKind::Counter, "c").expect("new");
+        assert!(metrics.define(MetricKind::Gauge, "c").is_none());
+        assert!(counter.add(2) && !counter.add(-1));
+        assert_eq!(metrics.get("c").map(|metric| metric.get()), Some(2));
+    }
+}

@@ -1,0 +1,143 @@
+//! Answers in the server's place, panics, and what comes from outside of callbacks.
+
+use std::rc::Rc;
+
+use filters::Direction::{Request, Response};
+use filters::{Chain, Headers, LocalReply, Next, StreamGone, Verdict};
+
+use crate::script::{Notes, Script, chain, data, notes, out, request, respond};
+
+fn header(chain: &Chain, name: &str) -> Option<String> {
+    let stream = chain.stream();
+    let headers = stream.headers(Response)?;
+    headers.text(name).map(str::to_owned)
+}
+
+#[test]
+fn an_answer_in_the_servers_place_ends_the_request_and_passes_the_response_filters() {
+    let told = Notes::default();
+    let script = Script::new("b", &told).headers(|stream| {
+        stream.local_reply(LocalReply::text(403, "no").because("by_b"));
+        stream.local_reply(LocalReply::text(500, "second"));
+        Verdict::Continue
+    });
+    let filters = vec![Script::new("a", &told), script, Script::new("c", &told)];
+    let mut chain = chain(filters, 99);
+    request(&mut chain, false);
+    data(&mut chain, Request, "late", true);
+    respond(&mut chain, true);
+    assert!(chain.is_answered());
+    assert_eq!(out(&mut chain, Request), "");
+    assert_eq!(out(&mut chain, Response), "headers | no, end");
+    assert_eq!(header(&chain, ":status").as_deref(), Some("403"));
+    assert_eq!(header(&chain, "content-length").as_deref(), Some("2"));
+    assert_eq!(chain.stream().info().details, "by_b");
+    assert_eq!(
+        notes(&told),
+        "a: request headers\nb: request headers\nc: response headers\nb: response headers\na: response headers\n\
+         c: response data \"no\", end\nb: response data \"no\", end\na: response data \"no\", end"
+    );
+}
+
+#[test]
+fn an_answer_while_a_response_passes_goes_straight_to_the_client() {
+    let told = Notes::default();
+    let script = Script::new("b", &told)
+        .headers(|_| Verdict::Continue)
+        .headers(|stream| {
+            stream.local_reply(LocalReply::text(502, "bad"));
+            Verdict::Continue
+        });
+    let mut chain = chain(vec![Script::new("a", &told), script], 99);
+    request(&mut chain, true);
+    respond(&mut chain, false);
+    data(&mut chain, Response, "ignored", true);
+    assert_eq!(out(&mut chain, Response), "headers | bad, end");
+    assert!(!notes(&told).contains("a: response"));
+}
+
+#[test]
+fn an_answer_behind_a_response_breaks_the_stream_off() {
+    let told = Notes::default();
+    let script = Script::new("a", &told).data(|stream| {
+        stream.local_reply(LocalReply::text(500, "late"));
+        Verdict::Continue
+    });
+    let mut chain = chain(vec![script], 99);
+    request(&mut chain, true);
+    respond(&mut chain, false);
+    assert_eq!(out(&mut chain, Response), "headers");
+    data(&mut chain, Response, "x", false);
+    assert!(chain.is_closing());
+}
+
+#[test]
+fn a_client_of_grpc_is_answered_in_its_own_form() {
+    let told = Notes::default();
+    let script = Script::new("a", &told).headers(|stream| {
+        stream.local_reply(LocalReply::text(503, "50 % é"));
+        Verdict::Continue
+    });
+    let mut chain = chain(vec![script], 99);
+    let headers = Headers::from_iter([(":path", "/"), ("content-type", "application/grpc+proto")]);
+    chain.headers(Request, headers, false);
+    assert_eq!(out(&mut chain, Response), "headers, end");
+    assert_eq!(header(&chain, ":status").as_deref(), Some("200"));
+    assert_eq!(header(&chain, "grpc-status").as_deref(), Some("14"));
+    assert_eq!(
+        header(&chain, "grpc-message").as_deref(),
+        Some("50 %25 %C3%A9")
+    );
+}
+
+#[test]
+fn a_filter_that_panics_is_answered_for_and_left_alone() {
+    let told = Notes::default();
+    let script = Script::new("a", &told).headers(|_| panic!("on purpose"));
+    let mut chain = chain(vec![script, Script::new("b", &told)], 99);
+    request(&mut chain, false);
+    assert_eq!(
+        out(&mut chain, Response),
+        "headers | Internal Server Error, end"
+    );
+    chain.finish(filters::EndReason::Done);
+    assert_eq!(
+        notes(&told),
+        "a: request headers\nb: response headers\nb: response data \"Internal Server Error\", end\nb: log\nb: destroy Done"
+    );
+    let stream = chain.stream();
+    let metric = stream.worker().metrics().get("filters_panics_total");
+    assert_eq!(metric.map(|metric| metric.get()), Some(1));
+}
+
+#[test]
+fn a_handle_works_from_another_thread_until_the_stream_is_gone() {
+    let told = Notes::default();
+    let script = Script::new("a", &told).headers(|_| Verdict::Hold(Next::Resumed));
+    let stream = Rc::clone(&script.stream);
+    let mut chain = chain(vec![script], 99);
+    request(&mut chain, true);
+    let handle = stream.borrow().as_ref().and_then(|stream| stream.handle());
+    let handle = handle.expect("a filter's stream has one");
+    let other = handle.clone();
+    let add = move |stream: &filters::StreamRef| {
+        let mut headers = stream.headers(Request).expect("headers");
+        headers.add("by", "task");
+    };
+    std::thread::spawn(move || {
+        other.visit(move |_, stream| add(stream)).expect("there");
+        other.resume(Request).expect("there");
+    })
+    .join()
+    .expect("no panic");
+    chain.pump();
+    assert_eq!(out(&mut chain, Request), "headers, end");
+    let by = chain
+        .stream()
+        .headers(Request)
+        .and_then(|h| h.text("by").map(str::to_owned));
+    assert_eq!(by.as_deref(), Some("task"));
+    chain.finish(filters::EndReason::Reset);
+    assert_eq!(handle.resume(Request), Err(StreamGone));
+    assert_eq!(handle.local_reply(LocalReply::default()), Err(StreamGone));
+}
