@@ -83,11 +83,20 @@ pub enum HostCall<S: 'static> {
     R5(Function5<S>),
     /// `(i32) -> i64`
     L1(fn(&mut dyn Guest<S>, i32) -> Result<i64>),
+    /// `(i32, i64) -> i32`
+    R2Long(fn(&mut dyn Guest<S>, i32, i64) -> Result<i32>),
     /// `(i32, i64, i32) -> i32`
     R3Long(fn(&mut dyn Guest<S>, i32, i64, i32) -> Result<i32>),
     /// `(i32, i64, i32, i32) -> i32`
     R4Long(fn(&mut dyn Guest<S>, i32, i64, i32, i32) -> Result<i32>),
+    /// Whatever whole numbers, [`NumberFunction::MAX_VALUES`] at most, `-> i32`; calls cost more than those above.
+    ///
+    /// A number of 32 bits is in the lower half of its place.
+    Many(&'static [ValType], FunctionMany<S>),
 }
+
+/// A function of any whole numbers.
+pub type FunctionMany<S> = fn(&mut dyn Guest<S>, &[u64]) -> Result<i32>;
 
 /// A function of five numbers.
 pub type Function5<S> = fn(&mut dyn Guest<S>, i32, i32, i32, i32, i32) -> Result<i32>;
@@ -111,8 +120,10 @@ impl<S> HostCall<S> {
             Self::R3(_) => vec![I32, I32, I32],
             Self::R4(_) => vec![I32, I32, I32, I32],
             Self::R5(_) => vec![I32, I32, I32, I32, I32],
+            Self::R2Long(_) => vec![I32, I64],
             Self::R3Long(_) => vec![I32, I64, I32],
             Self::R4Long(_) => vec![I32, I64, I32, I32],
+            Self::Many(params, _) => params.to_vec(),
         };
         let results = match self {
             Self::N1(_) => vec![],

@@ -8,8 +8,10 @@ use std::cell::{Cell, RefCell};
 
 use engine_core::error::{Error, ErrorKind, Result};
 
+use crate::inspect::ValType;
 use crate::memory::{bytes, bytes_mut, numbers, write};
-use crate::runtime::{Guest, HostCall, HostFunction};
+use crate::runtime::HostCall::{Many, N1, R0, R1, R2, R3, R3Long, R4, R4Long, R5};
+use crate::runtime::{Guest, HostFunction};
 
 const SUCCESS: i32 = 0;
 const EBADF: i32 = 8;
@@ -33,6 +35,9 @@ const LEVELS: [&str; 2] = ["info", "error"];
 ///
 /// An error of these ends the guest.
 pub trait WasiState: Clone + 'static {
+    /// Whether the functions are also there under their older name, `wasi_unstable`.
+    const UNSTABLE: bool = false;
+
     /// What the stub itself keeps for the instance.
     fn wasi(&self) -> &Wasi;
 
@@ -59,6 +64,11 @@ pub trait WasiState: Clone + 'static {
     /// # Errors
     /// The limit on them.
     fn log(&self, level: &str, line: &str) -> Result<()>;
+
+    /// The environment that the guest sees: `name=value` each, with a NUL behind it.
+    fn environment(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// What the stub keeps for one instance.
@@ -113,56 +123,64 @@ fn log(state: &impl WasiState, stream: usize, line: &mut Vec<u8>) -> Result<()> 
 }
 
 /// The functions of the stub, for an ABI's state.
-pub fn functions<S: WasiState>() -> &'static [HostFunction<S>] {
-    Stub::<S>::FUNCTIONS
+pub fn functions<S: WasiState>() -> impl Iterator<Item = &'static HostFunction<S>> {
+    let old = S::UNSTABLE.then_some(Stub::<S>::UNSTABLE);
+    let all = [Some(Stub::<S>::PREVIEW1), old];
+    all.into_iter().flatten().flatten()
 }
 
 struct Stub<S>(std::marker::PhantomData<S>);
 
-macro_rules! function {
-    ($name:literal, $shape:ident, $call:expr) => {
-        HostFunction {
-            module: "wasi_snapshot_preview1",
+macro_rules! functions {
+    ($module:literal: $($name:literal, $call:expr;)*) => {
+        &[$(HostFunction {
+            module: $module,
             name: $name,
-            call: HostCall::$shape($call),
+            call: $call,
+        }),*]
+    };
+}
+
+/// The functions under the name of a module.
+macro_rules! stub {
+    ($module:literal) => {
+        functions! { $module:
+            "args_get", R2(|_, _, _| Ok(SUCCESS));
+            "args_sizes_get", R2(nothing_there);
+            "clock_res_get", R2(|guest, _, out| write_u64(guest, out, 1000));
+            "clock_time_get", R3Long(|guest, _, _, out| clock_time_get(guest, out));
+            "environ_get", R2(environ_get);
+            "environ_sizes_get", R2(environ_sizes_get);
+            "fd_close", R1(|_, fd| Ok(standard(fd).map_or(EBADF, |_| SUCCESS)));
+            "fd_fdstat_get", R2(fd_fdstat_get);
+            "fd_fdstat_set_flags", R2(|_, fd, _| Ok(standard(fd).map_or(EBADF, |_| SUCCESS)));
+            "fd_prestat_dir_name", R3(|_, _, _, _| Ok(EBADF));
+            "fd_prestat_get", R2(|_, _, _| Ok(EBADF));
+            "fd_read", R4(fd_read);
+            "fd_seek", R4Long(|_, fd, _, _, _| Ok(standard(fd).map_or(EBADF, |_| ESPIPE)));
+            "fd_write", R4(fd_write);
+            "path_filestat_get", R5(|_, _, _, _, _, _| Ok(EBADF));
+            "path_open", Many(PATH_OPEN, |_, _| Ok(EBADF));
+            "poll_oneoff", R4(poll_oneoff);
+            "proc_exit", N1(|_, status| {
+                let message = format!("the guest exited with status {status}");
+                Err(Error::new(ErrorKind::Trap, message))
+            });
+            "random_get", R2(random_get);
+            "sched_yield", R0(|_| Ok(SUCCESS));
         }
     };
 }
 
+/// Descriptor, flags, path, its length, flags, rights, inherited rights, flags, where the descriptor goes.
+const PATH_OPEN: &[ValType] = {
+    use ValType::{I32, I64};
+    &[I32, I32, I32, I32, I32, I64, I64, I32, I32]
+};
+
 impl<S: WasiState> Stub<S> {
-    const FUNCTIONS: &'static [HostFunction<S>] = &[
-        function!("args_get", R2, |_, _, _| Ok(SUCCESS)),
-        function!("args_sizes_get", R2, nothing_there),
-        function!("clock_res_get", R2, |guest, _, out| {
-            write_u64(guest, out, 1000)
-        }),
-        function!("clock_time_get", R3Long, |guest, _, _, out| {
-            clock_time_get(guest, out)
-        }),
-        function!("environ_get", R2, |_, _, _| Ok(SUCCESS)),
-        function!("environ_sizes_get", R2, nothing_there),
-        function!("fd_close", R1, |_, fd| Ok(
-            standard(fd).map_or(EBADF, |_| SUCCESS)
-        )),
-        function!("fd_fdstat_get", R2, fd_fdstat_get),
-        function!("fd_fdstat_set_flags", R2, |_, fd, _| {
-            Ok(standard(fd).map_or(EBADF, |_| SUCCESS))
-        }),
-        function!("fd_prestat_dir_name", R3, |_, _, _, _| Ok(EBADF)),
-        function!("fd_prestat_get", R2, |_, _, _| Ok(EBADF)),
-        function!("fd_read", R4, fd_read),
-        function!("fd_seek", R4Long, |_, fd, _, _, _| {
-            Ok(standard(fd).map_or(EBADF, |_| ESPIPE))
-        }),
-        function!("fd_write", R4, fd_write),
-        function!("poll_oneoff", R4, poll_oneoff),
-        function!("proc_exit", N1, |_, status| {
-            let message = format!("the guest exited with status {status}");
-            Err(Error::new(ErrorKind::Trap, message))
-        }),
-        function!("random_get", R2, random_get),
-        function!("sched_yield", R0, |_| Ok(SUCCESS)),
-    ];
+    const PREVIEW1: &'static [HostFunction<S>] = stub!("wasi_snapshot_preview1");
+    const UNSTABLE: &'static [HostFunction<S>] = stub!("wasi_unstable");
 }
 
 /// The rights of a standard stream; `None` for any other descriptor.
@@ -197,7 +215,31 @@ fn write_u64<S>(guest: &mut dyn Guest<S>, at: i32, value: u64) -> Result<i32> {
     Ok(SUCCESS)
 }
 
-/// The sizes of empty arguments and of an empty environment.
+fn environ_sizes_get<S: WasiState>(guest: &mut dyn Guest<S>, count: i32, size: i32) -> Result<i32> {
+    let state = guest.state().clone();
+    let environment = state.environment();
+    let entries = environment.iter().filter(|&&byte| byte == 0).count();
+    // A configuration is far from 4 GiB.
+    write_u32(guest, count, entries as u32)?;
+    write_u32(guest, size, environment.len() as u32)?;
+    Ok(SUCCESS)
+}
+
+fn environ_get<S: WasiState>(guest: &mut dyn Guest<S>, list: i32, block: i32) -> Result<i32> {
+    let state = guest.state().clone();
+    let environment = state.environment();
+    let (list, block) = (list.cast_unsigned(), block.cast_unsigned());
+    write(guest.split().0, "the environment", block, environment)?;
+    let mut start = 0;
+    for (number, entry) in environment.split_inclusive(|&byte| byte == 0).enumerate() {
+        let at = list.wrapping_add(4 * number as u32).cast_signed();
+        write_u32(guest, at, block.wrapping_add(start))?;
+        start += entry.len() as u32;
+    }
+    Ok(SUCCESS)
+}
+
+/// The sizes of empty arguments.
 fn nothing_there<S>(guest: &mut dyn Guest<S>, count: i32, size: i32) -> Result<i32> {
     write_u32(guest, count, 0)?;
     write_u32(guest, size, 0)?;

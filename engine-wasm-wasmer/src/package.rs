@@ -6,11 +6,15 @@ use std::sync::Arc;
 use engine_core::error::Result;
 use engine_core::limits::Limits;
 use engine_wasm_abi::fuel::{REFILL_MODULE, REFILL_NAME};
+use engine_wasm_abi::inspect::ValType;
 use engine_wasm_abi::runtime::{
     Blueprint, ExportSpec, HostCall, HostFunction, NumberFunction, RuntimeModule,
 };
 use send_wrapper::SendWrapper;
-use wasmer::{Engine, Function, FunctionEnv, FunctionEnvMut, Imports, Instance, Module, Store};
+use wasmer::{
+    Engine, Function, FunctionEnv, FunctionEnvMut, FunctionType, Imports, Instance, Module, Store,
+    Type, Value,
+};
 
 use crate::engine::{WasmerRuntime, engine};
 use crate::error::{from_compilation, from_instantiation, internal, through_guest};
@@ -80,8 +84,31 @@ fn define<S: 'static>(
         HostCall::R4(f) => wrap!(f, a: i32, b: i32, c: i32, d: i32),
         HostCall::R5(f) => wrap!(f, a: i32, b: i32, c: i32, d: i32, e: i32),
         HostCall::L1(f) => wrap!(f, a: i32),
+        HostCall::R2Long(f) => wrap!(f, a: i32, b: i64),
         HostCall::R3Long(f) => wrap!(f, a: i32, b: i64, c: i32),
         HostCall::R4Long(f) => wrap!(f, a: i32, b: i64, c: i32, d: i32),
+        HostCall::Many(params, f) => {
+            let types = params.iter().map(|param| match param {
+                ValType::I64 => Type::I64,
+                _ => Type::I32,
+            });
+            let ty = FunctionType::new(types.collect::<Vec<_>>(), [Type::I32]);
+            let run = move |mut caller: From<'_, S>, args: &[Value]| {
+                let mut places = [0; NumberFunction::MAX_VALUES];
+                for (place, arg) in places.iter_mut().zip(args) {
+                    *place = match arg {
+                        Value::I32(n) => n.cast_unsigned().into(),
+                        Value::I64(n) => n.cast_unsigned(),
+                        _ => 0,
+                    };
+                }
+                Live::inside(&mut caller)
+                    .and_then(|mut live| f(&mut live, &places[..args.len()]))
+                    .map(|result| vec![Value::I32(result)])
+                    .map_err(through_guest)
+            };
+            Function::new_with_env(store, env, ty, run)
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use engine_core::error::Result;
 use engine_wasm_abi::fuel::{FUEL_GLOBAL, REFILL_MODULE, REFILL_NAME};
+use engine_wasm_abi::inspect::ValType;
 use engine_wasm_abi::runtime::{
     Blueprint, ExportSpec, HostCall, HostFunction, NumberFunction, RuntimeModule,
 };
-use wasmtime::{Caller, InstancePre, Linker, Module, ModuleExport, Store};
+use wasmtime::{Caller, FuncType, InstancePre, Linker, Module, ModuleExport, Store, Val};
 
 use crate::engine::WasmtimeRuntime;
 use crate::error::{from_compilation, from_instantiation, internal, through_guest};
@@ -94,8 +95,30 @@ fn define<S: 'static>(
         HostCall::R4(f) => wrap!(f, a: i32, b: i32, c: i32, d: i32),
         HostCall::R5(f) => wrap!(f, a: i32, b: i32, c: i32, d: i32, e: i32),
         HostCall::L1(f) => wrap!(f, a: i32),
+        HostCall::R2Long(f) => wrap!(f, a: i32, b: i64),
         HostCall::R3Long(f) => wrap!(f, a: i32, b: i64, c: i32),
         HostCall::R4Long(f) => wrap!(f, a: i32, b: i64, c: i32, d: i32),
+        HostCall::Many(params, f) => {
+            let types = params.iter().map(|param| match param {
+                ValType::I64 => wasmtime::ValType::I64,
+                _ => wasmtime::ValType::I32,
+            });
+            let ty = FuncType::new(linker.engine(), types, [wasmtime::ValType::I32]);
+            let run = move |caller: Inside<'_, S>, args: &[Val], results: &mut [Val]| {
+                let mut places = [0; NumberFunction::MAX_VALUES];
+                for (place, arg) in places.iter_mut().zip(args) {
+                    *place = match arg {
+                        Val::I32(n) => n.cast_unsigned().into(),
+                        Val::I64(n) => n.cast_unsigned(),
+                        _ => 0,
+                    };
+                }
+                let result = f(&mut Live::inside(caller), &places[..args.len()]);
+                results[0] = Val::I32(result.map_err(through_guest)?);
+                Ok(())
+            };
+            linker.func_new(module, name, ty, run)
+        }
     }?;
     Ok(())
 }

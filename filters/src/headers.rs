@@ -1,13 +1,16 @@
 //! A map of headers as filters see it: ordered, with pseudo-headers such as `:path`, names in lower case.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 /// The headers or trailers of one direction of a stream, in order; a name may occur more than once.
 ///
 /// Names are compared without regard to ASCII case and kept in lower case.
 /// Whether a value may stand on the wire is looked at where it goes there.
+/// A clone shares everything until one of both is changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(Bytes, Bytes)>);
+pub struct Headers(Arc<Vec<(Bytes, Bytes)>>);
 
 impl Headers {
     /// How many pairs there are.
@@ -21,7 +24,7 @@ impl Headers {
     }
 
     /// All pairs, in order.
-    pub fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+    pub fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
         self.0.iter().map(|(name, value)| (&name[..], &value[..]))
     }
 
@@ -56,7 +59,7 @@ impl Headers {
 
     /// Adds a pair, whose name is in lower case already, at the end.
     pub fn push(&mut self, name: Bytes, value: Bytes) {
-        self.0.push((name, value));
+        Arc::make_mut(&mut self.0).push((name, value));
     }
 
     /// Gives a name one value: in the place of its first one, or at the end.
@@ -69,9 +72,10 @@ impl Headers {
         else {
             return self.add(name, value);
         };
-        self.0[first].1 = Bytes::copy_from_slice(value);
+        let pairs = Arc::make_mut(&mut self.0);
+        pairs[first].1 = Bytes::copy_from_slice(value);
         let mut place = 0;
-        self.0.retain(|(known, _)| {
+        pairs.retain(|(known, _)| {
             place += 1;
             place <= first + 1 || !known.eq_ignore_ascii_case(name)
         });
@@ -79,10 +83,11 @@ impl Headers {
 
     /// Removes every value of a name; answers whether there was one.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) -> bool {
-        let before = self.0.len();
-        self.0
-            .retain(|(known, _)| !known.eq_ignore_ascii_case(name.as_ref()));
-        self.0.len() < before
+        if self.get(name.as_ref()).is_none() {
+            return false;
+        }
+        Arc::make_mut(&mut self.0).retain(|(known, _)| !known.eq_ignore_ascii_case(name.as_ref()));
+        true
     }
 }
 

@@ -101,6 +101,7 @@ impl LocalReply {
 
 /// What belongs to one stream, shared by its chain and whoever serves its filters.
 pub(crate) struct Inner {
+    pub(crate) tcp: bool,
     /// By direction: headers, then trailers.
     pub(crate) headers: [RefCell<Option<Headers>>; 2],
     pub(crate) trailers: [RefCell<Option<Headers>>; 2],
@@ -186,6 +187,11 @@ impl StreamRef {
     /// Lets the proxy choose a route anew for changed headers, as long as the request has not left.
     pub fn clear_route_cache(&self) {
         self.inner.route_stale.set(true);
+    }
+
+    /// Whether this is a TCP connection and not a request.
+    pub fn is_tcp(&self) -> bool {
+        self.inner.tcp
     }
 
     /// What is known of the stream.

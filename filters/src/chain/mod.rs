@@ -59,7 +59,6 @@ pub struct Chain {
     filters: Vec<Option<Box<dyn Filter>>>,
     events: UnboundedReceiver<Event>,
     settings: Settings,
-    tcp: bool,
     /// By direction: no more callbacks.
     cut: [bool; 2],
     /// The answer is the chain's own.
@@ -91,9 +90,20 @@ impl Chain {
         settings: Settings,
         worker: Rc<dyn Worker>,
     ) -> Self {
+        Self::of(filters, info, settings, worker, false)
+    }
+
+    fn of(
+        filters: Vec<Box<dyn Filter>>,
+        info: StreamInfo,
+        settings: Settings,
+        worker: Rc<dyn Worker>,
+        tcp: bool,
+    ) -> Self {
         let (send, events) = unbounded_channel();
         let slots = filters.iter().map(|_| Default::default()).collect();
         let inner = Rc::new(Inner {
+            tcp,
             headers: Default::default(),
             trailers: Default::default(),
             slots,
@@ -111,7 +121,6 @@ impl Chain {
             filters: filters.into_iter().map(Some).collect(),
             events,
             settings,
-            tcp: false,
             cut: [false; 2],
             answered: false,
             begun: false,
@@ -129,8 +138,7 @@ impl Chain {
         settings: Settings,
         worker: Rc<dyn Worker>,
     ) -> Self {
-        let mut chain = Self::new(filters, info, settings, worker);
-        chain.tcp = true;
+        let chain = Self::of(filters, info, settings, worker, true);
         for slot in &chain.inner.slots {
             slot[Direction::Response as usize]
                 .borrow_mut()
@@ -344,7 +352,7 @@ impl Chain {
         }
         self.cut_off(Direction::Request);
         self.answered = true;
-        if self.tcp || self.sent {
+        if self.inner.tcp || self.sent {
             self.inner.closing.set(true);
             self.cut = [true; 2];
             return;

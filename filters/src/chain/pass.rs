@@ -126,7 +126,7 @@ impl Chain {
             return self.put(direction, Part::Headers { end });
         };
         self.slot(direction, place, |slot| slot.end = end);
-        let tcp = self.tcp;
+        let tcp = self.inner.tcp;
         let verdict = self.ask(direction, place, |filter, stream| {
             if tcp {
                 filter.on_connection(stream)

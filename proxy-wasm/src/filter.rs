@@ -1,0 +1,250 @@
+//! A plugin as a filter of one stream: callbacks and actions as the chain knows them.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use filters::{Body, Direction, EndReason, Filter, Headers, LocalReply, Next, StreamRef, Verdict};
+
+use crate::abi::{PEER_LOCAL, PEER_REMOTE};
+use crate::exports::Callback;
+use crate::machine::PluginInstance;
+use crate::vm::Vm;
+
+/// One stream's filter.
+pub(crate) struct WasmFilter {
+    plugin: Rc<PluginInstance>,
+    /// The machine and the context on it; none before the first callback, and when the machine was lost.
+    home: Option<(Rc<Vm>, u32)>,
+    /// Nothing is asked of the plugin any more.
+    out: bool,
+    /// The stream has begun for this filter.
+    begun: bool,
+    /// What each direction is held at, with what it had been before.
+    held: [Option<Held>; 2],
+}
+
+/// Something that passes.
+#[derive(Clone, Copy)]
+enum At {
+    Connection,
+    Headers { end: bool },
+    Data { end: bool },
+    Trailers,
+}
+
+/// A callback that paused, and what its stream was before.
+struct Held {
+    at: At,
+    before: Before,
+}
+
+struct Before {
+    headers: Option<Headers>,
+    body: Option<Body>,
+    trailers: Option<Headers>,
+}
+
+/// Tells a stream's filters of a machine that theirs is lost.
+pub(crate) fn lost(stream: &StreamRef, culprit: bool) {
+    let visit = move |filter: &mut dyn Filter, stream: &StreamRef| {
+        let filter: &mut dyn Any = filter;
+        if let Some(filter) = filter.downcast_mut::<WasmFilter>() {
+            filter.lost(stream, culprit);
+        }
+    };
+    if let Some(handle) = stream.handle() {
+        // A stream that is gone has lost nothing.
+        let _ = handle.visit(visit);
+    }
+}
+
+impl WasmFilter {
+    pub(crate) fn new(plugin: &Rc<PluginInstance>) -> Self {
+        Self {
+            plugin: Rc::clone(plugin),
+            home: None,
+            out: false,
+            begun: false,
+            held: [None, None],
+        }
+    }
+
+    /// The machine and the stream's context on it.
+    fn home(&mut self, stream: &StreamRef) -> Option<(Rc<Vm>, u32)> {
+        if let Some((vm, context)) = &self.home
+            && vm.is_alive()
+        {
+            return Some((Rc::clone(vm), *context));
+        }
+        let (vm, root) = self.plugin.home()?;
+        let context = vm.add_stream(&root, stream).ok()?;
+        self.home = Some((Rc::clone(&vm), context));
+        Some((vm, context))
+    }
+
+    /// Tells the guest of something, and what that means for the stream.
+    fn pass(&mut self, stream: &StreamRef, direction: Direction, at: At) -> Verdict {
+        if self.out {
+            return Verdict::Continue;
+        }
+        let Some((vm, context)) = self.home(stream) else {
+            return self.failed(stream);
+        };
+        let before = Before {
+            headers: stream.headers(direction).map(|headers| headers.clone()),
+            body: stream.body(direction).map(|body| body.clone()),
+            trailers: stream.trailers(direction).map(|trailers| trailers.clone()),
+        };
+        let (callback, number, end) = match (at, direction) {
+            (At::Connection, _) => (Callback::NewConnection, 0, false),
+            (At::Headers { end }, Direction::Request) => {
+                (Callback::RequestHeaders, count(&before.headers), end)
+            }
+            (At::Headers { end }, Direction::Response) => {
+                (Callback::ResponseHeaders, count(&before.headers), end)
+            }
+            (At::Data { end }, _) => {
+                let len = before.body.as_ref().map_or(0, Body::len) as u32;
+                (data_callback(stream, direction), len, end)
+            }
+            (At::Trailers, Direction::Request) => {
+                (Callback::RequestTrailers, count(&before.trailers), false)
+            }
+            (At::Trailers, Direction::Response) => {
+                (Callback::ResponseTrailers, count(&before.trailers), false)
+            }
+        };
+        let called = vm.call(context, callback, &[context, number, u32::from(end)]);
+        if called.is_ok() {
+            vm.served.set(true);
+        }
+        match called {
+            Err(_) => self.failed(stream),
+            Ok(None | Some(0)) => {
+                self.held[direction as usize] = None;
+                Verdict::Continue
+            }
+            Ok(Some(_)) => {
+                self.held[direction as usize] = Some(Held { at, before });
+                Verdict::Hold(match at {
+                    At::Headers { .. } if self.plugin.config.body_before_headers => Next::Each,
+                    At::Data { .. } if is_tcp(stream) => Next::EachWaiting,
+                    At::Data { .. } => Next::Each,
+                    At::Connection | At::Headers { .. } | At::Trailers => Next::Resumed,
+                })
+            }
+        }
+    }
+
+    /// The plugin failed for this stream: it is answered by the policy.
+    fn failed(&mut self, stream: &StreamRef) -> Verdict {
+        self.out = true;
+        self.home = None;
+        if !self.plugin.is_open() {
+            let reply = LocalReply::text(503, "Service Unavailable").because("wasm_failed");
+            stream.local_reply(reply);
+        }
+        Verdict::Continue
+    }
+
+    /// The machine is lost with all that the guest knew of the stream.
+    fn lost(&mut self, stream: &StreamRef, culprit: bool) {
+        if self.out || self.home.as_ref().is_some_and(|(vm, _)| vm.is_alive()) {
+            return;
+        }
+        self.home = None;
+        let held = Direction::BOTH.map(|direction| self.held[direction as usize].take());
+        if culprit {
+            self.failed(stream);
+        }
+        for (direction, held) in Direction::BOTH.into_iter().zip(held) {
+            let Some(Held { at, before }) = held else {
+                continue;
+            };
+            if !self.out {
+                before.restore(stream, direction);
+            }
+            if self.pass(stream, direction, at) == Verdict::Continue {
+                stream.resume(direction);
+            }
+        }
+    }
+}
+
+impl Before {
+    fn restore(self, stream: &StreamRef, direction: Direction) {
+        if let (Some(mut place), Some(headers)) = (stream.headers(direction), self.headers) {
+            *place = headers;
+        }
+        if let (Some(mut place), Some(body)) = (stream.body(direction), self.body) {
+            *place = body;
+        }
+        if let (Some(mut place), Some(trailers)) = (stream.trailers(direction), self.trailers) {
+            *place = trailers;
+        }
+    }
+}
+
+fn count(headers: &Option<Headers>) -> u32 {
+    headers.as_ref().map_or(0, Headers::len) as u32
+}
+
+fn is_tcp(stream: &StreamRef) -> bool {
+    stream.is_tcp()
+}
+
+fn data_callback(stream: &StreamRef, direction: Direction) -> Callback {
+    match (is_tcp(stream), direction) {
+        (true, Direction::Request) => Callback::DownstreamData,
+        (true, Direction::Response) => Callback::UpstreamData,
+        (false, Direction::Request) => Callback::RequestBody,
+        (false, Direction::Response) => Callback::ResponseBody,
+    }
+}
+
+impl Filter for WasmFilter {
+    fn on_connection(&mut self, stream: &StreamRef) -> Verdict {
+        self.begun = true;
+        self.pass(stream, Direction::Request, At::Connection)
+    }
+
+    fn on_headers(&mut self, stream: &StreamRef, direction: Direction, end: bool) -> Verdict {
+        if direction == Direction::Request {
+            self.begun = true;
+        } else if !self.begun {
+            // A filter before this one has answered: the plugin knows nothing of the stream.
+            self.out = true;
+        }
+        self.pass(stream, direction, At::Headers { end })
+    }
+
+    fn on_data(&mut self, stream: &StreamRef, direction: Direction, end: bool) -> Verdict {
+        self.pass(stream, direction, At::Data { end })
+    }
+
+    fn on_trailers(&mut self, stream: &StreamRef, direction: Direction) -> Verdict {
+        self.pass(stream, direction, At::Trailers)
+    }
+
+    fn on_close(&mut self, _: &StreamRef, direction: Direction, by_us: bool) {
+        if let Some((vm, context)) = &self.home {
+            let callback = match direction {
+                Direction::Request => Callback::DownstreamClose,
+                Direction::Response => Callback::UpstreamClose,
+            };
+            let peer = if by_us { PEER_LOCAL } else { PEER_REMOTE };
+            // The stream ends anyway; everybody else whom a failure concerns is told.
+            let _ = vm.call(*context, callback, &[*context, peer]);
+        }
+    }
+
+    fn on_destroy(&mut self, _: &StreamRef, _: EndReason) {
+        self.out = true;
+        if let Some((vm, context)) = self.home.take()
+            && vm.is_alive()
+        {
+            // As above.
+            let _ = vm.end_stream(context);
+        }
+    }
+}

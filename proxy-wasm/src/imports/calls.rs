@@ -1,0 +1,175 @@
+//! Calls to other services that a guest begins, feeds and gives up.
+
+use std::rc::Weak;
+use std::time::Duration;
+
+use bytes::Bytes;
+use filters::callout::{CallRefused, GrpcCall, GrpcEvents, HttpCall, HttpDone};
+use filters::{Headers, Level};
+
+use super::{Answered, Inside, Stop, give, i, put_u32, read, text};
+use crate::abi::Status;
+use crate::context::{Call, State, UnderWay};
+use crate::pairs;
+use crate::vm::Vm;
+
+/// Calls of one machine that may be under way.
+const MAX_CALLS: usize = 10_000;
+
+fn map(guest: &Inside<'_>, at: i32, len: i32) -> Result<Headers, Stop> {
+    pairs::decode(read(*guest, at, len)?).ok_or(Status::ParseFailure.into())
+}
+
+fn timeout(millis: i32) -> Option<Duration> {
+    let millis = millis.cast_unsigned();
+    (millis > 0).then(|| Duration::from_millis(millis.into()))
+}
+
+/// The machine, the context and the number of a new call.
+fn begin(state: &State) -> Result<(Weak<Vm>, u32, u32), Stop> {
+    let context = state.effective.get();
+    let vm = state.vm.get().cloned();
+    let known = state.context(context).is_some();
+    let (Some(vm), true) = (vm, known) else {
+        return Err(Status::BadArgument.into());
+    };
+    if state.calls.borrow().len() >= MAX_CALLS {
+        return Err(Status::InternalFailure.into());
+    }
+    Ok((vm, context, state.new_call_id()))
+}
+
+fn refused(state: &State, cluster: &str, refused: CallRefused) -> Stop {
+    let (status, why) = match refused {
+        CallRefused::UnknownCluster => (Status::BadArgument, "there is no such cluster".into()),
+        CallRefused::BadRequest(why) => (Status::BadArgument, why),
+        CallRefused::Unavailable => (Status::InternalFailure, "no calls can be made".into()),
+    };
+    state.log(
+        Level::Warn,
+        &format!("a call to cluster `{cluster}` was refused: {why}"),
+    );
+    status.into()
+}
+
+fn under_way(guest: Inside<'_>, id: u32, context: u32, under_way: UnderWay, out: i32) -> Answered {
+    let call = Call { context, under_way };
+    guest.state().calls.borrow_mut().insert(id, call);
+    put_u32(guest, out, id)
+}
+
+/// `(cluster, its length, headers, …, body, …, trailers, …, milliseconds, where the call's number goes)`
+pub(super) fn http_call(guest: Inside<'_>, places: &[u64]) -> Answered {
+    let cluster = text(guest, i(places, 0), i(places, 1))?;
+    let call = HttpCall {
+        headers: map(&guest, i(places, 2), i(places, 3))?,
+        body: Bytes::copy_from_slice(read(guest, i(places, 4), i(places, 5))?),
+        trailers: map(&guest, i(places, 6), i(places, 7))?,
+        timeout: timeout(i(places, 8)),
+        cluster: cluster.clone(),
+    };
+    let state = guest.state().clone();
+    let (vm, context, id) = begin(&state)?;
+    let done: HttpDone = Box::new(move |answer| {
+        if let Some(vm) = vm.upgrade() {
+            vm.http_answer(id, answer);
+        }
+    });
+    let pending = state.worker.http(call, done);
+    let pending = pending.map_err(|why| refused(&state, &cluster, why))?;
+    under_way(guest, id, context, UnderWay::Http(pending), i(places, 9))
+}
+
+/// `(cluster, …, service, …, method, …, metadata, …, message, …, milliseconds, where the call's number goes)`
+pub(super) fn grpc_call(guest: Inside<'_>, places: &[u64]) -> Answered {
+    let message = Bytes::copy_from_slice(read(guest, i(places, 8), i(places, 9))?);
+    let timeout = timeout(i(places, 10));
+    grpc(guest, places, timeout, Some(message), i(places, 11))
+}
+
+/// `(cluster, …, service, …, method, …, metadata, …, where the call's number goes)`
+pub(super) fn grpc_stream(guest: Inside<'_>, places: &[u64]) -> Answered {
+    grpc(guest, places, None, None, i(places, 8))
+}
+
+fn grpc(
+    guest: Inside<'_>,
+    places: &[u64],
+    timeout: Option<Duration>,
+    only: Option<Bytes>,
+    out: i32,
+) -> Answered {
+    let cluster = text(guest, i(places, 0), i(places, 1))?;
+    let call = GrpcCall {
+        service: text(guest, i(places, 2), i(places, 3))?,
+        method: text(guest, i(places, 4), i(places, 5))?,
+        metadata: map(&guest, i(places, 6), i(places, 7))?,
+        cluster: cluster.clone(),
+        timeout,
+    };
+    let state = guest.state().clone();
+    let (vm, context, id) = begin(&state)?;
+    let events: GrpcEvents = Box::new(move |event| {
+        if let Some(vm) = vm.upgrade() {
+            vm.grpc_event(id, event);
+        }
+    });
+    let stream = state.worker.grpc(call, events);
+    let mut stream = stream.map_err(|why| refused(&state, &cluster, why))?;
+    if let Some(message) = only {
+        stream.send(message, true);
+    }
+    under_way(guest, id, context, UnderWay::Grpc(stream), out)
+}
+
+pub(super) fn grpc_send(guest: Inside<'_>, call: i32, at: i32, len: i32, end: i32) -> Answered {
+    let message = Bytes::copy_from_slice(read(guest, at, len)?);
+    let mut calls = guest.state().calls.borrow_mut();
+    match calls
+        .get_mut(&call.cast_unsigned())
+        .map(|call| &mut call.under_way)
+    {
+        Some(UnderWay::Grpc(stream)) => {
+            stream.send(message, end != 0);
+            Ok(())
+        }
+        Some(UnderWay::Http(_)) => Err(Status::BadArgument.into()),
+        None => Err(Status::NotFound.into()),
+    }
+}
+
+pub(super) fn grpc_close(guest: Inside<'_>, call: i32) -> Answered {
+    let mut calls = guest.state().calls.borrow_mut();
+    match calls
+        .get_mut(&call.cast_unsigned())
+        .map(|call| &mut call.under_way)
+    {
+        Some(UnderWay::Grpc(stream)) => {
+            stream.close();
+            Ok(())
+        }
+        Some(UnderWay::Http(_)) => Err(Status::BadArgument.into()),
+        None => Err(Status::NotFound.into()),
+    }
+}
+
+pub(super) fn grpc_cancel(guest: Inside<'_>, call: i32) -> Answered {
+    let id = call.cast_unsigned();
+    let mut calls = guest.state().calls.borrow_mut();
+    match calls.get(&id).map(|call| &call.under_way) {
+        Some(UnderWay::Grpc(_)) => {
+            let call = calls.remove(&id);
+            drop(calls);
+            drop(call);
+            Ok(())
+        }
+        Some(UnderWay::Http(_)) => Err(Status::BadArgument.into()),
+        None => Err(Status::NotFound.into()),
+    }
+}
+
+pub(super) fn status(guest: Inside<'_>, code: i32, at: i32, len: i32) -> Answered {
+    let (status, message) = guest.state().status.borrow().clone();
+    put_u32(guest, code, status)?;
+    give(guest, &message, at, len)
+}

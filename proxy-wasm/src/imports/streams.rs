@@ -1,0 +1,257 @@
+//! What a guest asks of its stream: headers, bodies, going on, closing and answering.
+
+use bytes::Bytes;
+use filters::{Direction, Headers, LocalReply, StreamRef};
+
+use super::{Answered, Inside, Stop, give, i, put_u32, read, text};
+use crate::abi::{BufferKind, MapKind, Status, StreamKind, Version};
+use crate::context::State;
+use crate::pairs;
+
+type Found<T> = std::result::Result<T, Stop>;
+
+/// The direction that a buffer or a map belongs to.
+fn direction(is_request: bool) -> Direction {
+    if is_request {
+        Direction::Request
+    } else {
+        Direction::Response
+    }
+}
+
+fn stream(state: &State) -> Found<StreamRef> {
+    state.stream().ok_or(Status::BadArgument.into())
+}
+
+/// Looks at a map, or fails where there is none here and now.
+fn with_map<T>(state: &State, map: i32, look: impl FnOnce(&Headers) -> T) -> Found<T> {
+    let kind = MapKind::of(map).ok_or(Status::BadArgument)?;
+    let answer = state.answer.borrow();
+    let looked = match kind {
+        MapKind::RequestHeaders | MapKind::ResponseHeaders => stream(state)?
+            .headers(direction(kind == MapKind::RequestHeaders))
+            .map(|map| look(&map)),
+        MapKind::RequestTrailers | MapKind::ResponseTrailers => stream(state)?
+            .trailers(direction(kind == MapKind::RequestTrailers))
+            .map(|map| look(&map)),
+        MapKind::GrpcInitial => answer.grpc_initial.as_ref().map(look),
+        MapKind::GrpcTrailing => answer.grpc_trailing.as_ref().map(look),
+        MapKind::CallHeaders => answer.call_headers.as_ref().map(look),
+        MapKind::CallTrailers => answer.call_trailers.as_ref().map(look),
+    };
+    looked.ok_or(Status::BadArgument.into())
+}
+
+/// Changes a map of the stream; what a call answered is not to be changed.
+fn change_map(state: &State, map: i32, change: impl FnOnce(&mut Headers)) -> Answered {
+    let kind = MapKind::of(map).ok_or(Status::BadArgument)?;
+    let stream = stream(state)?;
+    let place = match kind {
+        MapKind::RequestHeaders | MapKind::ResponseHeaders => {
+            stream.headers(direction(kind == MapKind::RequestHeaders))
+        }
+        MapKind::RequestTrailers | MapKind::ResponseTrailers => {
+            stream.trailers(direction(kind == MapKind::RequestTrailers))
+        }
+        _ => None,
+    };
+    change(&mut *place.ok_or(Status::BadArgument)?);
+    Ok(())
+}
+
+pub(super) fn map_size(guest: Inside<'_>, map: i32, out: i32) -> Answered {
+    let size = with_map(guest.state(), map, |map| {
+        let texts = map
+            .pairs()
+            .map(|(name, value)| 10 + name.len() + value.len());
+        4 + texts.sum::<usize>()
+    })?;
+    put_u32(guest, out, size as u32)
+}
+
+pub(super) fn get_map(guest: Inside<'_>, map: i32, at: i32, len: i32) -> Answered {
+    let bytes = with_map(guest.state(), map, |map| pairs::encode(map.pairs()))?;
+    give(guest, &bytes, at, len)
+}
+
+pub(super) fn set_map(guest: Inside<'_>, map: i32, at: i32, len: i32) -> Answered {
+    let headers = pairs::decode(read(guest, at, len)?).ok_or(Status::ParseFailure)?;
+    change_map(guest.state(), map, |map| *map = headers)
+}
+
+pub(super) fn get_value(
+    guest: Inside<'_>,
+    map: i32,
+    key: i32,
+    key_len: i32,
+    at: i32,
+    len: i32,
+) -> Answered {
+    let key = read(guest, key, key_len)?;
+    let found = with_map(guest.state(), map, |map| {
+        map.get(key).map(Bytes::copy_from_slice)
+    })?;
+    match found {
+        Some(value) => give(guest, &value, at, len),
+        None if guest.state().module.exports.version == Version::V0_1_0 => {
+            give(guest, &[], at, len)
+        }
+        None => Err(Status::NotFound.into()),
+    }
+}
+
+pub(super) fn add_value(
+    guest: Inside<'_>,
+    map: i32,
+    key: i32,
+    key_len: i32,
+    at: i32,
+    len: i32,
+) -> Answered {
+    let (key, value) = (read(guest, key, key_len)?, read(guest, at, len)?);
+    change_map(guest.state(), map, |map| map.add(key, value))
+}
+
+pub(super) fn replace_value(
+    guest: Inside<'_>,
+    map: i32,
+    key: i32,
+    key_len: i32,
+    at: i32,
+    len: i32,
+) -> Answered {
+    let (key, value) = (read(guest, key, key_len)?, read(guest, at, len)?);
+    change_map(guest.state(), map, |map| map.replace(key, value))
+}
+
+pub(super) fn remove_value(guest: Inside<'_>, map: i32, key: i32, key_len: i32) -> Answered {
+    let key = read(guest, key, key_len)?;
+    change_map(guest.state(), map, |map| {
+        map.remove(key);
+    })
+}
+
+/// A part of a buffer, and how long the whole is.
+fn part(state: &State, kind: i32, start: usize, max: usize) -> Found<(Vec<u8>, usize)> {
+    let kind = BufferKind::of(kind).ok_or(Status::BadArgument)?;
+    let slice = |bytes: &[u8]| {
+        let from = start.min(bytes.len());
+        let to = from.saturating_add(max).min(bytes.len());
+        (bytes[from..to].to_vec(), bytes.len())
+    };
+    if let Some(direction) = body_of(kind) {
+        let stream = stream(state)?;
+        let body = stream.body(direction).ok_or(Status::NotFound)?;
+        let mut bytes = Vec::with_capacity(max.min(body.len()));
+        body.copy(start, max, |piece| bytes.extend_from_slice(piece));
+        return Ok((bytes, body.len()));
+    }
+    let answer = state.answer.borrow();
+    let found = match kind {
+        BufferKind::CallBody => answer.call_body.as_deref().map(slice),
+        BufferKind::GrpcMessage => answer.grpc_message.as_deref().map(slice),
+        BufferKind::ForeignArguments => answer.foreign.as_deref().map(slice),
+        BufferKind::VmConfiguration => Some(slice(&state.module.config.configuration)),
+        BufferKind::PluginConfiguration => state
+            .effective()
+            .map(|context| slice(&context.root.config.configuration)),
+        _ => None,
+    };
+    found.ok_or(Status::NotFound.into())
+}
+
+fn body_of(kind: BufferKind) -> Option<Direction> {
+    match kind {
+        BufferKind::RequestBody | BufferKind::DownstreamData => Some(Direction::Request),
+        BufferKind::ResponseBody | BufferKind::UpstreamData => Some(Direction::Response),
+        _ => None,
+    }
+}
+
+pub(super) fn get_buffer(
+    guest: Inside<'_>,
+    kind: i32,
+    start: i32,
+    max: i32,
+    at: i32,
+    len: i32,
+) -> Answered {
+    let (start, max) = (start.cast_unsigned(), max.cast_unsigned());
+    if start.checked_add(max).is_none() {
+        return Err(Status::BadArgument.into());
+    }
+    let (bytes, _) = part(guest.state(), kind, start as usize, max as usize)?;
+    give(guest, &bytes, at, len)
+}
+
+pub(super) fn buffer_status(guest: Inside<'_>, kind: i32, size: i32, flags: i32) -> Answered {
+    let (_, whole) = part(guest.state(), kind, 0, 0)?;
+    put_u32(guest, size, whole as u32)?;
+    put_u32(guest, flags, 0)
+}
+
+pub(super) fn set_buffer(
+    guest: Inside<'_>,
+    kind: i32,
+    start: i32,
+    size: i32,
+    at: i32,
+    len: i32,
+) -> Answered {
+    let kind = BufferKind::of(kind).ok_or(Status::BadArgument)?;
+    let direction = body_of(kind).ok_or(Status::BadArgument)?;
+    let bytes = Bytes::copy_from_slice(read(guest, at, len)?);
+    let stream = stream(guest.state())?;
+    let mut body = stream.body(direction).ok_or(Status::NotFound)?;
+    let start = start.cast_unsigned() as usize;
+    let end = start.saturating_add(size.cast_unsigned() as usize);
+    body.replace(start..end, bytes);
+    Ok(())
+}
+
+pub(super) fn continue_stream(guest: Inside<'_>, kind: i32) -> Answered {
+    let kind = StreamKind::of(kind).ok_or(Status::BadArgument)?;
+    let stream = stream(guest.state())?;
+    let is_request = matches!(kind, StreamKind::Request | StreamKind::Downstream);
+    stream.resume(direction(is_request));
+    Ok(())
+}
+
+pub(super) fn continue_request(guest: Inside<'_>) -> Answered {
+    continue_stream(guest, StreamKind::Request as i32)
+}
+
+pub(super) fn continue_response(guest: Inside<'_>) -> Answered {
+    continue_stream(guest, StreamKind::Response as i32)
+}
+
+pub(super) fn close_stream(guest: Inside<'_>, kind: i32) -> Answered {
+    StreamKind::of(kind).ok_or(Status::BadArgument)?;
+    stream(guest.state())?.close();
+    Ok(())
+}
+
+pub(super) fn clear_route_cache(guest: Inside<'_>) -> Answered {
+    stream(guest.state())?.clear_route_cache();
+    Ok(())
+}
+
+/// `(status, details, its length, body, its length, headers, their length, status of gRPC)`
+pub(super) fn send_local_response(guest: Inside<'_>, places: &[u64]) -> Answered {
+    let details = text(guest, i(places, 1), i(places, 2))?;
+    let body = Bytes::copy_from_slice(read(guest, i(places, 3), i(places, 4))?);
+    let headers = read(guest, i(places, 5), i(places, 6))?;
+    let headers = pairs::decode(headers).ok_or(Status::ParseFailure)?;
+    let status = u16::try_from(i(places, 0)).ok();
+    let status = status
+        .filter(|status| (200..=599).contains(status))
+        .ok_or(Status::BadArgument)?;
+    stream(guest.state())?.local_reply(LocalReply {
+        status,
+        headers,
+        body,
+        grpc_status: u32::try_from(i(places, 7)).ok(),
+        details,
+    });
+    Ok(())
+}

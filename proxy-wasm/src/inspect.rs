@@ -1,0 +1,87 @@
+//! What a module says of itself, and whether it would run here.
+
+use std::fmt;
+
+use engine_core::limits::Limits;
+use engine_wasm_abi::inspect::{self, Producer};
+use engine_wasm_abi::load;
+
+use crate::abi::Version;
+use crate::exports::{Callback, version};
+use crate::module::check;
+
+/// What [`inspect`] found out.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The newest version of the ABI that the module says it speaks.
+    pub version: Option<Version>,
+    /// What made it: compilers and SDKs, with their versions.
+    pub producers: Vec<String>,
+    /// The callbacks that it has, with the number of their parameters.
+    pub callbacks: Vec<(String, usize)>,
+    /// The functions that it imports, as `module.name`.
+    pub imports: Vec<String>,
+    /// Why it would not run; empty where it would.
+    pub problems: Vec<String>,
+}
+
+/// Looks at a module without running it. Takes any bytes.
+pub fn inspect(code: &[u8], limits: &Limits) -> Report {
+    let inspection = inspect::inspect(code);
+    let info = &inspection.info;
+    let mut problems: Vec<_> = inspection
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    problems.extend(load::size_problems(info, limits));
+    let (exports, _) = check(info, None, &mut problems);
+    let callbacks = Callback::ALL.iter().filter_map(|&callback| {
+        let found = exports.get(callback)?;
+        let (name, ..) = callback.spec();
+        Some((name.to_owned(), found.params))
+    });
+    let imports = info.imports.iter();
+    Report {
+        version: version(info),
+        producers: info.producers.iter().map(producer).collect(),
+        callbacks: callbacks.collect(),
+        imports: imports
+            .map(|import| format!("{}.{}", import.module, import.name))
+            .collect(),
+        problems,
+    }
+}
+
+fn producer(producer: &Producer) -> String {
+    let Producer {
+        role,
+        name,
+        version,
+    } = producer;
+    format!("{name} {version} ({role})")
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.map_or("none", Version::name);
+        writeln!(f, "ABI: {version}")?;
+        for producer in &self.producers {
+            writeln!(f, "made by: {producer}")?;
+        }
+        for (name, params) in &self.callbacks {
+            writeln!(f, "exports: {name} ({params} parameters)")?;
+        }
+        for import in &self.imports {
+            writeln!(f, "imports: {import}")?;
+        }
+        if self.problems.is_empty() {
+            return write!(f, "it would run");
+        }
+        write!(f, "it would not run:")?;
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Hosts unmodified proxy-wasm filters: ABI 0.1.0, 0.2.0 and 0.2.1, on any WASM engine of the workspace.
+//!
+//! [`ProxyWasm`] is the process: it compiles a module once, and holds what machines share.
+//! [`Thread`] is one thread of it, with a machine of its own for each virtual machine's configuration: what other hosts
+//! call the thread-local VM, made from the compiled base.
+//! [`PluginInstance`] is a plugin on a thread, which makes a [`filters::Filter`] for each stream.
+//!
+//! Everything that a guest asks of the world goes through [`filters::Worker`]; what comes back from other threads, and what
+//! has to be done later, goes through the thread's [`Mailbox`]. Nothing here waits or reads a clock of its own.
+//!
+//! *A failing guest* answers the stream for which it failed at once, by the plugin's policy, and its machine is replaced
+//! before the next stream. The other streams of the machine lose what the guest kept for them: one that was held is
+//! told again, on the new machine, of what it was held at, with its headers and body as they had been; any other goes on
+//! with a new context.
+
+mod abi;
+mod config;
+mod context;
+mod exports;
+mod filter;
+mod imports;
+mod inspect;
+mod machine;
+mod module;
+mod pairs;
+mod properties;
+mod shared;
+mod vm;
+
+pub use abi::{Status, Version};
+pub use config::{Backoff, FailurePolicy, PluginConfig, VmConfig};
+pub use inspect::{Report, inspect};
+pub use machine::{Mailbox, Message, PluginInstance, Thread};
+pub use module::{ForeignCall, Options, Plugin, ProxyWasm};
+pub use shared::SharedLimits;

@@ -1,0 +1,324 @@
+//! A thread's machines: one for each configuration, replaced when they fail, with the plugins on them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine_core::error::{Error, ErrorKind, Result};
+use filters::{Filter, Level, Worker};
+
+use crate::config::{FailurePolicy, PluginConfig};
+use crate::context::Root;
+use crate::filter::WasmFilter;
+use crate::module::{Module, Plugin, Process, ProxyWasm};
+use crate::vm::Vm;
+
+/// Takes what a thread has to do later, from any thread; whoever runs the thread hands it to [`Thread::deliver`].
+pub type Mailbox = Arc<dyn Fn(Message) + Send + Sync>;
+
+/// Something that a thread has to do when it has time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A machine of this number failed: it may be replaced.
+    Restart(u32),
+    /// Something waits in a queue that a plugin registered.
+    QueueReady {
+        /// The machine's number on the thread.
+        machine: u32,
+        /// The plugin's number on the machine.
+        plugin: u32,
+        /// The queue.
+        queue: u32,
+    },
+}
+
+/// One thread of a process, with machines of its own.
+pub struct Thread {
+    process: Arc<Process>,
+    worker: Rc<dyn Worker>,
+    mailbox: Mailbox,
+    machines: RefCell<Vec<Rc<Machine>>>,
+}
+
+impl std::fmt::Debug for Thread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Thread")
+            .field("machines", &self.machines.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Thread {
+    /// A thread without machines.
+    pub fn new(process: &ProxyWasm, worker: Rc<dyn Worker>, mailbox: Mailbox) -> Self {
+        Self {
+            process: Arc::clone(&process.process),
+            worker,
+            mailbox,
+            machines: RefCell::default(),
+        }
+    }
+
+    /// Starts a plugin here, on a machine that is there for its configuration, or on a new one.
+    ///
+    /// # Errors
+    /// Those of the guest's start; `package` where it refuses its configuration.
+    pub fn start(&self, plugin: &Plugin) -> Result<Rc<PluginInstance>> {
+        let mut machines = self.machines.borrow_mut();
+        let known = machines
+            .iter()
+            .find(|machine| Arc::ptr_eq(&machine.module, &plugin.module));
+        let machine = match known {
+            Some(machine) => Rc::clone(machine),
+            None => {
+                let machine = Rc::new(Machine {
+                    process: Arc::clone(&self.process),
+                    worker: Rc::clone(&self.worker),
+                    mailbox: Arc::clone(&self.mailbox),
+                    module: Arc::clone(&plugin.module),
+                    number: machines.len() as u32,
+                    vm: RefCell::default(),
+                    plugins: RefCell::default(),
+                    failures: Cell::default(),
+                    not_before: Cell::default(),
+                });
+                machines.push(Rc::clone(&machine));
+                machine
+            }
+        };
+        drop(machines);
+        machine
+            .add(&plugin.config)
+            .map_err(|error| error.at(|| plugin.config.name.clone()))
+    }
+
+    /// Does what was put into the mailbox.
+    pub fn deliver(&self, message: Message) {
+        let (Message::Restart(number)
+        | Message::QueueReady {
+            machine: number, ..
+        }) = message;
+        let machine = self.machines.borrow().get(number as usize).cloned();
+        let Some(machine) = machine else { return };
+        match message {
+            Message::Restart(_) => {
+                machine.vm();
+            }
+            Message::QueueReady { plugin, queue, .. } => {
+                if let (Some(vm), Some(plugin)) = (machine.vm(), machine.plugin(plugin))
+                    && let Some(root) = plugin.root()
+                {
+                    vm.queue_ready(&root, queue);
+                }
+            }
+        }
+    }
+
+    /// When [`Thread::tick`] should be called next, in nanoseconds since 1970: for a tick, or for a machine that rested.
+    pub fn next_tick(&self) -> Option<u64> {
+        let machines = self.machines.borrow();
+        let due = machines.iter().filter_map(|machine| machine.next_tick());
+        due.min()
+    }
+
+    /// Calls the plugins whose ticks are due, and starts machines that have rested.
+    pub fn tick(&self) {
+        let now = self.worker.time();
+        let machines = self.machines.borrow().clone();
+        for machine in machines {
+            if let Some(vm) = machine.vm() {
+                vm.tick(now);
+            }
+        }
+    }
+}
+
+/// A machine's place on a thread: the machine itself comes and goes.
+pub(crate) struct Machine {
+    process: Arc<Process>,
+    worker: Rc<dyn Worker>,
+    mailbox: Mailbox,
+    module: Arc<Module>,
+    number: u32,
+    vm: RefCell<Option<Rc<Vm>>>,
+    plugins: RefCell<Vec<Rc<PluginInstance>>>,
+    /// How often it failed in a row without having served a stream.
+    failures: Cell<u32>,
+    /// It rests until then, in nanoseconds since 1970.
+    not_before: Cell<u64>,
+}
+
+impl Machine {
+    fn add(self: &Rc<Self>, config: &PluginConfig) -> Result<Rc<PluginInstance>> {
+        let mut plugins = self.plugins.borrow_mut();
+        let number = plugins.len() as u32;
+        let plugin = Rc::new(PluginInstance {
+            machine: Rc::clone(self),
+            config: Arc::new(config.clone()),
+            root: RefCell::default(),
+        });
+        let first = plugins.is_empty();
+        if first {
+            *self.vm.borrow_mut() = Some(self.start_vm()?);
+        }
+        drop(plugins);
+        let vm = self.vm().ok_or_else(|| {
+            let message = "the machine of its configuration rests after failures";
+            Error::new(ErrorKind::Stopped, message)
+        })?;
+        let root = vm.add(&plugin.config, number)?;
+        *plugin.root.borrow_mut() = Some(root);
+        plugins = self.plugins.borrow_mut();
+        plugins.push(Rc::clone(&plugin));
+        Ok(plugin)
+    }
+
+    fn start_vm(&self) -> Result<Rc<Vm>> {
+        Vm::start(
+            &self.module,
+            &self.process,
+            &self.worker,
+            &self.mailbox,
+            self.number,
+        )
+    }
+
+    fn plugin(&self, number: u32) -> Option<Rc<PluginInstance>> {
+        self.plugins.borrow().get(number as usize).cloned()
+    }
+
+    /// The machine; a new one where the last one failed and has rested enough, none where it rests still.
+    pub(crate) fn vm(&self) -> Option<Rc<Vm>> {
+        let current = self.vm.borrow().clone();
+        if let Some(vm) = current {
+            if vm.is_alive() {
+                return Some(vm);
+            }
+            *self.vm.borrow_mut() = None;
+            self.failed(vm.served.get());
+        }
+        if self.worker.time() < self.not_before.get() {
+            return None;
+        }
+        match self.restart() {
+            Ok(vm) => Some(vm),
+            Err(error) => {
+                let line = format!("cannot be started again: {error}");
+                let name = self.name();
+                self.worker.log(Level::Error, &name, &line);
+                self.failed(false);
+                None
+            }
+        }
+    }
+
+    fn restart(&self) -> Result<Rc<Vm>> {
+        let vm = self.start_vm()?;
+        let plugins = self.plugins.borrow().clone();
+        for (number, plugin) in plugins.iter().enumerate() {
+            let root = vm.add(&plugin.config, number as u32)?;
+            *plugin.root.borrow_mut() = Some(root);
+            let name = &plugin.config.name;
+            self.worker.metrics().count(&format!("wasm.{name}.reloads"));
+        }
+        *self.vm.borrow_mut() = Some(Rc::clone(&vm));
+        Ok(vm)
+    }
+
+    /// Decides how long the machine rests.
+    fn failed(&self, served: bool) {
+        if served {
+            self.failures.set(0);
+            self.not_before.set(0);
+            return;
+        }
+        self.failures.set(self.failures.get().saturating_add(1));
+        let plugins = self.plugins.borrow();
+        let backoff = plugins.first().map(|plugin| plugin.config.backoff);
+        let wait = backoff.unwrap_or_default().after(self.failures.get());
+        let wait = wait.mul_f64(1.0 - chance() / 2.0);
+        self.not_before
+            .set(self.worker.time().saturating_add(nanos(wait)));
+    }
+
+    fn name(&self) -> String {
+        let plugins = self.plugins.borrow();
+        plugins.first().map_or_else(
+            || self.module.vm_id.to_string(),
+            |plugin| plugin.config.name.clone(),
+        )
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        match &*self.vm.borrow() {
+            Some(vm) => vm.next_tick(),
+            None => Some(self.not_before.get()),
+        }
+    }
+}
+
+pub(crate) fn nanos(time: Duration) -> u64 {
+    time.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+/// A number between 0 and 1.
+fn chance() -> f64 {
+    let mut bytes = [0; 4];
+    // Without the system's randomness all threads start at the same time, and no worse.
+    let _ = getrandom::fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+/// A plugin on a thread.
+pub struct PluginInstance {
+    machine: Rc<Machine>,
+    pub(crate) config: Arc<PluginConfig>,
+    /// Its context on the machine that stands now.
+    root: RefCell<Option<Rc<Root>>>,
+}
+
+impl std::fmt::Debug for PluginInstance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PluginInstance")
+            .field("name", &self.config.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PluginInstance {
+    /// A filter for one stream of HTTP or TCP.
+    pub fn filter(self: &Rc<Self>) -> Box<dyn Filter> {
+        Box::new(WasmFilter::new(self))
+    }
+
+    /// Calls the plugin back for a function of the host's: `proxy_on_foreign_function`.
+    ///
+    /// # Errors
+    /// `stopped` where the machine rests after failures.
+    pub fn foreign(&self, function: u32, args: Bytes) -> Result<()> {
+        let (Some(vm), Some(root)) = (self.machine.vm(), self.root()) else {
+            return Err(Error::new(
+                ErrorKind::Stopped,
+                "the machine rests after failures",
+            ));
+        };
+        vm.foreign(&root, function, args);
+        Ok(())
+    }
+
+    fn root(&self) -> Option<Rc<Root>> {
+        self.root.borrow().clone()
+    }
+
+    /// The machine that stands now and the plugin's context on it; none while the machine rests.
+    pub(crate) fn home(&self) -> Option<(Rc<Vm>, Rc<Root>)> {
+        let vm = self.machine.vm()?;
+        Some((vm, self.root()?))
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.config.policy == FailurePolicy::Open
+    }
+}

@@ -1,0 +1,195 @@
+//! Guests that trap, run for ever or grow: who is answered, what is counted, and what stands afterwards.
+
+use filters::{Direction, EndReason, Headers};
+use proxy_wasm::FailurePolicy;
+
+use crate::harness::{Bench, ENGINES, config, filter, passed, reply, request, respond};
+
+/// Traps where the header `x-trap` is there, pauses where `x-pause` is.
+fn trapping() -> String {
+    filter(
+        r#"
+          (import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+        "#,
+        r#"
+          (data (i32.const 64) "x-trapx-pause")
+          (func $there (param $at i32) (param $len i32) (result i32)
+            (i32.eqz (call $get (i32.const 0) (local.get $at) (local.get $len) (i32.const 200) (i32.const 204))))
+          (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (call $there (i32.const 64) (i32.const 6)) (then unreachable))
+            (drop (call $add (i32.const 0) (i32.const 66) (i32.const 4) (i32.const 66) (i32.const 4)))
+            (call $there (i32.const 70) (i32.const 7)))
+          (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+            (if (call $there (i32.const 64) (i32.const 6)) (then unreachable))
+            (i32.const 0))
+        "#,
+    )
+}
+
+fn with(chain: &mut filters::Chain, header: &str) {
+    let headers = Headers::from_iter([(":path", "/"), (header, "1")]);
+    chain.headers(Direction::Request, headers, true);
+}
+
+#[test]
+fn a_trap_is_answered_at_once_and_the_next_stream_finds_a_new_machine() {
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &trapping()));
+        for round in 0..10 {
+            let mut good = bench.chain();
+            with(&mut good, "x-good");
+            assert!(passed(&mut good), "{engine} {round}");
+            respond(&mut good, true);
+            good.finish(EndReason::Done);
+            let mut bad = bench.chain();
+            with(&mut bad, "x-trap");
+            assert!(!passed(&mut bad));
+            let (status, _) = reply(&mut bad).expect("an answer");
+            assert_eq!(status, "503", "{engine} {round}");
+        }
+        assert_eq!(bench.metric("wasm.probe.failures"), 10, "{engine}");
+        // The last one is replaced when the thread has time.
+        bench.deliver();
+        assert_eq!(bench.metric("wasm.probe.reloads"), 10, "{engine}");
+    }
+}
+
+#[test]
+fn an_open_plugin_lets_its_stream_pass() {
+    for engine in ENGINES {
+        let mut config = config(engine, &trapping());
+        config.policy = FailurePolicy::Open;
+        let bench = Bench::new(config);
+        let mut chain = bench.chain();
+        with(&mut chain, "x-trap");
+        assert!(passed(&mut chain), "{engine}");
+        respond(&mut chain, true);
+        assert_eq!(
+            reply(&mut chain).map(|(status, _)| status).as_deref(),
+            Some("200")
+        );
+    }
+}
+
+#[test]
+fn streams_of_a_machine_that_is_lost_go_on_with_another() {
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &trapping()));
+        let mut held = bench.chain();
+        with(&mut held, "x-pause");
+        let mut waiting = bench.chain();
+        with(&mut waiting, "x-good");
+        assert!(passed(&mut waiting) && !passed(&mut held));
+        let mut bad = bench.chain();
+        with(&mut bad, "x-trap");
+        held.pump();
+        waiting.pump();
+        // The held one was asked again, with its headers as they had been: `trap` is there once.
+        assert!(!passed(&mut held) && reply(&mut held).is_none());
+        let added = held
+            .stream()
+            .headers(Direction::Request)
+            .expect("headers")
+            .all("trap")
+            .count();
+        assert_eq!(added, 1, "{engine}");
+        held.stream().resume(Direction::Request);
+        respond(&mut waiting, true);
+        assert_eq!(
+            reply(&mut waiting).map(|(status, _)| status).as_deref(),
+            Some("200"),
+            "{engine}"
+        );
+    }
+}
+
+#[test]
+fn a_machine_that_fails_before_it_served_rests_longer_and_longer() {
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &trapping()));
+        let start = bench.world.now.get();
+        let second = 1_000_000_000;
+        let trap = || {
+            let mut chain = bench.chain();
+            with(&mut chain, "x-trap");
+            assert_eq!(reply(&mut chain).expect("an answer").0, "503");
+        };
+        trap();
+        bench.deliver();
+        let rest = bench.thread.next_tick().expect("it rests") - start;
+        assert!((second / 2..=second).contains(&rest), "{rest}");
+        let mut good = bench.chain();
+        with(&mut good, "x-good");
+        assert_eq!(
+            reply(&mut good).expect("an answer").0,
+            "503",
+            "it rests on {engine}"
+        );
+        bench.world.now.set(start + second);
+        trap();
+        bench.deliver();
+        let rest = bench.thread.next_tick().expect("it rests") - start - second;
+        assert!((second..=2 * second).contains(&rest), "{rest}");
+        bench.world.now.set(start + 10 * second);
+        bench.thread.tick();
+        let mut good = bench.chain();
+        with(&mut good, "x-good");
+        assert!(passed(&mut good), "{engine}");
+    }
+}
+
+#[test]
+fn a_guest_that_never_returns_hits_its_deadline() {
+    for engine in ENGINES {
+        let code = filter(
+            "",
+            r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                 (loop $for_ever (br $for_ever)) (i32.const 0))"#,
+        );
+        let bench = Bench::new(config(engine, &code));
+        let mut chain = bench.chain();
+        request(&mut chain, true);
+        assert_eq!(reply(&mut chain).expect("an answer").0, "503", "{engine}");
+        assert_eq!(bench.metric("wasm.probe.deadlines"), 1, "{engine}");
+    }
+}
+
+#[test]
+fn a_guest_that_grows_without_end_hits_its_memory_limit() {
+    for engine in ENGINES {
+        let code = filter(
+            "",
+            r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                 (loop $more (br_if $more (i32.ne (memory.grow (i32.const 64)) (i32.const -1)))) (i32.const 0))"#,
+        );
+        let bench = Bench::new(config(engine, &code));
+        let mut chain = bench.chain();
+        request(&mut chain, true);
+        assert_eq!(reply(&mut chain).expect("an answer").0, "503", "{engine}");
+        assert_eq!(bench.metric("wasm.probe.memory_limits"), 1, "{engine}");
+        assert_eq!(bench.metric("wasm.vm.memory_bytes"), 0, "{engine}");
+    }
+}
+
+#[test]
+fn everything_that_keeps_a_module_from_running_is_in_one_report() {
+    for engine in ENGINES {
+        let code = r#"(module
+            (import "env" "proxy_none" (func (param i32)))
+            (import "env" "proxy_log" (func (param i64) (result i32)))
+            (func (export "proxy_on_tick") (param i64)))"#;
+        let error = Bench::try_new(config(engine, code)).err().expect("refused");
+        let report = error.to_string();
+        for part in [
+            "proxy_none",
+            "proxy_log",
+            "proxy_on_tick",
+            "malloc",
+            "proxy_abi_version",
+            "`memory`",
+        ] {
+            assert!(report.contains(part), "{part} is not in {report}");
+        }
+    }
+}
