@@ -3,12 +3,24 @@
 use std::fmt;
 
 use engine_core::limits::Limits;
-use engine_wasm_abi::inspect::{self, Producer};
+use engine_wasm_abi::inspect::{self, FuncSig, Producer};
 use engine_wasm_abi::load;
 
 use crate::abi::Version;
 use crate::exports::{Callback, version};
+use crate::imports;
 use crate::module::check;
+
+/// The functions that a host offers in the module `env`, with their types.
+pub fn host_functions() -> impl Iterator<Item = (&'static str, FuncSig)> {
+    let functions = imports::FUNCTIONS.iter();
+    functions.map(|function| (function.name, function.call.signature()))
+}
+
+/// The functions that a host calls where a module has them.
+pub fn callbacks() -> impl Iterator<Item = &'static str> {
+    Callback::ALL.iter().map(|callback| callback.spec().0)
+}
 
 /// What [`inspect`] found out.
 #[derive(Clone, Debug)]

@@ -29,7 +29,7 @@ mod vm;
 
 pub use abi::{Status, Version};
 pub use config::{Backoff, FailurePolicy, PluginConfig, VmConfig};
-pub use inspect::{Report, inspect};
+pub use inspect::{Report, callbacks, host_functions, inspect};
 pub use machine::{Mailbox, Message, PluginInstance, Thread};
 pub use module::{ForeignCall, Options, Plugin, ProxyWasm};
 pub use shared::SharedLimits;

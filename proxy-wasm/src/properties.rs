@@ -12,7 +12,7 @@ use crate::context::State;
 use crate::pairs;
 
 /// Bytes of properties that one stream may keep.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 64 << 10;
 
 /// The value of a path, where there is one.
 pub(crate) fn get(state: &State, path: &[u8]) -> Option<Bytes> {

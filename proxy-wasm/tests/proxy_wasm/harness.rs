@@ -13,8 +13,8 @@ use filters::callout::{
 use filters::metrics::Metrics;
 use filters::{Chain, Direction, Headers, Level, Part, Settings, StreamInfo, Worker};
 use proxy_wasm::{
-    Backoff, FailurePolicy, Message, Options, PluginConfig, PluginInstance, ProxyWasm, Thread,
-    VmConfig,
+    Backoff, FailurePolicy, Message, Options, PluginConfig, PluginInstance, ProxyWasm,
+    SharedLimits, Thread, VmConfig,
 };
 
 pub(crate) const ENGINES: [&str; 2] = ["wasmtime", "wasmer"];
@@ -147,13 +147,27 @@ impl Bench {
     }
 
     pub(crate) fn try_new(config: PluginConfig) -> engine_core::error::Result<Self> {
+        Self::sharing(config, SharedLimits::default())
+    }
+
+    /// A process in which machines may share very little.
+    pub(crate) fn small(config: PluginConfig) -> Self {
+        let limits = SharedLimits {
+            bytes: 4096,
+            entries: 10,
+            queues: 1,
+        };
+        Self::sharing(config, limits).expect("the plugin starts")
+    }
+
+    fn sharing(config: PluginConfig, shared: SharedLimits) -> engine_core::error::Result<Self> {
         let process = ProxyWasm::new(Options {
             foreign: Some(Arc::new(|name, args| match name {
                 "reverse" => Some(Ok(args.iter().rev().copied().collect())),
                 "fail" => Some(Err("on purpose".into())),
                 _ => None,
             })),
-            ..Options::default()
+            shared,
         });
         let loaded = process.load(config)?;
         let world = Rc::new(World::default());
