@@ -29,7 +29,7 @@ pub(super) fn extension<T>(reader: &Reader<'_>, known: &[Extension<T>]) -> Optio
     let by_name = || {
         let found = known.iter().find(|e| e.names.contains(&name.as_str()));
         if found.is_none() {
-            let names = known.iter().filter_map(|e| e.names.first().copied());
+            let names = known.iter().filter_map(|e| e.offered(e.names));
             let known = instead(&name, names);
             let message = format!("the proxy has no `{name}` in `{}`: {known}", reader.name());
             reader.report().problem(reader.place_of("name"), message);
@@ -94,7 +94,7 @@ fn by_type<'k, T>(
     if found.is_none() {
         body.skip();
         if !name.is_empty() {
-            let types = known.iter().filter_map(|e| e.types.first().copied());
+            let types = known.iter().filter_map(|e| e.offered(e.types));
             let message = format!("the proxy knows no `{name}` here: {}", instead(name, types));
             body.report().problem(body.place_of(field), message);
         }
@@ -114,6 +114,12 @@ impl<T> Extension<T> {
             .or(self.types.first())
             .copied()
             .unwrap_or_default()
+    }
+
+    /// The first of its names or types, where the proxy has it.
+    fn offered(&self, words: &'static [&'static str]) -> Option<&'static str> {
+        let is_there = matches!(self.read, Read::By(_));
+        words.first().copied().filter(|_| is_there)
     }
 
     fn read(&self, body: &Reader<'_>) -> Option<T> {

@@ -56,6 +56,10 @@ impl Bootstrap {
             "dynamic_resources",
             "write listeners and clusters in `static_resources`",
         );
+        reader.note(
+            "stats_config",
+            "has no effect: metrics have their whole names, without tags",
+        );
         reader.require("static_resources", "{ listeners: [...] }");
         let resources = reader.message("static_resources", |r| {
             r.refuse(

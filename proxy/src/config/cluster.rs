@@ -8,6 +8,7 @@ use super::listener::socket_address;
 use super::reader::Reader;
 use super::report::{Kind, Place};
 use super::tls::{self, UpstreamTls};
+use super::values::{Metadata, metadata};
 
 /// Endpoints that do the same.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Cluster {
     pub tls: Option<UpstreamTls>,
     /// Bytes of a connection that are held before its reading stops. 1 MiB.
     pub buffer_limit: u32,
+    /// Values that filters can read, by the filters' names.
+    pub metadata: Metadata,
 }
 
 /// How a cluster's endpoints are found.
@@ -140,6 +143,7 @@ impl Cluster {
             buffer_limit: reader
                 .number_32("per_connection_buffer_limit_bytes", 1..=u32::MAX)
                 .unwrap_or(1 << 20),
+            metadata: metadata(reader),
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::access_log::{self, AccessLog};
+use super::access_log;
 use super::any::{Extension, Read, any, extension};
+use super::format::LogFormat;
 use super::lua::{LuaFilter, LuaPerRoute, LuaRouteCode};
 use super::native::{NATIVE, NativeFilter};
 use super::reader::{Reader, instead};
@@ -21,8 +22,8 @@ pub struct HttpConnectionManager {
     pub stat_prefix: String,
     /// Which versions of HTTP are spoken.
     pub codec: Codec,
-    /// What is written for each stream.
-    pub access_logs: Vec<AccessLog>,
+    /// The lines that are written to standard output for each stream.
+    pub access_logs: Vec<LogFormat>,
     /// Where requests go.
     pub routes: RouteConfig,
     /// The filters, in the order of requests, without the router that ends them.

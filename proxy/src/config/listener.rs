@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::access_log::{self, AccessLog};
+use super::access_log;
 use super::any::{Extension, Read, extension};
+use super::format::LogFormat;
 use super::http::HttpConnectionManager;
 use super::reader::Reader;
 use super::report::{Kind, Place};
 use super::tls::{self, DownstreamTls};
+use super::values::{Metadata, metadata};
 use super::wasm::{self, WasmPlugin};
 
 /// Where connections come in.
@@ -26,6 +28,8 @@ pub struct Listener {
     pub buffer_limit: u32,
     /// What filters read as the listener's direction.
     pub direction: Direction,
+    /// Values that filters can read, by the filters' names.
+    pub metadata: Metadata,
 }
 
 /// Which way a listener's traffic goes, which filters can read.
@@ -81,8 +85,8 @@ pub struct TcpProxy {
     pub cluster: String,
     /// How long a connection may be without bytes; for ever where it is zero. 1 hour.
     pub idle_timeout: Duration,
-    /// What is written for each connection.
-    pub access_logs: Vec<AccessLog>,
+    /// The lines that are written to standard output for each connection.
+    pub access_logs: Vec<LogFormat>,
 }
 
 const FILTERS: &[Extension<NetworkFilter>] = &[
@@ -175,6 +179,7 @@ impl Listener {
             direction: reader
                 .choice("traffic_direction", &directions)
                 .unwrap_or_default(),
+            metadata: metadata(reader),
         }
     }
 }

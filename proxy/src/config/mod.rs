@@ -51,6 +51,7 @@ mod access_log;
 mod any;
 mod bootstrap;
 mod cluster;
+mod format;
 mod http;
 mod limits;
 mod listener;
@@ -68,9 +69,9 @@ use std::path::Path;
 
 use engine_core::error::{Error, ErrorKind, Result};
 
-pub use access_log::AccessLog;
 pub use bootstrap::{Bootstrap, NodeId};
 pub use cluster::{Cluster, Discovery, DnsFamily, Endpoint, UpstreamProtocol};
+pub use format::{LogFormat, LogHeaders, LogPiece, LogValue};
 pub use http::{
     Codec, FilterOverride, FilterOverrides, Http2Options, HttpConnectionManager, HttpFilter,
     HttpFilterKind,
@@ -81,11 +82,11 @@ pub use lua::{LuaFilter, LuaPerRoute, LuaRouteCode};
 pub use native::NativeFilter;
 pub use report::{Notice, Place};
 pub use route::{
-    Action, ClusterAction, DirectResponse, Domain, HostRewrite, Metadata, PathMatch, Redirect,
-    Route, RouteConfig, VirtualHost,
+    Action, ClusterAction, DirectResponse, Domain, HostRewrite, PathMatch, Redirect, Route,
+    RouteConfig, VirtualHost,
 };
 pub use tls::{Certificate, DownstreamTls, TlsContext, TlsVersion, UpstreamTls};
-pub use values::{DataFrom, DataSource};
+pub use values::{DataFrom, DataSource, Metadata};
 pub use wasm::{Backoff, Environment, FailurePolicy, WasmCode, WasmPlugin, WasmService, WasmVm};
 
 use reader::Reader;

@@ -11,9 +11,6 @@ use super::node::{Key, Node, Value};
 use super::report::{Place, Report};
 use super::values;
 
-/// How alike two names must be for one to be meant by the other.
-const LIKE: f64 = 0.85;
-
 /// One field: its name as the configuration has it, and its value.
 pub(super) type Field<'a> = &'a (Key, Rc<Node>);
 
@@ -77,7 +74,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the same fields under another name.
+    /// Reads the rest of the fields under another name.
     pub(super) fn renamed<T>(&self, name: &str, read: impl FnOnce(&Reader<'_>) -> T) -> T {
         let reader = Reader {
             name,
@@ -88,8 +85,8 @@ impl<'a> Reader<'a> {
             is_skipped: Cell::default(),
         };
         let value = read(&reader);
-        self.asked.replace(reader.asked.take());
-        self.is_skipped.set(reader.is_skipped.get());
+        reader.end();
+        self.skip();
         value
     }
 
@@ -367,7 +364,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Leaves the fields unread: the problem is elsewhere.
+    /// Leaves the other fields unread: they are read elsewhere, or the problem is.
     pub(super) fn skip(&self) {
         self.is_skipped.set(true);
     }
@@ -380,9 +377,12 @@ impl<'a> Reader<'a> {
         let asked = self.asked.borrow();
         for (key, _) in self.fields {
             if !asked.iter().any(|field| is_named(&key.name, field)) {
-                let known = instead(&key.name, asked.iter().copied());
+                let advice = match nearest(&key.name, asked.iter().copied()) {
+                    Some(field) => format!("did you mean `{field}`?"),
+                    None => "remove it".to_owned(),
+                };
                 let message = format!(
-                    "the proxy knows no `{}` in `{}`: remove it, or {known}",
+                    "the proxy knows no `{}` in `{}`: {advice}",
                     key.name, self.name
                 );
                 self.report.problem(key.place, message);
@@ -429,15 +429,21 @@ fn is_named(key: &str, field: &str) -> bool {
 /// Says what could stand in the place of a word that is not known.
 pub(super) fn instead<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<_> = known.into_iter().collect();
-    let word = word.to_lowercase();
-    let likeness = |name: &&str| strsim::jaro_winkler(&word, &name.to_lowercase());
-    let nearest = known.iter().map(|name| (likeness(name), name));
-    let nearest = nearest.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match nearest {
-        None => "there are none".to_owned(),
-        Some((like, name)) if like >= LIKE => format!("did you mean `{name}`?"),
-        Some(_) => format!("use one of `{}`", known.join("`, `")),
+    match nearest(word, known.iter().copied()) {
+        _ if known.is_empty() => "there are none".to_owned(),
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("use one of `{}`", known.join("`, `")),
     }
+}
+
+/// The known name of which a word is a slip of the pen: one letter in eight may be wrong, and one in a short word.
+fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let near = known.into_iter().filter_map(|name| {
+        let distance = strsim::damerau_levenshtein(&word, &name.to_lowercase());
+        (distance <= (name.len() / 8).max(1)).then_some((distance, name))
+    });
+    near.min().map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! Where requests go: virtual hosts, their routes, and what a route does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
-
-use serde_json::Value as Json;
 
 use super::http::{FilterOverrides, PlacedOverrides, overrides};
 use super::reader::Reader;
 use super::report::{Kind, Place};
-use super::values::DataSource;
+use super::values::{DataSource, Metadata, metadata};
 
 /// How long a cluster may take to answer where the route does not say it.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -36,9 +34,6 @@ pub struct VirtualHost {
     /// Values for filters, by the filters' names.
     pub metadata: Metadata,
 }
-
-/// Values for filters, by the filters' names.
-pub type Metadata = BTreeMap<String, Json>;
 
 /// Which hosts a virtual host is for; in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -243,17 +238,6 @@ impl VirtualHost {
             metadata: metadata(reader),
         }
     }
-}
-
-/// Reads `metadata`.
-fn metadata(reader: &Reader<'_>) -> Metadata {
-    let metadata = reader.message("metadata", |r| {
-        let named = r.entries("filter_metadata").iter();
-        named
-            .map(|(key, node)| (key.name.clone(), super::values::json(node)))
-            .collect()
-    });
-    metadata.unwrap_or_default()
 }
 
 impl Route {

@@ -1,6 +1,7 @@
 //! Values of protocol buffers as JSON writes them, and data that stands in the configuration or beside it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,6 +92,20 @@ pub(super) fn json(node: &Node) -> Json {
             fields.into()
         }
     }
+}
+
+/// Values for filters, by the filters' names.
+pub type Metadata = BTreeMap<String, Json>;
+
+/// Reads `metadata`.
+pub(super) fn metadata(reader: &Reader<'_>) -> Metadata {
+    let metadata = reader.message("metadata", |r| {
+        let named = r.entries("filter_metadata").iter();
+        named
+            .map(|(key, node)| (key.name.clone(), json(node)))
+            .collect()
+    });
+    metadata.unwrap_or_default()
 }
 
 /// Data that stands in the configuration, in a file or in an environment variable.

@@ -130,12 +130,14 @@ fn every_setting_of_plugins_scripts_and_native_filters_is_read() {
         (Duration::ZERO, milliseconds(1500))
     );
     assert_eq!(http.http2.max_concurrent_streams, Some(100));
-    let formats: Vec<_> = http
-        .access_logs
-        .iter()
-        .map(|log| log.format.as_deref())
-        .collect();
-    assert_eq!(formats, [Some("%RESPONSE_CODE%\n"), None]);
+    let [codes, usual] = &http.access_logs[..] else {
+        panic!("two logs");
+    };
+    let code = [
+        LogPiece::Value(LogValue::ResponseCode),
+        LogPiece::Text("\n".into()),
+    ];
+    assert_eq!((&codes.0[..], usual), (&code[..], &LogFormat::default()));
 
     let [auth, scripts, redact] = &http.filters[..] else {
         panic!("three filters")
@@ -333,7 +335,10 @@ fn configurations_of_version_2_are_read() {
         1
     );
     let http = http(&listeners[0]);
-    assert_eq!(http.access_logs[0].format.as_deref(), Some("%PROTOCOL%\n"));
+    assert_eq!(
+        http.access_logs[0].0[0],
+        LogPiece::Value(LogValue::Protocol)
+    );
     let [wasm, lua] = &http.filters[..] else {
         panic!("two filters")
     };

@@ -148,7 +148,7 @@ stats_sinks: []
         ),
         (
             "5:5",
-            "the proxy knows no `adress` in `listeners`: remove it, or did you mean `address`?",
+            "the proxy knows no `adress` in `listeners`: did you mean `address`?",
         ),
         ("6:20", "`filter_chains` is a list"),
         ("9:5", "`name` stands twice: leave one"),
@@ -171,7 +171,7 @@ stats_sinks: []
         ),
         (
             "15:1",
-            "the proxy knows no `stats_sinks` in `the configuration`",
+            "the proxy knows no `stats_sinks` in `the configuration`: remove it",
         ),
     ];
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
@@ -261,7 +261,7 @@ fn mistakes_of_the_connection_manager_are_refused_by_place() {
         (
             "common_http_protocol_options: { idle: 1s }",
             "idle: 1s }",
-            "did you mean `idle_timeout`?",
+            "the proxy knows no `idle`",
         ),
         (
             "statPrefix: a\nstat_prefix: b",
@@ -277,6 +277,11 @@ fn mistakes_of_the_connection_manager_are_refused_by_place() {
             "access_log: [{ name: envoy.access_loggers.grpc }]",
             "envoy.access_loggers.grpc",
             "the proxy has no `envoy.access_loggers.grpc`",
+        ),
+        (
+            "access_log: [{ name: envoy.file_access_log, config: { path: /dev/stdout, format: '%NO%' } }]",
+            "'%NO%'",
+            "the proxy knows no `%NO%`",
         ),
         (
             "access_log: [{ name: envoy.file_access_log, config: { path: /var/log/a } }]",
@@ -408,7 +413,7 @@ fn mistakes_of_plugins_are_refused_by_place() {
             "{ failure_policy: FAIL, VM }",
             &[(
                 "FAIL, vm_config: { code: {",
-                "`failure_policy` cannot be `FAIL` here: did you mean",
+                "`failure_policy` cannot be `FAIL` here: use one of",
             )],
         ),
         (
