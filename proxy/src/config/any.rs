@@ -25,10 +25,11 @@ pub(super) enum Read<T> {
 
 /// Reads an extension: a message with `name` and `typed_config`, or `config` as Envoy had it before.
 pub(super) fn extension<T>(reader: &Reader<'_>, known: &[Extension<T>]) -> Option<T> {
-    let name = reader.text("name");
+    let example = known.iter().find_map(|e| e.offered(e.names));
+    let name = reader.need_text("name", example.unwrap_or_default());
     let by_name = || {
         let found = known.iter().find(|e| e.names.contains(&name.as_str()));
-        if found.is_none() {
+        if found.is_none() && !name.is_empty() {
             let names = known.iter().filter_map(|e| e.offered(e.names));
             let known = instead(&name, names);
             let message = format!("the proxy has no `{name}` in `{}`: {known}", reader.name());

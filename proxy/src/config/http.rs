@@ -195,6 +195,8 @@ pub(super) type PlacedOverrides = Vec<(Place, String, FilterOverride)>;
 
 /// Reads `typed_per_filter_config`, and keeps for later what the chain must judge.
 pub(super) fn overrides(reader: &Reader<'_>, all: &mut PlacedOverrides) -> FilterOverrides {
+    let advice = "write it as `typed_per_filter_config`, each message with its `@type`";
+    reader.refuse("per_filter_config", advice);
     let mut overrides = FilterOverrides::new();
     for (key, node) in reader.entries("typed_per_filter_config") {
         let Some(found) = any(reader, &key.name, node, OVERRIDES) else {
@@ -274,10 +276,9 @@ fn chain(reader: &Reader<'_>) -> Vec<HttpFilter> {
                 "what the configuration names is there or refused: remove it",
             );
         }
-        let name = r.need_text("name", "envoy.filters.http.router");
         let is_disabled = r.flag("disabled").unwrap_or(false);
         let kind = extension(r, FILTERS);
-        (r.place(), name, is_disabled, kind)
+        (r.place(), r.text("name"), is_disabled, kind)
     });
     let is_router = |kind: &Option<Option<HttpFilterKind>>| matches!(kind, Some(None));
     let end = elements.iter().position(|(.., kind)| is_router(kind));
@@ -293,17 +294,17 @@ fn chain(reader: &Reader<'_>) -> Vec<HttpFilter> {
             "`http_filters` must end with the router: add `name: envoy.filters.http.router`";
         reader.report().problem(place, message);
     }
-    let mut filters: Vec<HttpFilter> = Vec::new();
-    for (place, name, is_disabled, kind) in elements {
-        let Some(Some(kind)) = kind else { continue };
-        filters.push(HttpFilter {
-            place,
-            name,
-            is_disabled,
-            kind,
+    let filters = elements
+        .into_iter()
+        .filter_map(|(place, name, is_disabled, kind)| {
+            Some(HttpFilter {
+                place,
+                name,
+                is_disabled,
+                kind: kind.flatten()?,
+            })
         });
-    }
-    filters
+    filters.collect()
 }
 
 /// Reports an override of no filter, or of a filter of another kind.

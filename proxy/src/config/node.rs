@@ -156,9 +156,15 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 if self.wants_key() {
-                    let is_ignored = tag.as_deref().is_some_and(|tag| tag.suffix == "ignore");
+                    let is_ignored = tag.is_some_and(|tag| tag.suffix == "ignore");
                     self.key(text.into_owned(), place, is_ignored);
-                    return Ok(());
+                    return match anchor {
+                        0 => Ok(()),
+                        _ => Err((
+                            place,
+                            "an anchor names a value: put it behind the field's name".to_owned(),
+                        )),
+                    };
                 }
                 let bytes = NODE_BYTES + text.len();
                 let value =

@@ -124,10 +124,7 @@ impl DownstreamTls {
     fn read(reader: &Reader<'_>) -> Self {
         let common = TlsContext::read(reader);
         let require = reader.flag("require_client_certificate").unwrap_or(false);
-        let has_sds = reader.has("session_ticket_keys_sds_secret_config");
-        if has_sds {
-            reader.refuse("session_ticket_keys_sds_secret_config", "remove it");
-        }
+        reader.refuse("session_ticket_keys_sds_secret_config", "remove it");
         if common.certificates.is_empty() {
             reader.problem(
                 "TLS needs a certificate: add `common_tls_context` with `tls_certificates`",

@@ -109,6 +109,8 @@ fn what_is_no_configuration_is_refused() {
             "*x]",
             "inside of what it names",
         ),
+        ("&a node: {}\n", "&a node", "an anchor names a value"),
+        ("a: &x b\n*x : c\n", "*x", "a field's name is a text"),
         ("[a]: b\n", "[a]: b", "a field's name is a text"),
         (
             "static_resources: !!set {}\nnode: { id: !foo bar }\n",
@@ -188,6 +190,10 @@ fn mistakes_of_listeners_are_refused_by_place() {
     check(
         "node: {}\n",
         &[("node: {}", "`the configuration` needs `static_resources: ")],
+    );
+    check(
+        "static_resources: { listeners: [{ address: { socket_address: { address: '::', port_value: 0 } }, filter_chains: [{ filters: [{}] }] }] }",
+        &[("{}]", "`filters` needs `name: ")],
     );
     check(
         "
