@@ -36,15 +36,11 @@ fn file(reader: &Reader<'_>) -> LogFormat {
     let path = reader.need_text("path", STDOUT);
     if !path.is_empty() && path != STDOUT {
         let message = format!("access logs go to standard output alone: use `path: {STDOUT}`");
-        reader.report().problem(reader.place_of("path"), message);
+        reader.problem_at("path", message);
     }
+    reader.at_most_one(&["log_format", "format"]);
     let legacy = reader.has("format").then(|| text(reader, "format"));
-    let format = format(reader);
-    if legacy.is_some() && format.is_some() {
-        let message = "`format` excludes `log_format`: leave `log_format`";
-        reader.report().problem(reader.place_of("format"), message);
-    }
-    format.or(legacy).unwrap_or_default()
+    format(reader).or(legacy).unwrap_or_default()
 }
 
 fn format(reader: &Reader<'_>) -> Option<LogFormat> {
@@ -64,10 +60,6 @@ fn format(reader: &Reader<'_>) -> Option<LogFormat> {
 
 fn text(reader: &Reader<'_>, field: &'static str) -> LogFormat {
     let format = LogFormat::parse(&reader.need_text(field, "\"%RESPONSE_CODE%\\n\""));
-    let report = |message: &String| {
-        reader
-            .report()
-            .problem(reader.place_of(field), message.as_str())
-    };
+    let report = |message: &String| reader.problem_at(field, message.as_str());
     format.inspect_err(report).unwrap_or_default()
 }

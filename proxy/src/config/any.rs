@@ -33,18 +33,13 @@ pub(super) fn extension<T>(reader: &Reader<'_>, known: &[Extension<T>]) -> Optio
             let names = known.iter().filter_map(|e| e.offered(e.names));
             let known = instead(&name, names);
             let message = format!("the proxy has no `{name}` in `{}`: {known}", reader.name());
-            reader.report().problem(reader.place_of("name"), message);
+            reader.problem_at("name", message);
         }
         found
     };
+    reader.at_most_one(&["typed_config", "config"]);
     match (reader.field("typed_config"), reader.field("config")) {
-        (Some((_, node)), untyped) => {
-            if let Some((key, _)) = untyped {
-                let message = "`config` excludes `typed_config`: leave one";
-                reader.report().problem(key.place, message);
-            }
-            any(reader, "typed_config", node, known)
-        }
+        (Some((_, node)), _) => any(reader, "typed_config", node, known),
         (None, Some((_, node))) => {
             let found = by_name()?;
             let read = |body: &Reader<'_>| found.read(body);
@@ -97,7 +92,7 @@ fn by_type<'k, T>(
         if !name.is_empty() {
             let types = known.iter().filter_map(|e| e.offered(e.types));
             let message = format!("the proxy knows no `{name}` here: {}", instead(name, types));
-            body.report().problem(body.place_of(field), message);
+            body.problem_at(field, message);
         }
     }
     found

@@ -101,7 +101,7 @@ impl Cluster {
         let name = reader.need_text("name", "my_cluster");
         if !name.is_empty() && !reader.report().declare(Kind::Cluster, &name) {
             let message = format!("there is a cluster `{name}` already: choose another name");
-            reader.report().problem(reader.place_of("name"), message);
+            reader.problem_at("name", message);
         }
         for field in ["eds_cluster_config", "cluster_type"] {
             reader.refuse(field, "list the endpoints in `load_assignment`");
@@ -235,6 +235,7 @@ fn address(reader: &Reader<'_>, discovery: Discovery, hostname: String) -> Optio
 
 /// Reads the version of HTTP, as it is said today or was said before.
 fn protocol(reader: &Reader<'_>) -> UpstreamProtocol {
+    reader.at_most_one(&["typed_extension_protocol_options", "http2_protocol_options"]);
     let legacy = reader.message("http2_protocol_options", Http2Options::read);
     let mut typed = None;
     for (key, node) in reader.entries("typed_extension_protocol_options") {
@@ -247,12 +248,6 @@ fn protocol(reader: &Reader<'_>) -> UpstreamProtocol {
             );
             reader.report().problem(key.place, message);
         }
-    }
-    if typed.is_some() && legacy.is_some() {
-        let message = format!("`http2_protocol_options` excludes `{HTTP_OPTIONS}`: leave one");
-        reader
-            .report()
-            .problem(reader.place_of("http2_protocol_options"), message);
     }
     match (typed, legacy) {
         (Some(protocol), _) => protocol,

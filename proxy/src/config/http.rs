@@ -289,10 +289,9 @@ fn chain(reader: &Reader<'_>) -> Vec<HttpFilter> {
         reader.report().problem(*place, message);
     }
     if end.is_none() && elements.iter().all(|(.., kind)| kind.is_some()) {
-        let place = reader.place_of("http_filters");
         let message =
             "`http_filters` must end with the router: add `name: envoy.filters.http.router`";
-        reader.report().problem(place, message);
+        reader.problem_at("http_filters", message);
     }
     let filters = elements
         .into_iter()

@@ -253,10 +253,9 @@ impl FilterChain {
         let filters = reader.messages("filters", |r| (r.place(), extension(r, FILTERS)));
         let tls = tls::downstream(reader);
         if names.is_some() && tls.is_none() {
-            let place = reader.place_of("filter_chain_match");
             let message =
                 "a client asks for a name with TLS alone: add a `transport_socket` with TLS";
-            reader.report().problem(place, message);
+            reader.problem_at("filter_chain_match", message);
         }
         let name = reader.text("name");
         let mut plugins = Vec::new();
@@ -275,9 +274,8 @@ impl FilterChain {
             }
         }
         if end.is_none() && is_known {
-            let place = reader.place_of("filters");
             let message = "`filters` must end with `envoy.filters.network.http_connection_manager` or `envoy.filters.network.tcp_proxy`: add one";
-            reader.report().problem(place, message);
+            reader.problem_at("filters", message);
         }
         Some(Self {
             place: reader.place(),

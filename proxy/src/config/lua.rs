@@ -47,16 +47,11 @@ impl LuaFilter {
             "stat_prefix",
             "has no effect: metrics have the filter's name",
         );
+        reader.at_most_one(&["inline_code", "default_source_code"]);
         let inline = reader
             .field("inline_code")
             .map(|_| DataSource::inline(reader, "inline_code"));
         let default = reader.message("default_source_code", DataSource::read);
-        if inline.is_some() && default.is_some() {
-            let message = "`default_source_code` excludes `inline_code`: leave one";
-            reader
-                .report()
-                .problem(reader.place_of("default_source_code"), message);
-        }
         let sources = reader.named("source_codes", DataSource::read);
         Self {
             code: inline.or(default),
@@ -72,11 +67,10 @@ impl LuaFilter {
 impl LuaPerRoute {
     pub(super) fn read(reader: &Reader<'_>) -> Self {
         let fields = ["disabled", "name", "source_code"];
-        let has_code = fields.into_iter().any(|field| reader.has(field));
-        let field = if has_code || !reader.has("filter_context") {
-            reader.one_of(&fields)
+        let field = if reader.has("filter_context") {
+            reader.at_most_one(&fields)
         } else {
-            None
+            reader.one_of(&fields)
         };
         let code = match field {
             Some("disabled") if reader.flag("disabled") == Some(true) => LuaRouteCode::Disabled,

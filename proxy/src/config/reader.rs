@@ -40,14 +40,7 @@ impl<'a> Reader<'a> {
             wrong_type(report, name, node, "a mapping");
             return None;
         };
-        let reader = Reader {
-            name,
-            place: node.place,
-            fields,
-            report,
-            asked: RefCell::default(),
-            is_skipped: Cell::default(),
-        };
+        let reader = Reader::new(name, node.place, fields, report);
         let value = read(&reader);
         reader.end();
         Some(value)
@@ -55,39 +48,38 @@ impl<'a> Reader<'a> {
 
     /// Reads a message without fields, where leaving it out means the same.
     pub(super) fn empty<T>(&self, name: &str, read: impl FnOnce(&Reader<'_>) -> T) -> T {
-        read(&self.without_fields(name, self.report))
+        read(&Reader::new(name, self.place, &[], self.report))
     }
 
     /// What stands for a message that is missing or wrong, which is reported already.
     pub(super) fn absent<T>(&self, name: &str, read: impl FnOnce(&Reader<'_>) -> T) -> T {
-        read(&self.without_fields(name, &Report::default()))
-    }
-
-    fn without_fields<'b>(&self, name: &'b str, report: &'b Report) -> Reader<'b> {
-        Reader {
-            name,
-            place: self.place,
-            fields: &[],
-            report,
-            asked: RefCell::default(),
-            is_skipped: Cell::default(),
-        }
+        read(&Reader::new(name, self.place, &[], &Report::default()))
     }
 
     /// Reads the rest of the fields under another name.
     pub(super) fn renamed<T>(&self, name: &str, read: impl FnOnce(&Reader<'_>) -> T) -> T {
-        let reader = Reader {
-            name,
-            place: self.place,
-            fields: self.fields,
-            report: self.report,
-            asked: RefCell::new(self.asked.take()),
-            is_skipped: Cell::default(),
-        };
+        let reader = Reader::new(name, self.place, self.fields, self.report);
+        reader.asked.replace(self.asked.take());
         let value = read(&reader);
         reader.end();
         self.skip();
         value
+    }
+
+    fn new<'b>(
+        name: &'b str,
+        place: Place,
+        fields: &'b [(Key, Rc<Node>)],
+        report: &'b Report,
+    ) -> Reader<'b> {
+        Reader {
+            name,
+            place,
+            fields,
+            report,
+            asked: RefCell::default(),
+            is_skipped: Cell::default(),
+        }
     }
 
     /// Where the message begins.
@@ -107,6 +99,11 @@ impl<'a> Reader<'a> {
     /// Adds a problem of the whole message.
     pub(super) fn problem(&self, message: impl Into<String>) {
         self.report.problem(self.place, message);
+    }
+
+    /// Adds a problem of a field, or of the message without it.
+    pub(super) fn problem_at(&self, field: &'static str, message: impl Into<String>) {
+        self.report.problem(self.place_of(field), message);
     }
 
     /// Whether a field is there.
@@ -160,23 +157,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Which of several fields is there; both none and more than one are a problem.
-    pub(super) fn one_of(&self, fields: &[&'static str]) -> Option<&'static str> {
+    /// Which of several fields is there; more than one are a problem.
+    pub(super) fn at_most_one(&self, fields: &[&'static str]) -> Option<&'static str> {
         let mut there = fields.iter().copied().filter(|field| self.has(field));
-        let (first, second) = (there.next(), there.next());
-        match (first, second) {
-            (None, _) => {
-                let names = fields.join("`, `");
-                self.problem(format!("`{}` needs one of `{names}`", self.name));
-            }
-            (Some(first), Some(second)) => {
-                let place = self.place_of(second);
-                let message = format!("`{second}` excludes `{first}`: leave one");
-                self.report.problem(place, message);
-            }
-            _ => {}
+        let first = there.next();
+        if let (Some(first), Some(second)) = (first, there.next()) {
+            self.problem_at(second, format!("`{second}` excludes `{first}`: leave one"));
         }
+        // What is not there is known too.
+        there.for_each(drop);
         first
+    }
+
+    /// Which of several fields is there; none and more than one are a problem.
+    pub(super) fn one_of(&self, fields: &[&'static str]) -> Option<&'static str> {
+        let found = self.at_most_one(fields);
+        if found.is_none() {
+            let names = fields.join("`, `");
+            self.problem(format!("`{}` needs one of `{names}`", self.name));
+        }
+        found
     }
 
     /// A text; empty where it is absent.

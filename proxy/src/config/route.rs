@@ -304,16 +304,12 @@ impl ClusterAction {
                 .refer(Kind::Cluster, reader.place_of("cluster"), &cluster);
         }
         let rewrites = ["host_rewrite_literal", "host_rewrite", "auto_host_rewrite"];
-        let host = match rewrites.into_iter().find(|field| reader.has(field)) {
-            None => HostRewrite::Keep,
-            Some(_) => match reader.one_of(&rewrites) {
-                Some("auto_host_rewrite") if reader.flag("auto_host_rewrite") != Some(true) => {
-                    HostRewrite::Keep
-                }
-                Some("auto_host_rewrite") => HostRewrite::Endpoint,
-                Some(field) => HostRewrite::Literal(reader.text(field)),
-                None => HostRewrite::Keep,
-            },
+        let host = match reader.at_most_one(&rewrites) {
+            Some("auto_host_rewrite") if reader.flag("auto_host_rewrite") == Some(true) => {
+                HostRewrite::Endpoint
+            }
+            None | Some("auto_host_rewrite") => HostRewrite::Keep,
+            Some(field) => HostRewrite::Literal(reader.text(field)),
         };
         Self {
             cluster,

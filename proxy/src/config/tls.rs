@@ -62,11 +62,6 @@ pub struct UpstreamTls {
     pub sni: String,
 }
 
-const RAW: &[&str] = &["envoy.transport_sockets.raw_buffer", "raw_buffer"];
-const RAW_TYPES: &[&str] = &[
-    "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
-    "envoy.config.transport_socket.raw_buffer.v2.RawBuffer",
-];
 const TLS: &[&str] = &["envoy.transport_sockets.tls", "tls"];
 
 /// The transport of a filter chain, `None` where it is plain.
@@ -80,11 +75,7 @@ pub(super) fn downstream(reader: &Reader<'_>) -> Option<DownstreamTls> {
             ],
             read: Read::By(|r| Some(DownstreamTls::read(r))),
         },
-        Extension {
-            names: RAW,
-            types: RAW_TYPES,
-            read: Read::By(|_| None),
-        },
+        raw(),
     ];
     transport(reader, &known, DownstreamTls::read)
 }
@@ -100,13 +91,21 @@ pub(super) fn upstream(reader: &Reader<'_>) -> Option<UpstreamTls> {
             ],
             read: Read::By(|r| Some(UpstreamTls::read(r))),
         },
-        Extension {
-            names: RAW,
-            types: RAW_TYPES,
-            read: Read::By(|_| None),
-        },
+        raw(),
     ];
     transport(reader, &known, UpstreamTls::read)
+}
+
+/// The transport that is plain.
+fn raw<T>() -> Extension<Option<T>> {
+    Extension {
+        names: &["envoy.transport_sockets.raw_buffer", "raw_buffer"],
+        types: &[
+            "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+            "envoy.config.transport_socket.raw_buffer.v2.RawBuffer",
+        ],
+        read: Read::By(|_| None),
+    }
 }
 
 /// Reads `transport_socket`, or `tls_context` as Envoy had it before.
@@ -115,6 +114,7 @@ fn transport<T>(
     known: &[Extension<Option<T>>],
     legacy: fn(&Reader<'_>) -> T,
 ) -> Option<T> {
+    reader.at_most_one(&["transport_socket", "tls_context"]);
     let socket = reader.message("transport_socket", |r| extension(r, known));
     let context = reader.message("tls_context", legacy);
     socket.flatten().flatten().or(context)
@@ -131,9 +131,8 @@ impl DownstreamTls {
             );
         }
         if require && common.trusted_ca.is_none() {
-            let place = reader.place_of("require_client_certificate");
             let message = "client certificates need somebody to come from: add `validation_context` with `trusted_ca`";
-            reader.report().problem(place, message);
+            reader.problem_at("require_client_certificate", message);
         }
         Self {
             common,

@@ -184,10 +184,9 @@ impl DataSource {
                 let text = reader.text("inline_bytes");
                 let bytes = base64(&text);
                 if bytes.is_none() {
-                    let place = reader.place_of("inline_bytes");
                     let message =
                         "`inline_bytes` is no Base64: encode the bytes, or use `inline_string`";
-                    reader.report().problem(place, message);
+                    reader.problem_at("inline_bytes", message);
                 }
                 DataFrom::Inline(bytes.unwrap_or_default())
             }

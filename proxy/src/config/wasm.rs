@@ -159,14 +159,9 @@ impl FailurePolicy {
             ("FAIL_CLOSED", Self::Closed),
             ("FAIL_OPEN", Self::Open),
         ];
+        reader.at_most_one(&["failure_policy", "fail_open"]);
         let policy = reader.choice("failure_policy", &policies);
         let is_open = reader.flag("fail_open");
-        if policy.is_some() && is_open.is_some() {
-            let message = "`fail_open` excludes `failure_policy`: leave `failure_policy`";
-            reader
-                .report()
-                .problem(reader.place_of("fail_open"), message);
-        }
         match is_open {
             Some(true) => Self::Open,
             _ => policy.unwrap_or_default(),
@@ -196,7 +191,7 @@ impl WasmVm {
             let message = format!(
                 "`{NULL_RUNTIME}` names code that is compiled into Envoy: build the plugin as WASM, or natively"
             );
-            reader.report().problem(reader.place_of("runtime"), message);
+            reader.problem_at("runtime", message);
         } else {
             reader.note(
                 "runtime",
@@ -269,7 +264,7 @@ const CONFIGURATIONS: &[Extension<Vec<u8>>] = &[
             let bytes = values::base64(&r.text("value"));
             if bytes.is_none() {
                 let message = "`value` is no Base64: encode the bytes, or use a `StringValue`";
-                r.report().problem(r.place_of("value"), message);
+                r.problem_at("value", message);
             }
             bytes.unwrap_or_default()
         }),
