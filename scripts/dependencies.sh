@@ -45,6 +45,7 @@ never engine-builtin "$runtimes|partition|engine-wasm-abi|engine-lua"
 never partition "$runtimes|$engines|$executors"
 never functions "$runtimes|$engines|partition|arrow-array|$executors"
 never functions "wasmer|mlua|engine-lua|engine-builtin" --features wasmtime
+never proxy "$runtimes|partition|functions"
 
 only() { # only FEATURE PATTERN: a build with one engine compiles no other runtime.
     never extengine-cli "$2" --no-default-features --features "$1"

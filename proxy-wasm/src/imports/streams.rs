@@ -202,7 +202,7 @@ pub(super) fn set_buffer(
     let direction = body_of(kind).ok_or(Status::BadArgument)?;
     let bytes = Bytes::copy_from_slice(read(guest, at, len)?);
     let stream = stream(guest.state())?;
-    let mut body = stream.body(direction).ok_or(Status::NotFound)?;
+    let mut body = stream.body(direction).ok_or(Status::BadArgument)?;
     let start = start.cast_unsigned() as usize;
     let end = start.saturating_add(size.cast_unsigned() as usize);
     body.replace(start..end, bytes);

@@ -33,7 +33,8 @@ fn answers(function: &str) -> &'static [Status] {
         }
         "proxy_get_status" => &[Fine, InvalidMemoryAccess],
         "proxy_get_configuration" => &[Fine, BadArgument, InvalidMemoryAccess],
-        "proxy_set_buffer_bytes" | "proxy_get_buffer_bytes" | "proxy_get_buffer_status" => {
+        "proxy_set_buffer_bytes" => &[Fine, BadArgument, InvalidMemoryAccess],
+        "proxy_get_buffer_bytes" | "proxy_get_buffer_status" => {
             &[Fine, BadArgument, NotFound, InvalidMemoryAccess]
         }
         "proxy_get_header_map_size" | "proxy_get_header_map_pairs" => {
