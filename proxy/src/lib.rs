@@ -3,3 +3,4 @@
 //! [`config`] reads a configuration and says everything that is wrong with it.
 
 pub mod config;
+mod headers;
