@@ -4,3 +4,5 @@
 
 pub mod config;
 mod headers;
+mod tls;
+mod upstream;
