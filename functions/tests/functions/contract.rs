@@ -13,8 +13,7 @@ const FUNCTIONS: &str = "functions = [
     'describe(name: text, counts: map[i32], at: {x: f64, y: f64}?, tags: [text]) -> {name: text, total: i64, far: bool?, tags: map[u8]}',
     'maybe(give: bool) -> text?', 'roll() -> [bytes]', 'now() -> i64', 'say(message: text)', 'refuse(message: text) -> i64',
     'crash() -> i64', 'call(name: text, data: bytes) -> bytes',
-]
-foreign = ['sha256', 'twice']";
+]";
 
 /// The engines, with the code of each.
 const ENGINES: [(&str, &str); 4] = [
@@ -25,6 +24,11 @@ const ENGINES: [(&str, &str); 4] = [
 ];
 
 fn plugins(engine: &str, code: &str, manager: Manager) -> Plugins {
+    plugins_with(engine, code, manager, "")
+}
+
+/// The plugin with more in its configuration.
+fn plugins_with(engine: &str, code: &str, manager: Manager, more: &str) -> Plugins {
     let plugins = Plugins::with(manager);
     plugins.file("contract.wasm", include_bytes!("../guests/contract.wasm"));
     plugins.file("contract.lua", include_bytes!("../guests/contract.lua"));
@@ -34,7 +38,7 @@ fn plugins(engine: &str, code: &str, manager: Manager) -> Plugins {
     };
     plugins
         .add(&format!(
-            "name = 'contract'\nengine = '{engine}'\npath = '{code}'\n{FUNCTIONS}\n{waive}"
+            "name = 'contract'\nengine = '{engine}'\npath = '{code}'\n{FUNCTIONS}\n{waive}\n{more}"
         ))
         .expect("the plugin loads");
     plugins
@@ -197,7 +201,9 @@ fn functions() -> ForeignFunctions {
 #[test]
 fn functions_call_what_their_configuration_names() {
     for (engine, code) in ENGINES {
-        let plugins = plugins(engine, code, Manager::with(|_| (), functions()));
+        let manager = Manager::with(|_| (), functions());
+        let more = "foreign = ['sha256', 'twice']";
+        let plugins = plugins_with(engine, code, manager, more);
         let call = |name: &str, data: &[u8]| {
             let args = [name.into(), Value::Bytes(data.to_vec())];
             plugins.manager.execute("call", &args)
@@ -218,11 +224,10 @@ fn functions_call_what_their_configuration_names() {
 fn foreign_functions_that_are_not_there_are_refused_when_a_plugin_is_added() {
     let plugins = Plugins::with(Manager::with(|_| (), functions()));
     plugins.file("contract.lua", include_bytes!("../guests/contract.lua"));
-    let config = |foreign| {
-        format!("name = 'contract'\nengine = 'lua'\npath = 'contract.lua'\n{FUNCTIONS}")
-            .replace("foreign = ['sha256', 'twice']", foreign)
-    };
-    let error = plugins.add(&config("foreign = ['sha265']")).unwrap_err();
+    let config = format!(
+        "name = 'contract'\nengine = 'lua'\npath = 'contract.lua'\n{FUNCTIONS}\nforeign = ['sha265']"
+    );
+    let error = plugins.add(&config).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Manifest);
     let words = "`foreign` names `sha265`, which this program does not have; it has: compress, sha256, twice, uncompress";
     assert_eq!(error.message(), words);
