@@ -3,7 +3,7 @@
 use super::Call;
 use super::meter::count;
 use crate::error::{Error, ErrorKind, Result};
-use crate::foreign::ForeignId;
+use crate::foreign::{ForeignFunction, ForeignId};
 use crate::host::Party;
 use crate::limits::Limit;
 
@@ -35,10 +35,9 @@ impl Call<'_> {
     /// interrupted: whether the deadline has passed is seen behind it.
     pub fn call_foreign(&self, function: ForeignId, argument: &[u8]) -> Result<Vec<u8>> {
         self.check()?;
-        let function = match self.package.catalog.foreign().numbered(function) {
-            Some(declared) if self.extension().calls(function) => declared,
-            Some(other) => return Err(self.not_declared(other.name())),
-            None => return Err(self.not_declared("")),
+        let known = self.package.catalog.foreign().numbered(function);
+        let Some(function) = known.filter(|_| self.extension().calls(function)) else {
+            return Err(self.not_declared(known.map_or("", ForeignFunction::name)));
         };
         let (meter, limits) = (&self.meter, &self.package.limits);
         let count_bytes = |len| {
