@@ -37,6 +37,7 @@ engines='engine-wasm-abi|engine-wasm-wasmtime|engine-wasm-wasmer|engine-lua|engi
 executors='tokio|async-std|smol|futures-executor'
 
 never engine-core "$runtimes|$engines|partition|extengine|$executors"
+never foreign "$runtimes|$engines|partition|functions|extengine|$executors"
 never engine-wasm-abi "wasmtime|wasmer|mlua|partition|engine-lua|engine-builtin"
 never engine-wasm-wasmtime "wasmer|mlua|partition|engine-lua|engine-builtin"
 never engine-wasm-wasmer "wasmtime|mlua|partition|engine-lua|engine-builtin"

@@ -70,6 +70,10 @@ impl Backend for Bare {
         ))
     }
 
+    fn call(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, Error> {
+        Err(Error::rejected("there are no foreign functions here"))
+    }
+
     fn write(&self, op: Op, storage: &str, key: &[u8], value: &[u8]) {
         let mut emitted = self.emitted.borrow_mut();
         emitted.push(op as u8);

@@ -107,6 +107,7 @@ fn name(party: Party) -> &'static str {
         Party::Instance => "Instance",
         Party::Guest => "Guest",
         Party::HostState => "HostState",
+        Party::Foreign => "Foreign",
     }
 }
 

@@ -208,3 +208,30 @@ function Retry()
     error("the gate is shut")
   end
 end
+
+function Ask(args)
+  local answer, words = "", nil
+  for _ = 1, args.times do
+    if args.catch then
+      local _
+      _, answer, words = pcall(host.call, args.name, args.argument)
+    else
+      answer, words = host.call(args.name, args.argument)
+    end
+    if not answer then
+      break
+    end
+  end
+  if words and not args.catch then
+    host.reject(words)
+  end
+  host.result({ answer = answer, words = words })
+end
+
+function Spell(args)
+  local answer, words = host.call("spell", args)
+  if not answer then
+    host.reject(words)
+  end
+  host.result(answer)
+end

@@ -45,22 +45,25 @@ macro_rules! suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    ([wasm] all $all:tt sandboxed $sandboxed:tt wasm $own:tt lua $lua:tt builtin $builtin:tt) => {
+    ([wasm] all $all:tt newest $newest:tt sandboxed $sandboxed:tt wasm $own:tt lua $lua:tt builtin $builtin:tt) => {
         $crate::__tests!(@group $all);
+        $crate::__tests!(@group $newest);
         $crate::__tests!(@group $sandboxed);
         $crate::__tests!(@group $own);
     };
-    ([wasm_1_0] all $all:tt sandboxed $sandboxed:tt wasm $own:tt lua $lua:tt builtin $builtin:tt) => {
+    ([wasm_1_0] all $all:tt newest $newest:tt sandboxed $sandboxed:tt wasm $own:tt lua $lua:tt builtin $builtin:tt) => {
         $crate::__tests!(@group $all);
         $crate::__tests!(@group $sandboxed);
     };
-    ([lua] all $all:tt sandboxed $sandboxed:tt wasm $wasm:tt lua $own:tt builtin $builtin:tt) => {
+    ([lua] all $all:tt newest $newest:tt sandboxed $sandboxed:tt wasm $wasm:tt lua $own:tt builtin $builtin:tt) => {
         $crate::__tests!(@group $all);
+        $crate::__tests!(@group $newest);
         $crate::__tests!(@group $sandboxed);
         $crate::__tests!(@group $own);
     };
-    ([builtin] all $all:tt sandboxed $sandboxed:tt wasm $wasm:tt lua $lua:tt builtin $own:tt) => {
+    ([builtin] all $all:tt newest $newest:tt sandboxed $sandboxed:tt wasm $wasm:tt lua $lua:tt builtin $own:tt) => {
         $crate::__tests!(@group $all);
+        $crate::__tests!(@group $newest);
         $crate::__tests!(@group $own);
     };
     (@group { $($theme:ident { $($case:ident)* })* }) => {

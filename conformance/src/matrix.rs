@@ -206,6 +206,18 @@ pub const MATRIX: &[Cell] = cells! {
         "of the wrong type": all [a_result_of_the_wrong_type_is_a_bad_intent] wasm [what_is_not_canonical_is_a_bad_intent];
     }
 
+    // Foreign functions.
+    "foreign function" {
+        "answers": all [a_foreign_function_answers a_large_answer_comes_whole] wasm [call_answers_each_outcome an_answer_that_does_not_fit_is_taken_later];
+        "fails": all [a_failing_foreign_function_answers_in_words] wasm [call_answers_each_outcome an_answer_that_does_not_fit_is_taken_later];
+        "is denied": all [a_foreign_function_that_is_not_declared_is_denied] wasm [a_made_up_function_is_denied];
+        "is typed": all [a_typed_foreign_function_takes_and_gives_rows an_argument_that_does_not_fit_is_answered_in_words];
+        "takes its time": all [a_deadline_ends_a_run_of_foreign_calls];
+        "by number": wasm [a_foreign_function_has_one_number] lua ("Lua names what it calls") builtin ("native code names what it calls");
+        "with a pointer out of range": wasm [a_call_out_of_range_breaks_the_rules] lua ("Lua has no pointers") builtin ("the compiler checks the boundary");
+        "outside of an invocation": wasm [a_call_at_the_wrong_time_breaks_the_rules] lua [a_chunk_that_does_not_load_is_refused] builtin ("native code is initialised with its program");
+    }
+
     // Types.
     "type bool" { "at its edges": all [booleans_come_back]; }
     "type int" { "at its edges": all [integers_come_back_exactly] lua [numbers_are_not_rounded]; }
@@ -300,6 +312,14 @@ pub const MATRIX: &[Cell] = cells! {
     "limit log_bytes" {
         "within": all [bytes_of_log_are_limited];
         "exceeded": all [bytes_of_log_are_limited];
+    }
+    "limit foreign_calls" {
+        "within": all [calls_of_foreign_functions_are_limited];
+        "exceeded": all [calls_of_foreign_functions_are_limited];
+    }
+    "limit foreign_bytes" {
+        "within": all [bytes_of_foreign_functions_are_limited];
+        "exceeded": all [bytes_of_foreign_functions_are_limited an_argument_that_is_too_long_is_not_handed_over];
     }
 
     // Failures. The kinds that an invocation can end with come first.
@@ -402,7 +422,7 @@ mod tests {
     /// Whether what holds for `engines` holds for a kind of engine.
     fn applies(engines: &str, kind: &str) -> bool {
         match engines {
-            "all" => true,
+            "all" | "newest" => true,
             "sandboxed" => kind != "builtin",
             own => own == kind,
         }

@@ -1,8 +1,11 @@
-//! What the suite's guests are: their storages, and the extensions that each of them offers under the same names.
+//! What the suite's guests are: their storages and foreign functions, and the extensions that each of them offers under the same names.
 
 use std::sync::{Arc, LazyLock};
+use std::thread;
+use std::time::Duration;
 
 use engine_core::catalog::{Catalog, CommandSchema, StorageId};
+use engine_core::foreign::{ForeignFunctions, Purity};
 use engine_core::json;
 use engine_core::manifest::{ExtensionDecl, ExtensionKind, Verb, Verbs};
 use engine_core::schema::Schema;
@@ -39,7 +42,7 @@ pub const SHELVES: [(&str, &[Verb]); 8] = [
 /// The extensions: name, kind, arguments, result.
 ///
 /// What each of them does is written at its function in the Rust guest.
-const EXTENSIONS: [(&str, ExtensionKind, &str, &str); 23] = {
+const EXTENSIONS: [(&str, ExtensionKind, &str, &str); 25] = {
     use ExtensionKind::{Command, Function, Job, Projector, Query, Validator};
     const SHELF_ARGS: &str = "storage: text, group: text, n: int";
     [
@@ -81,10 +84,60 @@ const EXTENSIONS: [(&str, ExtensionKind, &str, &str); 23] = {
         ("Sneak", Query, "", ""),
         ("Wait", Query, "", "reads: int"),
         ("Retry", Command, "", ""),
+        (
+            "Ask",
+            Query,
+            "name: text, argument: bytes, times: int, catch: bool",
+            "answer: bytes?, words: text?",
+        ),
+        ("Spell", Query, SPELL.0, SPELL.1),
     ]
 };
 
-/// The storages of the suite, and its one command with typed arguments, `Order`.
+/// What the foreign function `spell` takes and gives: the letters of a word so many times, and the note as it is.
+pub const SPELL: (&str, &str) = (
+    "word: text, times: int, note: {at: float, tags: [bytes]}?",
+    "letters: [text], note: {at: float, tags: [bytes]}?",
+);
+
+/// The foreign functions of the suite; every extension may call all of them but `sealed`.
+pub fn functions() -> ForeignFunctions {
+    let mut functions = ForeignFunctions::new();
+    let reverse = |bytes: &[u8]| Ok(bytes.iter().rev().copied().collect());
+    functions
+        .register("reverse", Purity::Pure, reverse)
+        .register("sealed", Purity::Pure, reverse)
+        .register("repeat", Purity::Pure, |count| {
+            let count = std::str::from_utf8(count).ok();
+            let count: Option<usize> = count.and_then(|count| count.parse().ok());
+            count
+                .map(|count| vec![b'x'; count])
+                .ok_or_else(|| "no count".to_owned())
+        })
+        .register("wait", Purity::Impure, |_| {
+            thread::sleep(Duration::from_millis(1));
+            Ok(Vec::new())
+        })
+        .register("fail", Purity::Impure, |bytes| {
+            Err(format!("{} bytes, a NUL \0 and é", bytes.len()))
+        })
+        .register("panic", Purity::Impure, |bytes| {
+            panic!("{} bytes", bytes.len())
+        });
+    let (args, result) = (schema(SPELL.0), schema(SPELL.1));
+    functions.register_typed("spell", Purity::Pure, args, result, |args| {
+        let [Value::Text(word), Value::Int(times), note] = args else {
+            return Err("no word".to_owned());
+        };
+        let times = usize::try_from(*times).map_err(|_| "times is below zero".to_owned())?;
+        let letters = word.repeat(times);
+        let letters = letters.chars().map(|letter| Value::Text(letter.into()));
+        Ok(vec![Value::List(letters.collect()), note.clone()])
+    });
+    functions
+}
+
+/// The storages and foreign functions of the suite, and its one command with typed arguments, `Order`.
 pub fn catalog() -> &'static Arc<Catalog> {
     static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
         let mut catalog = Catalog::default();
@@ -98,6 +151,7 @@ pub fn catalog() -> &'static Arc<Catalog> {
             result: schema("total: int"),
         };
         catalog.add_command("Order", order);
+        catalog.set_foreign(functions());
         Arc::new(catalog)
     });
     &CATALOG
@@ -141,7 +195,10 @@ pub fn declare(name: &str, kind: ExtensionKind, args: &str, result: &str) -> Ext
             *verbs = reads_only(*verbs);
         }
     }
+    let functions = catalog().foreign();
+    let open = functions.names().filter(|name| *name != "sealed");
     ExtensionDecl::new(name, kind, schema(args), schema(result), catalog(), access)
+        .calling(open.filter_map(|name| functions.id(name)))
 }
 
 /// Reads a schema of the suite.

@@ -91,7 +91,9 @@ const PARTS_1_1: [(&str, &str); 11] = [
            (import "env" "HostScan" (func $scan (param i32 i32 i32) (result i32)))
            (import "env" "HostRows" (func $rows (param i32 i32 i32) (result i32)))
            (import "env" "HostClose" (func $close (param i32)))
-           (import "env" "HostNext" (func $next (param i32) (result i64)))"#,
+           (import "env" "HostNext" (func $next (param i32) (result i64)))
+           (import "env" "HostForeign" (func $foreign (param i32 i32) (result i32)))
+           (import "env" "HostCall" (func $call (param i32 i32 i32 i32 i32) (result i32)))"#,
     ),
     ("memory", r#"(memory (export "memory") 2)"#),
     ("version", r#"(func (export "WasmAbiVersion_1_1"))"#),

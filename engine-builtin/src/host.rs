@@ -2,7 +2,7 @@
 
 use engine_core::call::Call;
 use engine_core::catalog::StorageId;
-use engine_core::error::Result;
+use engine_core::error::{ErrorKind, Result};
 use engine_core::host::Party;
 use engine_core::manifest::Verb;
 use extengine_guest::{Backend, Error as GuestError, KeyBuilder, Op, Row};
@@ -69,6 +69,18 @@ impl Backend for NativeHost<'_, '_> {
                 each(key, value);
                 Ok(())
             })
+        })
+    }
+
+    fn call(&self, function: &str, argument: &[u8]) -> Result<Vec<u8>, GuestError> {
+        let call = self.call;
+        call.trace(Party::Guest, Party::Instance, || format!("call {function}"));
+        let answer = call
+            .foreign(function)
+            .and_then(|function| call.call_foreign(function, argument));
+        answer.map_err(|error| match error.kind() {
+            ErrorKind::Rejected => GuestError::rejected(error.message()),
+            _ => to_guest(call, error),
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod buffers;
+mod foreign;
 mod meter;
 mod read;
 mod write;

@@ -1,9 +1,10 @@
-//! The storages of an application, with their schemas, and the schemas of its commands.
+//! The storages of an application, with their schemas, the schemas of its commands, and the foreign functions.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::foreign::ForeignFunctions;
 use crate::schema::{Field, Schema, Type};
 use crate::value::Value;
 
@@ -59,13 +60,14 @@ pub struct CommandSchema {
     pub result: Schema,
 }
 
-/// The storages of an application, the host's own among them, and its commands.
+/// The storages of an application, the host's own among them, its commands, and the foreign functions that there are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Catalog {
     storages: Vec<Storage>,
     /// In order of the names.
     by_name: Vec<(Box<str>, StorageId)>,
     commands: HashMap<Box<str>, CommandSchema>,
+    foreign: ForeignFunctions,
 }
 
 impl Default for Catalog {
@@ -74,6 +76,7 @@ impl Default for Catalog {
             storages: Vec::new(),
             by_name: Vec::new(),
             commands: HashMap::new(),
+            foreign: ForeignFunctions::new(),
         };
         let command = |name: &str, ty| Field {
             name: name.into(),
@@ -161,6 +164,16 @@ impl Catalog {
     /// A command's schemas.
     pub fn command(&self, name: &str) -> Option<&CommandSchema> {
         self.commands.get(name)
+    }
+
+    /// Sets the foreign functions that there are; which of them an extension calls, it declares.
+    pub fn set_foreign(&mut self, functions: ForeignFunctions) {
+        self.foreign = functions;
+    }
+
+    /// The foreign functions.
+    pub fn foreign(&self) -> &ForeignFunctions {
+        &self.foreign
     }
 
     /// The storage with this name.

@@ -23,7 +23,7 @@ pub enum ErrorKind {
     BadArgs,
     /// An intent or a result does not fit its schema, is not canonical, or is not for this kind of extension.
     BadIntent,
-    /// The manifest does not give the extension this storage or verb.
+    /// The manifest does not give the extension this storage, verb or foreign function.
     Denied,
     /// An `insert` found the key present.
     Exists,

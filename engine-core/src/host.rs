@@ -7,8 +7,9 @@ use std::rc::Rc;
 use crate::call::Call;
 use crate::catalog::StorageId;
 use crate::error::{Error, ErrorKind, Result};
+use crate::foreign::ForeignFunction;
 
-/// What an extension may ask: rows of the state, a line in the log.
+/// What an extension may ask: rows of the state, a line in the log, an answer of a foreign function.
 ///
 /// Keys and values are in their encodings and pass through unread. Capabilities, quotas and the form of keys are
 /// checked by [`Call`] before the host is asked.
@@ -35,6 +36,14 @@ pub trait Host {
 
     /// Takes a line of the log.
     fn log(&self, level: &str, message: &str);
+
+    /// Answers for a foreign function: calls it, or takes the answer from where it was kept.
+    ///
+    /// # Errors
+    /// `rejected` for what the guest may handle, as [`ForeignFunction::call`]; any other ends the invocation.
+    fn call(&self, function: &ForeignFunction, argument: &[u8]) -> Result<Vec<u8>> {
+        function.call(argument)
+    }
 }
 
 /// Rows that a range read copied, in key order.
@@ -104,6 +113,8 @@ pub enum Party {
     Guest,
     /// The host state.
     HostState,
+    /// A foreign function.
+    Foreign,
 }
 
 /// Takes note of each crossing between partition, instance, guest and host state.

@@ -20,6 +20,7 @@ pub mod catalog;
 pub mod engine;
 pub mod error;
 pub mod factory;
+pub mod foreign;
 pub mod host;
 pub mod intent;
 pub mod json;

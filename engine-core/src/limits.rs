@@ -43,11 +43,15 @@ pub enum Limit {
     LogLines,
     /// Bytes that one invocation logs.
     LogBytes,
+    /// Calls of foreign functions by one invocation.
+    ForeignCalls,
+    /// Bytes of arguments and answers of foreign functions of one invocation.
+    ForeignBytes,
 }
 
 impl Limit {
     /// Every limit, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::CodeBytes,
         Self::Functions,
         Self::FunctionBytes,
@@ -65,6 +69,8 @@ impl Limit {
         Self::ResultBytes,
         Self::LogLines,
         Self::LogBytes,
+        Self::ForeignCalls,
+        Self::ForeignBytes,
     ];
 
     /// The limit's name in manifests and errors, such as `host_reads`.
@@ -87,6 +93,8 @@ impl Limit {
             Self::ResultBytes => "result_bytes",
             Self::LogLines => "log_lines",
             Self::LogBytes => "log_bytes",
+            Self::ForeignCalls => "foreign_calls",
+            Self::ForeignBytes => "foreign_bytes",
         }
     }
 
@@ -186,6 +194,10 @@ pub struct Limits {
     pub log_lines: u32,
     /// Bytes logged; 256 KiB.
     pub log_bytes: u64,
+    /// Calls of foreign functions; 1,000.
+    pub foreign_calls: u32,
+    /// Bytes of arguments and answers of foreign functions; 64 MiB.
+    pub foreign_bytes: u64,
 }
 
 /// How many range reads may be open inside one another.
@@ -210,6 +222,8 @@ impl Default for Limits {
             result_bytes: 16 << 20,
             log_lines: 1_000,
             log_bytes: 256 << 10,
+            foreign_calls: 1_000,
+            foreign_bytes: 64 << 20,
         }
     }
 }
@@ -242,4 +256,8 @@ pub struct Ledger {
     pub log_lines: u32,
     /// Bytes logged.
     pub log_bytes: u64,
+    /// Calls of foreign functions.
+    pub foreign_calls: u32,
+    /// Bytes of their arguments and answers.
+    pub foreign_bytes: u64,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, StorageId};
+use crate::foreign::ForeignId;
 use crate::limits::{Limit, Limits};
 use crate::schema::Schema;
 
@@ -160,6 +161,8 @@ pub struct ExtensionDecl {
     /// The result.
     pub result: Schema,
     access: Box<[Verbs]>,
+    /// The foreign functions that it may call.
+    foreign: Box<[ForeignId]>,
 }
 
 impl ExtensionDecl {
@@ -192,7 +195,22 @@ impl ExtensionDecl {
             args,
             result,
             access: table.into(),
+            foreign: Box::default(),
         }
+    }
+
+    /// The same extension, which may call these foreign functions of its catalog.
+    #[must_use]
+    pub fn calling(self, functions: impl IntoIterator<Item = ForeignId>) -> Self {
+        Self {
+            foreign: functions.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// Whether the extension may call a foreign function.
+    pub fn calls(&self, function: ForeignId) -> bool {
+        self.foreign.contains(&function)
     }
 
     /// What the extension may do with a storage.

@@ -40,6 +40,7 @@
 //! | `host.put_value(storage, key, value)` | asks to write a row, present or not |
 //! | `host.delete(storage, key)` | asks to remove a row, present or not |
 //! | `host.result(row)` | gives a result; what the function returns is one more; of a result with a single field, a value that is no table is that field |
+//! | `host.call(name, argument)` | what a foreign function answers, one of the embedding application's, or nil and its words; bytes and bytes, or a table and a table where it is typed |
 //! | `host.reject(message)` | ends the invocation as refused, with a message for the user |
 //! | `host.log([level,] message)`, `print(...)` | writes a line to the host's log, at level `info` if none is given |
 //! | `host.null` | an optional field that is null; in a table the same as leaving it out, in the key of `host.read` the field's value |
@@ -69,7 +70,7 @@
 //! `not_found`, `bad_key`, `io`, or the reason why an intent was refused) and `message`. Uncaught, it ends the
 //! invocation with that kind; any other uncaught error is a `trap` with its line. An intent that was refused stands: an
 //! invocation that catches its error ends with it all the same, unless it ends with an error of its own. An undeclared
-//! read, an exceeded limit and the deadline cannot be caught: the next step of the code ends again.
+//! read or call, an exceeded limit and the deadline cannot be caught: the next step of the code ends again.
 //!
 //! ## The sandbox
 //! Luau's libraries are there, with these differences:

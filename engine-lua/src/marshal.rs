@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use engine_core::catalog::{CommandSchema, StorageId};
 use engine_core::error::{Error, ErrorKind};
+use engine_core::foreign::{ForeignFunction, ForeignId, ForeignSignature};
 use engine_core::key::{Extent, KeyWriter};
 use engine_core::manifest::PackageManifest;
 use engine_core::schema::{Field as SchemaField, Schema, Type};
@@ -157,6 +158,13 @@ pub(crate) struct ExtensionShape {
     pub(crate) result: Record,
 }
 
+/// A typed foreign function in one sandbox.
+#[derive(Debug)]
+pub(crate) struct ForeignShape {
+    pub(crate) args: Record,
+    pub(crate) result: Record,
+}
+
 /// What Rust cannot do through mlua: tell Luau's native integers from numbers, and make them.
 #[derive(Debug)]
 pub(crate) struct Integers {
@@ -174,6 +182,8 @@ pub(crate) struct Marshal {
     integers: Integers,
     extensions: Box<[OnceCell<ExtensionShape>]>,
     storages: Box<[OnceCell<StorageShape>]>,
+    /// Those that were called.
+    foreign: RefCell<HashMap<ForeignId, Rc<ForeignShape>>>,
     events: RefCell<HashMap<Box<str>, Rc<Record>>>,
 }
 
@@ -202,6 +212,7 @@ impl Marshal {
             watch,
             integers,
             events: RefCell::default(),
+            foreign: RefCell::default(),
         }
     }
 
@@ -231,6 +242,28 @@ impl Marshal {
             value: Record::new(lua, &storage.value)?,
         };
         Ok(shape.get_or_init(|| made))
+    }
+
+    /// The arguments and results of a foreign function of the application; none where it takes bytes.
+    pub(crate) fn foreign(
+        &self,
+        lua: &Lua,
+        id: ForeignId,
+    ) -> mlua::Result<Option<Rc<ForeignShape>>> {
+        let function = self.manifest.catalog.foreign().numbered(id);
+        let signature = function.map(ForeignFunction::signature);
+        let Some(ForeignSignature::Typed { args, result }) = signature else {
+            return Ok(None);
+        };
+        if let Some(shape) = self.foreign.borrow().get(&id) {
+            return Ok(Some(Rc::clone(shape)));
+        }
+        let shape = Rc::new(ForeignShape {
+            args: Record::new(lua, args)?,
+            result: Record::new(lua, result)?,
+        });
+        self.foreign.borrow_mut().insert(id, Rc::clone(&shape));
+        Ok(Some(shape))
     }
 
     // From rows to tables.

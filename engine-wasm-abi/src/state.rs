@@ -23,7 +23,7 @@ pub(crate) struct Inner {
     pub(crate) catalog: Arc<Catalog>,
     /// The last read that failed in a way that the guest may handle.
     pub(crate) failed_read: RefCell<Option<Error>>,
-    /// A buffer for the value of a row, kept between reads.
+    /// A buffer for the value of a row or the answer of a foreign function, kept between them.
     pub(crate) value: Cell<Vec<u8>>,
     /// What the WASI stub keeps.
     pub(crate) wasi: Wasi,

@@ -15,10 +15,12 @@ pub(crate) use run::{exchange, run, run_batch};
 pub(crate) struct Kept {
     /// The address of the exchange header.
     header: Cell<u32>,
-    /// Whether the kept value of a row waits for `HostTake`.
+    /// Whether a kept value or answer waits for `HostTake`.
     waiting: Cell<bool>,
     /// The last name that `HostStorage` did not know, for the message of whoever uses it all the same.
     unknown: RefCell<String>,
+    /// The same of `HostForeign`.
+    unknown_foreign: RefCell<String>,
     numbers: Numbers,
 }
 
@@ -28,6 +30,7 @@ impl Kept {
             header: Cell::new(0),
             waiting: Cell::new(false),
             unknown: RefCell::default(),
+            unknown_foreign: RefCell::default(),
             numbers,
         }
     }

@@ -19,6 +19,9 @@
 
 pub use engine_core as core;
 pub use engine_core::error::{Error, ErrorKind, Result};
+pub use engine_core::foreign::{ForeignFunctions, Purity};
+/// The foreign functions that come built in.
+pub use foreign;
 pub use partition;
 pub use partition::application::{Application, Options};
 pub use partition::manifest::AppSpec;

@@ -77,6 +77,8 @@ pub struct PluginConfig {
     pub waive: Vec<Limit>,
     /// Whether instances are kept between calls.
     pub policy: Policy,
+    /// The foreign functions that its functions may call; for our own contract.
+    pub foreign: Vec<String>,
     /// How long a call waits for an instance.
     pub timeout: Duration,
     /// How many calls may wait.
@@ -108,6 +110,8 @@ struct Written {
     waive: Vec<Limit>,
     #[serde(default)]
     policy: Policy,
+    #[serde(default)]
+    foreign: Vec<String>,
     timeout_ms: Option<u64>,
     queue: Option<usize>,
 }
@@ -155,7 +159,7 @@ impl PluginConfig {
     }
 
     /// Reads a configuration in TOML: the same fields, where `engine` and `path` may also stand without `vm_config`, and
-    /// `abi`, `limits`, `waive`, `policy`, `timeout_ms` and `queue`.
+    /// `abi`, `limits`, `waive`, `policy`, `foreign`, `timeout_ms` and `queue`.
     ///
     /// # Errors
     /// `manifest`, with everything that is wrong.
@@ -289,6 +293,7 @@ impl PluginConfig {
             limits: written.limits,
             waive: written.waive,
             policy: written.policy,
+            foreign: written.foreign,
             timeout: Duration::from_millis(written.timeout_ms.unwrap_or(1000)),
             queue,
             notices,

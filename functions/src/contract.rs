@@ -5,6 +5,7 @@ use std::sync::Arc;
 use engine_core::catalog::Catalog;
 use engine_core::engine::{ExtensionInstance, ExtensionPackage, Invocation, PackageSource};
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::foreign::ForeignFunctions;
 use engine_core::intent::Intents;
 use engine_core::manifest::{ExtensionDecl, ExtensionKind};
 use engine_core::registry::Registry;
@@ -38,19 +39,33 @@ impl Contract {
     /// Loads the package of a plugin on the engine of this name.
     ///
     /// # Errors
-    /// `manifest` where a function has no signature, or one that rows cannot have; those of the engine.
+    /// `manifest` where a function has no signature, or one that rows cannot have, or a foreign function is not known;
+    /// those of the engine.
     pub(crate) fn load(
         config: &PluginConfig,
         code: engine_core::engine::Code,
         logger: &Arc<Logger>,
+        foreign: &ForeignFunctions,
     ) -> Result<Self> {
-        let catalog = Arc::new(Catalog::default());
         let mut problems = Vec::new();
+        let mut calls = Vec::new();
+        for name in &config.foreign {
+            match foreign.id(name) {
+                Some(id) => calls.push(id),
+                None => problems.push(format!(
+                    "`foreign` names `{name}`, which this program does not have; it has: {}",
+                    foreign.names().collect::<Vec<_>>().join(", ")
+                )),
+            }
+        }
+        let mut catalog = Catalog::default();
+        catalog.set_foreign(foreign.clone());
+        let catalog = Arc::new(catalog);
         let mut declare = |function: &Function| match schemas(function) {
             Ok((args, result)) => {
                 let kind = ExtensionKind::Function;
                 let decl = ExtensionDecl::new(&function.name, kind, args, result, &catalog, []);
-                Some(decl)
+                Some(decl.calling(calls.iter().copied()))
             }
             Err(error) => {
                 problems.push(format!("function `{}`: {}", function.name, error.message()));

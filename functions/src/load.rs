@@ -6,6 +6,7 @@ use std::sync::Arc;
 use engine_core::engine::Code as Source;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::EngineKind;
+use engine_core::foreign::ForeignFunctions;
 
 use crate::config::{Abi, PluginConfig};
 use crate::contract::Contract;
@@ -34,6 +35,7 @@ pub(crate) fn load(
     config: &PluginConfig,
     source: Source,
     logger: &Arc<Logger>,
+    foreign: &ForeignFunctions,
 ) -> Result<Arc<dyn Code>> {
     let abi = match (config.abi, config.kind()?, &source) {
         #[cfg(feature = "wasm")]
@@ -49,12 +51,19 @@ pub(crate) fn load(
             return Err(Error::new(ErrorKind::Manifest, message));
         }
     };
+    if abi != Abi::Extengine && !config.foreign.is_empty() {
+        let message = format!(
+            "`foreign` is for our own contract, and this is {}: leave it out",
+            abi.name()
+        );
+        return Err(Error::new(ErrorKind::Manifest, message).at(|| config.name.clone()));
+    }
     let loaded: Result<Arc<dyn Code>> = match (abi, &source) {
         #[cfg(feature = "wasm")]
         (Abi::Bindgen | Abi::Plain, Source::Bytes(bytes)) => {
             crate::wasm::load(config, abi, bytes, logger)
         }
-        _ => match Contract::load(config, source, logger) {
+        _ => match Contract::load(config, source, logger, foreign) {
             Ok(contract) => Ok(Arc::new(contract)),
             Err(error) => Err(error),
         },

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use engine_core::engine::Code as Source;
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::foreign::ForeignFunctions;
 
 use crate::config::PluginConfig;
 use crate::load::{load, read};
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     /// How often a plugin has come, changed or gone.
     generation: AtomicU64,
     logger: Arc<Logger>,
+    foreign: ForeignFunctions,
 }
 
 /// A plugin, from its addition to its deletion.
@@ -127,12 +129,22 @@ impl Manager {
 
     /// Makes a manager that hands on what functions log.
     pub fn with_logger(logger: impl Fn(&LogLine<'_>) + Send + Sync + 'static) -> Self {
+        Self::with(logger, foreign::builtin())
+    }
+
+    /// Makes a manager that hands on what functions log, and whose functions may call these foreign functions instead of
+    /// the built-in ones, as far as their configuration names them.
+    pub fn with(
+        logger: impl Fn(&LogLine<'_>) + Send + Sync + 'static,
+        foreign: ForeignFunctions,
+    ) -> Self {
         Self(Arc::new(Inner {
             plugins: DashMap::new(),
             functions: DashMap::new(),
             admin: Mutex::new(()),
             generation: AtomicU64::new(0),
             logger: Arc::new(logger),
+            foreign,
         }))
     }
 
@@ -262,7 +274,7 @@ impl Manager {
     /// Those of [`Manager::add`] and of loading, but for `exists`.
     pub fn check(&self, config: &PluginConfig) -> Result<()> {
         self.0.check_claims(config)?;
-        load(config, read(config)?, &self.0.logger)?.start()?;
+        load(config, read(config)?, &self.0.logger, &self.0.foreign)?.start()?;
         Ok(())
     }
 
@@ -353,9 +365,8 @@ impl Manager {
         let thread = thread::Builder::new().name(format!("{}/load", config.name));
         let loading = Arc::clone(&plugin);
         let spawned = thread.spawn(move || {
-            let logger = &manager.0.logger;
-            let started =
-                catch_unwind(AssertUnwindSafe(|| Running::start(&config, source, logger)));
+            let start = || Running::start(&config, source, &manager.0);
+            let started = catch_unwind(AssertUnwindSafe(start));
             let panicked = |_| {
                 Err(Error::new(
                     ErrorKind::Internal,
@@ -554,16 +565,16 @@ impl Plugin {
 }
 
 impl Running {
-    fn start(config: &PluginConfig, source: Source, logger: &Arc<Logger>) -> Result<Self> {
+    fn start(config: &PluginConfig, source: Source, manager: &Inner) -> Result<Self> {
         for notice in &config.notices {
-            logger(&LogLine {
+            (manager.logger)(&LogLine {
                 plugin: &config.name,
                 function: "",
                 level: "info",
                 message: notice,
             });
         }
-        let code = load(config, source, logger)?;
+        let code = load(config, source, &manager.logger, &manager.foreign)?;
         let pool = Pool::start(
             &code,
             &config.name,

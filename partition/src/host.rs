@@ -2,9 +2,11 @@
 
 use engine_core::catalog::{StorageId, random_index};
 use engine_core::error::Result;
+use engine_core::foreign::ForeignFunction;
 use engine_core::host::{Host, RowChunk};
 use engine_core::value::Writer;
 
+use crate::journal::Journal;
 use crate::store::View;
 
 /// A line that an extension logged.
@@ -43,6 +45,8 @@ pub(crate) struct PartitionHost<'a> {
     /// The encoded row of `sys.event`, for validators and projectors.
     pub(crate) event: Option<&'a [u8]>,
     pub(crate) logger: &'a Logger,
+    /// Where foreign functions' answers are kept or come from; without one they are called.
+    pub(crate) journal: Option<&'a Journal<'a>>,
 }
 
 impl PartitionHost<'_> {
@@ -122,6 +126,13 @@ impl Host for PartitionHost<'_> {
             level,
             message,
         });
+    }
+
+    fn call(&self, function: &ForeignFunction, argument: &[u8]) -> Result<Vec<u8>> {
+        match self.journal {
+            Some(journal) => journal.call(function, argument),
+            None => function.call(argument),
+        }
     }
 }
 

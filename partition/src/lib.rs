@@ -14,6 +14,7 @@ mod folder;
 mod host;
 mod ids;
 mod jobs;
+mod journal;
 mod lineup;
 pub mod log;
 pub mod manifest;

@@ -10,11 +10,12 @@ use engine_core::manifest::Verbs;
 
 use crate::answer;
 use crate::host::{Context, Logger, PartitionHost, event_row};
+use crate::journal::Journal;
 use crate::log::{LogCursor, LogReader, Position};
 use crate::overlay::Overlay;
 use crate::partition::{Shared, catch};
 use crate::program::Instances;
-use crate::record::{Command, Entry, Group, GroupHead, Projection};
+use crate::record::{Command, Counted, Entry, ForeignAnswer, Group, GroupHead, Projection};
 use crate::runner::EMPTY;
 use crate::state::log_error;
 use crate::store::Snapshot;
@@ -207,7 +208,7 @@ impl Work<'_> {
         event_row(&mut event, &command.name, &command.args, results);
         let mut intents = Intents::new();
         let mut attempt = 0;
-        loop {
+        let answers = loop {
             if self.is_behind() {
                 // Another version has all its attempts.
                 attempt = 0;
@@ -217,7 +218,7 @@ impl Work<'_> {
             }
             attempt += 1;
             match self.invoke(head, command, &event, &mut intents) {
-                Ok(()) => break,
+                Ok(answers) => break answers,
                 Err(error) if attempt == ATTEMPTS && !self.is_behind() => {
                     return Err(Error::new(
                         error.kind(),
@@ -226,19 +227,24 @@ impl Work<'_> {
                 }
                 Err(_) => self.overlay.take_back(),
             }
-        }
+        };
         self.overlay.accept();
-        if intents.is_empty() {
+        if intents.is_empty() && answers.is_empty() {
             return Ok(true);
         }
         let sizes = intents.iter().map(|i| i.key.len() + i.value.len() + 32);
-        let bytes = sizes.sum::<usize>() + 32;
+        let answered: usize = answers.iter().map(ForeignAnswer::size).sum();
+        let bytes = sizes.sum::<usize>() + answered + 32;
         let max = (self.projector.max_entry / 2).saturating_sub(HEAD);
         if bytes > max {
             return Err(too_large(max));
         }
         self.bytes += bytes;
-        self.batch.events.push((command.offset, intents));
+        self.batch.events.push(Counted {
+            offset: command.offset,
+            intents,
+            answers,
+        });
         Ok(true)
     }
 
@@ -248,11 +254,12 @@ impl Work<'_> {
         command: &Command,
         event: &[u8],
         intents: &mut Intents,
-    ) -> Result<()> {
+    ) -> Result<Vec<ForeignAnswer>> {
         let shared = &self.projector.shared;
         let extension = self.projector.extension;
         let view = self.overlay.above(&*self.snapshot);
         let logger: &Logger = &*shared.logger;
+        let journal = Journal::of(None);
         let host = PartitionHost {
             view: &view,
             context: Context {
@@ -266,13 +273,15 @@ impl Work<'_> {
             extension: self.projector.name(),
             event: Some(event),
             logger,
+            journal: Some(&journal),
         };
         let outcome = self
             .instances
             .invoke(extension, EMPTY, None, &host, intents);
         outcome.result?;
         let catalog = &shared.program.spec().catalog;
-        self.overlay.add(&*self.snapshot, catalog, intents)
+        self.overlay.add(&*self.snapshot, catalog, intents)?;
+        Ok(journal.into_answers())
     }
 
     /// Hands the batch to the writer and goes on from the state that has it; false when the partition closes.

@@ -69,6 +69,7 @@ impl Answerer {
             extension: self.shared.program.name_of(question.extension),
             event: None,
             logger,
+            journal: None,
         };
         let mut intents = Intents::new();
         let outcome = instances.invoke(

@@ -4,12 +4,13 @@
 //! all its commands ran on, that of validators that asked for nothing too. Storages and packages inside a group are numbers
 //! into these lists, so that a log outlives a reordered manifest. An entry is one of
 //! - `[0, offset, attempt, command, id?, args, results, steps]`, with a step for the command, then for each validator and
-//!   synchronous projector that wrote: `[extension, package, intents]`;
-//! - `[1, projector, package hash, through offset, after position, events]`, with `[offset, intents]` for each event;
+//!   synchronous projector that wrote or called an impure foreign function: `[extension, package, intents, answers]`;
+//! - `[1, projector, package hash, through offset, after position, events]`, with `[offset, intents, answers]` for each event;
 //! - `[2, job, through, error?]`: every due time of the job up to this one is settled, in this group; where it ran, its
 //!   intents are a command under the job's name right before this, or it ended in the error `[kind, message]`.
 //!
-//! An intent is `[verb, storage, key, value]`.
+//! An intent is `[verb, storage, key, value]`; an answer `[function, hash of the argument, bytes]`, with the words of a
+//! function that failed as text instead.
 
 use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
@@ -18,10 +19,11 @@ use engine_core::manifest::Verb;
 pub use engine_core::registry::PackageHash;
 use engine_core::value::{Reader, Token, Writer};
 
+pub use crate::journal::ForeignAnswer;
 use crate::log::GroupBuffer;
 
 /// The version of this layout.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// What all commands of a group share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub(crate) struct Step<'a> {
     /// The number of its package.
     pub(crate) package: usize,
     pub(crate) intents: &'a Intents,
+    /// What impure foreign functions answered it.
+    pub(crate) answers: &'a [ForeignAnswer],
 }
 
 impl GroupWriter {
@@ -144,10 +148,11 @@ impl GroupWriter {
         out.list(steps.clone().count());
         for step in steps {
             let mut out = Writer(self.entries.end());
-            out.list(3);
+            out.list(4);
             out.text(step.extension);
             out.int(step.package as i64);
             self.intents(step.intents);
+            self.answers(step.answers);
         }
     }
 
@@ -161,11 +166,12 @@ impl GroupWriter {
         out.int(projection.through as i64);
         out.int(projection.after as i64);
         out.list(projection.events.len());
-        for (offset, intents) in &projection.events {
+        for event in &projection.events {
             let mut out = Writer(self.entries.end());
-            out.list(2);
-            out.int(*offset as i64);
-            self.intents(intents);
+            out.list(3);
+            out.int(event.offset as i64);
+            self.intents(&event.intents);
+            self.answers(&event.answers);
         }
     }
 
@@ -203,6 +209,20 @@ impl GroupWriter {
         }
     }
 
+    fn answers(&mut self, answers: &[ForeignAnswer]) {
+        let mut out = Writer(self.entries.end());
+        out.list(answers.len());
+        for answer in answers {
+            out.list(3);
+            out.text(&answer.function);
+            out.bytes(&answer.argument);
+            match &answer.answer {
+                Ok(bytes) => out.bytes(bytes),
+                Err(words) => out.text(words),
+            }
+        }
+    }
+
     /// Gives the group in exchange for a buffer, in which the next one is begun.
     pub(crate) fn finish(&mut self, catalog: &Catalog, next: GroupBuffer) -> GroupBuffer {
         self.front.clear();
@@ -235,8 +255,19 @@ pub struct Projection {
     pub through: u64,
     /// The position in the log up to which every event is counted.
     pub after: u64,
-    /// The intents of each event that had any.
-    pub events: Vec<(u64, Intents)>,
+    /// What it made of each event, where it made anything.
+    pub events: Vec<Counted>,
+}
+
+/// What an asynchronous projector made of one event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// The offset of the event's command.
+    pub offset: u64,
+    /// What it asked for.
+    pub intents: Intents,
+    /// What impure foreign functions answered it.
+    pub answers: Vec<ForeignAnswer>,
 }
 
 /// A group read back.
@@ -300,6 +331,8 @@ pub struct LoggedStep {
     pub package: PackageHash,
     /// What it asked for.
     pub intents: Intents,
+    /// What impure foreign functions answered it, in order.
+    pub answers: Vec<ForeignAnswer>,
 }
 
 impl Group {
@@ -391,11 +424,12 @@ impl<'a> Parser<'a> {
                 }
                 let mut steps = Vec::new();
                 for _ in 0..self.list()? {
-                    self.list_of(3)?;
+                    self.list_of(4)?;
                     steps.push(LoggedStep {
                         extension: self.text()?.to_owned(),
                         package: self.package()?,
                         intents: self.intents()?,
+                        answers: self.answers()?,
                     });
                 }
                 Ok(Entry::Command(Command {
@@ -415,8 +449,12 @@ impl<'a> Parser<'a> {
                 let after = self.number()?;
                 let mut events = Vec::new();
                 for _ in 0..self.list()? {
-                    self.list_of(2)?;
-                    events.push((self.number()?, self.intents()?));
+                    self.list_of(3)?;
+                    events.push(Counted {
+                        offset: self.number()?,
+                        intents: self.intents()?,
+                        answers: self.answers()?,
+                    });
                 }
                 Ok(Entry::Projection(Projection {
                     projector,
@@ -477,6 +515,23 @@ impl<'a> Parser<'a> {
             });
         }
         Ok(intents)
+    }
+
+    fn answers(&mut self) -> Result<Vec<ForeignAnswer>> {
+        let mut answers = Vec::new();
+        for _ in 0..self.list()? {
+            self.list_of(3)?;
+            answers.push(ForeignAnswer {
+                function: self.text()?.to_owned(),
+                argument: self.hash()?,
+                answer: match self.reader.token()? {
+                    Token::Bytes(bytes) => Ok(bytes.to_owned()),
+                    Token::Text(words) => Err(words.to_owned()),
+                    _ => return Err(unexpected()),
+                },
+            });
+        }
+        Ok(answers)
     }
 
     fn list(&mut self) -> Result<u32> {
@@ -541,8 +596,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        Command, Entry, Group, GroupBuffer, GroupHead, GroupWriter, JobRun, LoggedStep,
-        PackageHash, Projection, Step,
+        Command, Counted, Entry, ForeignAnswer, Group, GroupBuffer, GroupHead, GroupWriter, JobRun,
+        LoggedStep, PackageHash, Projection, Step,
     };
 
     fn catalog(names: &[&str]) -> Catalog {
@@ -573,6 +628,17 @@ mod tests {
         })
     }
 
+    fn answers() -> impl Strategy<Value = Vec<ForeignAnswer>> {
+        let answer = prop::result::maybe_ok(bytes(), ".{0,9}");
+        let answer = (".{0,9}", any::<[u8; 16]>(), answer);
+        let answer = answer.prop_map(|(function, argument, answer)| ForeignAnswer {
+            function,
+            argument,
+            answer,
+        });
+        prop::collection::vec(answer, 0..3)
+    }
+
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 0..40)
     }
@@ -585,11 +651,12 @@ mod tests {
 
     fn entry() -> impl Strategy<Value = Entry> {
         let package = (0..3usize).prop_map(|number| packages()[number].1);
-        let step = (".{0,9}", package, intents());
-        let step = step.prop_map(|(extension, package, intents)| LoggedStep {
+        let step = (".{0,9}", package, intents(), answers());
+        let step = step.prop_map(|(extension, package, intents, answers)| LoggedStep {
             extension,
             package,
             intents,
+            answers,
         });
         // Offsets have 63 bits.
         let number = 0..=i64::MAX as u64;
@@ -612,7 +679,13 @@ mod tests {
                 steps,
             })
         });
-        let events = prop::collection::vec((number.clone(), intents()), 0..4);
+        let event = (number.clone(), intents(), answers());
+        let event = event.prop_map(|(offset, intents, answers)| Counted {
+            offset,
+            intents,
+            answers,
+        });
+        let events = prop::collection::vec(event, 0..4);
         let projection = (".{0,9}", any::<[u8; 16]>(), number.clone(), number, events);
         let projection = projection.prop_map(|(projector, package, through, after, events)| {
             Entry::Projection(Projection {
@@ -678,6 +751,7 @@ mod tests {
                         extension: &step.extension,
                         package: number_of(group, step.package),
                         intents,
+                        answers: &step.answers,
                     });
                     let Command {
                         offset,
@@ -730,7 +804,7 @@ mod tests {
     fn a_length_without_content_allocates_nothing() {
         // A list of 2^32 - 1 storages, and the same of packages.
         for count in [&[0x93][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]] {
-            let mut bytes = vec![0x96, 3, 0, 0xc4, 16];
+            let mut bytes = vec![0x96, super::VERSION as u8, 0, 0xc4, 16];
             bytes.extend([0; 16]);
             bytes.extend(count);
             assert!(Group::read(&bytes, &catalog(&["a"])).is_err());
@@ -752,7 +826,10 @@ mod tests {
             value: b"v",
         });
         let projection = Projection {
-            events: vec![(0, intents)],
+            events: vec![Counted {
+                intents,
+                ..Counted::default()
+            }],
             ..Projection::default()
         };
         let group = Group {
@@ -765,7 +842,7 @@ mod tests {
         let Entry::Projection(read) = &Group::read(&bytes, &now).unwrap().entries[0] else {
             panic!("no projection");
         };
-        let intent = read.events[0].1.iter().next().unwrap();
+        let intent = read.events[0].intents.iter().next().unwrap();
         assert_eq!(intent.storage, now.id("b").unwrap());
         assert!(Group::read(&bytes, &catalog(&["a"])).is_err());
     }

@@ -11,6 +11,7 @@ use engine_core::intent::Intents;
 
 use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
+use crate::journal::Journal;
 use crate::lineup::hex;
 use crate::log::{Position, SegmentLog};
 use crate::overlay::Overlay;
@@ -18,7 +19,9 @@ use crate::packages;
 use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
 use crate::program::{Instances, Loaded, Program};
-use crate::record::{Command, Entry, Group, GroupHead, LoggedStep, PackageHash, Projection};
+use crate::record::{
+    Command, Counted, Entry, ForeignAnswer, Group, GroupHead, LoggedStep, PackageHash, Projection,
+};
 use crate::runner::{EMPTY, Ground, Runner};
 use crate::state::{State, log_error};
 use crate::store::{StoreKind, StorePlace};
@@ -247,6 +250,7 @@ impl Replayer<'_, '_> {
             base: &*state.store,
             context,
             logger: &silent(),
+            logged: Some(&command.steps),
         };
         let extension = program.command_or_job(&command.name);
         let run = match &extension {
@@ -286,15 +290,18 @@ impl Replayer<'_, '_> {
         for event in events.iter().filter(|e| due.contains(&e.command.offset)) {
             let offset = event.command.offset;
             // What was counted of commands before the beginning of this replay stays as it is.
-            while let Some((_, then)) = logged.next_if(|(at, _)| *at < offset) {
-                set_all(&mut overlay, then);
+            while let Some(then) = logged.next_if(|then| then.offset < offset) {
+                set_all(&mut overlay, &then.intents);
             }
-            let then = logged
-                .next_if(|(at, _)| *at == offset)
-                .map(|(_, then)| then);
-            let empty = Intents::new();
-            let then = then.unwrap_or(&empty);
-            let what = match self.count(state, &overlay, &projection.projector, event) {
+            let nothing = Counted::default();
+            let then = logged.next_if(|then| then.offset == offset);
+            let Counted {
+                intents: then,
+                answers,
+                ..
+            } = then.unwrap_or(&nothing);
+            let counted = self.count(state, &overlay, &projection.projector, event, answers);
+            let what = match counted {
                 Ok(Some((package, now))) => {
                     self.found.events += 1;
                     let other: PackageHash = projection.package;
@@ -335,6 +342,7 @@ impl Replayer<'_, '_> {
         overlay: &Overlay,
         projector: &str,
         event: &Event,
+        answers: &[ForeignAnswer],
     ) -> Result<Option<(PackageHash, Intents)>> {
         let program = self.program.clone();
         let Some(extension) = program.spec().extension(projector) else {
@@ -356,6 +364,7 @@ impl Replayer<'_, '_> {
         );
         let view = overlay.above(&*state.store);
         let logger = silent();
+        let journal = Journal::of(Some(answers));
         let host = PartitionHost {
             view: &view,
             context: Context {
@@ -369,11 +378,13 @@ impl Replayer<'_, '_> {
             extension: projector,
             event: Some(&row),
             logger: &logger,
+            journal: Some(&journal),
         };
         let mut intents = Intents::new();
         self.projectors
             .invoke(extension, EMPTY, None, &host, &mut intents)
             .result?;
+        journal.check()?;
         Ok(Some((self.projectors.hash_of(extension), intents)))
     }
 }
@@ -432,8 +443,8 @@ fn set_all(overlay: &mut Overlay, intents: &Intents) {
 
 /// As [`set_steps`], for what a projector made.
 pub(crate) fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
-    for (_, intents) in &projection.events {
-        set_all(overlay, intents);
+    for event in &projection.events {
+        set_all(overlay, &event.intents);
     }
     overlay.accept();
 }

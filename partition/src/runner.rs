@@ -7,9 +7,10 @@ use engine_core::intent::Intents;
 use engine_core::limits::Ledger;
 
 use crate::host::{Context, Logger, PartitionHost, event_row};
+use crate::journal::{ForeignAnswer, Journal};
 use crate::overlay::Overlay;
 use crate::program::{Instances, Program};
-use crate::record::Step;
+use crate::record::{LoggedStep, Step};
 use crate::store::View;
 
 /// Runs commands.
@@ -18,12 +19,20 @@ pub(crate) struct Runner {
     program: Arc<Program>,
     pub(crate) instances: Instances,
     /// What each extension of the last command asked for; kept, as `event` is, so that the buffers are used again.
-    steps: Vec<(usize, Intents)>,
+    steps: Vec<Taken>,
     taken: usize,
     /// What the followers of the last command saw as `sys.event`.
     event: Vec<u8>,
     /// What everything used so far.
     pub(crate) cost: Cost,
+}
+
+/// What one extension of a command did.
+#[derive(Debug, Default)]
+struct Taken {
+    extension: usize,
+    intents: Intents,
+    answers: Vec<ForeignAnswer>,
 }
 
 /// What invocations used.
@@ -74,6 +83,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) base: &'a dyn View,
     pub(crate) context: Context<'a>,
     pub(crate) logger: &'a Logger,
+    /// What was logged of the command, where it runs again.
+    pub(crate) logged: Option<&'a [LoggedStep]>,
 }
 
 impl Runner {
@@ -112,7 +123,7 @@ impl Runner {
         self.step(ground, overlay, command, args, false)?;
         let count = self.program.followers(command).len();
         if count > 0 {
-            let results = self.steps[0].1.results();
+            let results = self.steps[0].intents.results();
             event_row(
                 &mut self.event,
                 self.program.name_of(command),
@@ -136,34 +147,58 @@ impl Runner {
         follows: bool,
     ) -> Result<()> {
         if self.steps.len() == self.taken {
-            self.steps.push((extension, Intents::new()));
+            self.steps.push(Taken::default());
         }
-        let (number, intents) = &mut self.steps[self.taken];
-        *number = extension;
+        let taken = &mut self.steps[self.taken];
+        taken.extension = extension;
         self.taken += 1;
+        let name = self.program.name_of(extension);
+        let logged = ground.logged.map(|steps| {
+            let then = steps.iter().find(|then| then.extension == name);
+            then.map_or(&[][..], |then| &then.answers)
+        });
+        let journal = Journal::of(logged);
         let host = PartitionHost {
             view: &overlay.above(ground.base),
             context: ground.context,
-            extension: self.program.name_of(extension),
+            extension: name,
             event: follows.then_some(&*self.event),
             logger: ground.logger,
+            journal: Some(&journal),
         };
+        let intents = &mut taken.intents;
         let outcome = self.instances.invoke(extension, args, None, &host, intents);
         self.cost.add(&outcome.ledger);
-        outcome.result?;
+        let ended = outcome.result.and_then(|()| journal.check());
+        taken.answers = journal.into_answers();
+        ended?;
         overlay.add(ground.base, &self.program.spec().catalog, intents)
     }
 
-    /// What the last command's extensions asked for: the command first, then those that asked for anything.
+    /// What the last command's extensions asked for: the command first, then those that asked for anything, be it of
+    /// impure functions.
     pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> + Clone {
         let taken = self.steps[..self.taken].iter().enumerate();
         taken
-            .filter(|(i, (_, intents))| *i == 0 || !intents.is_empty())
-            .map(|(_, (extension, intents))| Step {
-                extension: self.program.name_of(*extension),
-                package: self.program.package_of(*extension),
-                intents,
+            .filter(|(i, step)| *i == 0 || !step.intents.is_empty() || !step.answers.is_empty())
+            .map(|(_, step)| Step {
+                extension: self.program.name_of(step.extension),
+                package: self.program.package_of(step.extension),
+                intents: &step.intents,
+                answers: &step.answers,
             })
+    }
+
+    /// What impure foreign functions answered the last command's extensions, for a command that is not logged.
+    pub(crate) fn answered(&self) -> Vec<LoggedStep> {
+        let answered = self.steps().filter(|step| !step.answers.is_empty());
+        let answered = answered.map(|step| LoggedStep {
+            extension: step.extension.to_owned(),
+            package: self.instances.version(step.package).hash,
+            intents: Intents::new(),
+            answers: step.answers.to_vec(),
+        });
+        answered.collect()
     }
 }
 

@@ -332,6 +332,7 @@ impl<'a> Work<'a> {
                 id: command.id.as_deref(),
             },
             logger: &logger,
+            logged: Some(&command.steps),
         };
         let mut run = |runner: &mut Runner| {
             let start = self.shared.platform.now();

@@ -111,6 +111,7 @@ impl Rows {
             extension,
             event: event.as_deref(),
             logger,
+            journal: None,
         };
         let mut intents = Intents::new();
         let mut instances = Instances::new(self.program.clone());

@@ -274,7 +274,7 @@ fn writes(entry: &Entry) -> impl Iterator<Item = Write> {
         Entry::Job(_) => (&[][..], &[][..]),
     };
     let intents = steps.iter().map(|step| &step.intents);
-    let intents = intents.chain(events.iter().map(|(_, intents)| intents));
+    let intents = intents.chain(events.iter().map(|event| &event.intents));
     intents.flat_map(Intents::iter).map(|intent| Write {
         storage: intent.storage,
         key: intent.key.into(),

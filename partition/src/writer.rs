@@ -409,7 +409,7 @@ impl Writer {
                 id,
                 args: args.to_vec(),
                 results: Vec::new(),
-                steps: Vec::new(),
+                steps: self.runner.answered(),
             },
             kind: error.kind(),
         };
@@ -442,6 +442,7 @@ impl Writer {
                 id: id.map(|(id, _)| id),
             },
             logger: &*self.shared.logger,
+            logged: None,
         };
         let overlay = &mut self.building.overlay;
         self.runner.run(ground, overlay, command, args)?;
@@ -523,8 +524,8 @@ impl Writer {
     }
 
     fn projection(&mut self, projection: Projection, reader: Reader) {
-        for (_, intents) in &projection.events {
-            self.take_intents(intents);
+        for event in &projection.events {
+            self.take_intents(&event.intents);
         }
         self.group.projection(&projection);
         self.building.projections.push((projection, reader));

@@ -202,6 +202,28 @@ fn any_step() -> impl Strategy<Value = Step> {
         (name(storage()), group).prop_map(|(storage, group)| vec![storage, group])
     };
     let verb = select(&["insert", "update", "put", "delete"][..]).prop_map(str::to_owned);
+    let functions = select(&["reverse", "fail", "repeat", "panic", "sealed", "ghost"][..]);
+    let foreign = (
+        functions,
+        any_value(&Type::Bytes),
+        int(-1..4),
+        any::<bool>(),
+    );
+    let foreign = foreign.prop_map(|(name, argument, times, catch)| {
+        vec![
+            Value::Text(name.into()),
+            argument,
+            times,
+            Value::Bool(catch),
+        ]
+    });
+    let mut spell = suite::schema(suite::SPELL.0).fields().to_vec();
+    spell.remove(1);
+    let spell = (any_row(&Schema::new(spell).expect("fields")), int(-2..9));
+    let spell = spell.prop_map(|(mut row, times)| {
+        row.insert(1, times);
+        row
+    });
     let plain = select(&["Context", "Check", "Project", "Tick", "Sneak"][..]);
     prop_oneof![
         every.clone().prop_map(|row| ("Echo", row)),
@@ -224,6 +246,8 @@ fn any_step() -> impl Strategy<Value = Step> {
             .prop_filter("a crash is not caught", |(how, catch)| *how != "crash"
                 || !catch)
             .prop_map(|(how, catch)| ("Fail", vec![Value::Text(how.into()), Value::Bool(catch)])),
+        foreign.prop_map(|args| ("Ask", args)),
+        spell.prop_map(|row| ("Spell", row)),
         plain.prop_map(|name| (name, Vec::new())),
     ]
 }
@@ -236,7 +260,7 @@ struct Seen {
     intents: Vec<Write>,
     results: Vec<Vec<u8>>,
     log: Vec<(String, String)>,
-    /// Reads; of what ends in order also rows and bytes read; of what ends well also intents, their bytes, bytes of results, lines and bytes of log.
+    /// Reads and calls of foreign functions; of what ends in order also rows and bytes read, and bytes called with; of what ends well also intents, their bytes, bytes of results, lines and bytes of log.
     counts: Vec<u64>,
 }
 
@@ -244,11 +268,15 @@ fn see(instance: &mut Instance, state: &State, (extension, args): &Step) -> Seen
     let host = state.host();
     let answer = instance.call_with(&host, extension, args);
     let ledger = answer.ledger;
-    let mut counts = vec![ledger.host_reads.into()];
+    let mut counts = vec![ledger.host_reads.into(), ledger.foreign_calls.into()];
     let kind = answer.result.as_ref().err().map(Error::kind);
     // A WASM guest takes rows ahead, so one that is ended within a range read has read more of them.
     if kind.is_none_or(ErrorKind::leaves_instance_usable) {
-        counts.extend([u64::from(ledger.rows_read), ledger.bytes_read]);
+        counts.extend([
+            u64::from(ledger.rows_read),
+            ledger.bytes_read,
+            ledger.foreign_bytes,
+        ]);
     }
     if kind.is_none() {
         counts.extend([

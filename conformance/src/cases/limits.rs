@@ -9,16 +9,16 @@ use crate::host::{Gate, TestHost};
 use crate::subject::{Setup, Subject};
 
 /// One quota: an extension that uses it, where its limit stands, and where the ledger counts it.
-struct Quota {
-    limit: Limit,
-    extension: &'static str,
-    args: Json,
-    set: fn(&mut Limits, u64),
-    used: fn(&Ledger) -> u64,
+pub(super) struct Quota {
+    pub(super) limit: Limit,
+    pub(super) extension: &'static str,
+    pub(super) args: Json,
+    pub(super) set: fn(&mut Limits, u64),
+    pub(super) used: fn(&Ledger) -> u64,
 }
 
 /// Runs the extension with the limit at what it uses, where it ends well, and one below, where it hits the limit.
-fn kept_exactly(subject: &Subject, quota: &Quota) {
+pub(super) fn kept_exactly(subject: &Subject, quota: &Quota) {
     let host = TestHost::new().shelf("open", "g", 10);
     let run = |limit: Option<u64>| {
         let setup = subject.package().limits(|limits| {

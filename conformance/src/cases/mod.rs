@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod builtin;
 pub mod failures;
+pub mod foreign;
 pub mod host_input;
 pub mod intents;
 pub mod isolation;
@@ -18,6 +19,7 @@ pub mod wasm_1_1;
 pub mod wasm_blocks;
 pub mod wasm_cache;
 pub mod wasm_exports;
+pub mod wasm_foreign;
 pub mod wasm_imports;
 pub mod wasm_limits;
 
@@ -59,7 +61,8 @@ macro_rules! __list {
 
 /// Hands the list of all cases to the macro `$run`, behind what `$run` is to know besides.
 ///
-/// Every engine runs those of `all`; those of the engines with a sandbox, and of each kind of engine, stand apart.
+/// Every engine runs those of `all`, and those of `newest` where its guest speaks the newest ABI; those of the engines
+/// with a sandbox, and of each kind of engine, stand apart.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cases {
@@ -200,6 +203,20 @@ macro_rules! __cases {
                     log_lines_reach_the_host
                 }
             }
+            newest {
+                foreign {
+                    a_foreign_function_answers
+                    a_foreign_function_that_is_not_declared_is_denied
+                    a_failing_foreign_function_answers_in_words
+                    a_typed_foreign_function_takes_and_gives_rows
+                    an_argument_that_does_not_fit_is_answered_in_words
+                    a_large_answer_comes_whole
+                    calls_of_foreign_functions_are_limited
+                    bytes_of_foreign_functions_are_limited
+                    an_argument_that_is_too_long_is_not_handed_over
+                    a_deadline_ends_a_run_of_foreign_calls
+                }
+            }
             sandboxed {
                 sandbox {
                     a_deadline_ends_a_loop
@@ -269,6 +286,14 @@ macro_rules! __cases {
                     a_proposal_that_not_every_engine_runs_is_refused
                     every_problem_of_a_module_is_in_one_report
                     a_module_is_held_to_the_extensions_that_it_tells
+                }
+                wasm_foreign {
+                    a_foreign_function_has_one_number
+                    call_answers_each_outcome
+                    an_answer_that_does_not_fit_is_taken_later
+                    a_made_up_function_is_denied
+                    a_call_out_of_range_breaks_the_rules
+                    a_call_at_the_wrong_time_breaks_the_rules
                 }
                 wasm_imports {
                     get_elem_0_hands_over_the_element

@@ -18,6 +18,8 @@ pub(super) struct Meter {
     pub(super) result_bytes: Cell<u64>,
     pub(super) log_lines: Cell<u64>,
     pub(super) log_bytes: Cell<u64>,
+    pub(super) foreign_calls: Cell<u64>,
+    pub(super) foreign_bytes: Cell<u64>,
 }
 
 /// Adds to a counter.
@@ -53,6 +55,8 @@ impl Meter {
             result_bytes,
             log_lines,
             log_bytes,
+            foreign_calls,
+            foreign_bytes,
         } = self;
         fuel.set(None);
         for counter in [
@@ -65,6 +69,8 @@ impl Meter {
             result_bytes,
             log_lines,
             log_bytes,
+            foreign_calls,
+            foreign_bytes,
         ] {
             counter.set(0);
         }
@@ -85,6 +91,8 @@ impl Meter {
             result_bytes: self.result_bytes.get(),
             log_lines: small(&self.log_lines),
             log_bytes: self.log_bytes.get(),
+            foreign_calls: small(&self.foreign_calls),
+            foreign_bytes: self.foreign_bytes.get(),
         }
     }
 }

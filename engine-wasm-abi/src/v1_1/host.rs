@@ -1,8 +1,12 @@
-//! ABI 1.1, the host's side: storages by number, rows into the guest's buffer, the next invocation of a batch.
+//! ABI 1.1, the host's side: storages by number, rows into the guest's buffer, foreign functions, the next invocation of
+//! a batch.
+
+use std::cell::RefCell;
 
 use engine_core::call::Call;
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::foreign::ForeignId;
 use engine_core::host::Party;
 
 use super::output;
@@ -19,7 +23,7 @@ const IO: i32 = -3;
 /// What `HostNext` answers where there is no invocation any more.
 const NO_MORE: i64 = -1;
 
-/// How much of a storage's name is remembered that is not known.
+/// How much of a name is remembered that is not known.
 const NAME_BYTES: usize = 256;
 
 macro_rules! function {
@@ -33,7 +37,7 @@ macro_rules! function {
 }
 
 /// The host's functions.
-pub(crate) static FUNCTIONS: [HostFunction<State>; 7] = [
+pub(crate) static FUNCTIONS: [HostFunction<State>; 9] = [
     function!("HostStorage", R2, host_storage),
     function!("HostGet", R5, host_get),
     function!("HostTake", R2, host_take),
@@ -41,6 +45,8 @@ pub(crate) static FUNCTIONS: [HostFunction<State>; 7] = [
     function!("HostRows", R3, host_rows),
     function!("HostClose", N1, host_close),
     function!("HostNext", L1, host_next),
+    function!("HostForeign", R2, host_foreign),
+    function!("HostCall", R5, host_call),
 ];
 
 /// The storage of a number that `HostStorage` gave out.
@@ -99,9 +105,14 @@ fn host_storage(guest: &mut dyn Guest<State>, name_at: i32, name_len: i32) -> Re
     if let Some(id) = id {
         return Ok(id.0.into());
     }
-    let name = &name[..name.len().min(NAME_BYTES)];
-    *state.v1_1.unknown.borrow_mut() = String::from_utf8_lossy(name).into_owned();
+    remember(&state.v1_1.unknown, name);
     Ok(NOT_THERE)
+}
+
+/// Remembers a name that is not known.
+fn remember(unknown: &RefCell<String>, name: &[u8]) {
+    let name = &name[..name.len().min(NAME_BYTES)];
+    *unknown.borrow_mut() = String::from_utf8_lossy(name).into_owned();
 }
 
 fn host_get(
@@ -274,5 +285,59 @@ fn host_next(guest: &mut dyn Guest<State>, status: i32) -> Result<i64> {
         let [number, len] = hand_in(guest, call)?;
         trace_run(call, "done HostNext: ");
         Ok(i64::from(number) << 32 | i64::from(len))
+    })
+}
+
+fn host_foreign(guest: &mut dyn Guest<State>, name_at: i32, name_len: i32) -> Result<i32> {
+    let (memory, state) = guest.split();
+    let (at, len) = (name_at.cast_unsigned(), name_len.cast_unsigned());
+    let name = bytes(memory, "the name of a foreign function", at, len)?;
+    let functions = state.catalog.foreign();
+    let id = std::str::from_utf8(name)
+        .ok()
+        .and_then(|name| functions.id(name));
+    if let Some(id) = id {
+        return Ok(id.0.into());
+    }
+    remember(&state.v1_1.unknown_foreign, name);
+    Ok(NOT_THERE)
+}
+
+fn host_call(
+    guest: &mut dyn Guest<State>,
+    number: i32,
+    argument_at: i32,
+    argument_len: i32,
+    buffer_at: i32,
+    buffer_len: i32,
+) -> Result<i32> {
+    let (memory, state) = guest.split();
+    state.slot.with(|call| {
+        let id = u16::try_from(number).ok().map(ForeignId);
+        let functions = state.catalog.foreign();
+        let known = id.and_then(|id| Some((id, functions.numbered(id)?)));
+        let Some((id, function)) = known else {
+            return Err(call.not_declared(&state.v1_1.unknown_foreign.borrow()));
+        };
+        call.trace(Party::Guest, Party::Instance, || {
+            format!("HostCall({})", function.name())
+        });
+        let (at, len) = (argument_at.cast_unsigned(), argument_len.cast_unsigned());
+        let argument = bytes(memory, "the argument of a foreign function", at, len)?;
+        let (at, room) = (buffer_at.cast_unsigned(), buffer_len.cast_unsigned());
+        // Before the call, which may not be for nothing.
+        bytes(memory, "the buffer of an answer", at, room)?;
+        let (answer, failed) = match call.call_foreign(id, argument) {
+            Ok(answer) => (answer, false),
+            Err(error) if error.kind() == ErrorKind::Rejected => {
+                (error.message().as_bytes().to_vec(), true)
+            }
+            Err(error) => return Err(error),
+        };
+        let len = deliver(memory, state, &answer, at, room)?;
+        state.value.set(answer);
+        let answer = if failed { !len } else { len };
+        trace_out(call, "HostCall", answer);
+        Ok(answer)
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use contract_guest as _;
+use engine_core::foreign::{ForeignFunctions, Purity};
 use functions::{ErrorKind, Manager, Value};
 
 use crate::plugin::Plugins;
@@ -11,7 +12,7 @@ const FUNCTIONS: &str = "functions = [
     'add(a: i32, b: i32) -> i32',
     'describe(name: text, counts: map[i32], at: {x: f64, y: f64}?, tags: [text]) -> {name: text, total: i64, far: bool?, tags: map[u8]}',
     'maybe(give: bool) -> text?', 'roll() -> [bytes]', 'now() -> i64', 'say(message: text)', 'refuse(message: text) -> i64',
-    'crash() -> i64',
+    'crash() -> i64', 'call(name: text, data: bytes) -> bytes',
 ]";
 
 /// The engines, with the code of each.
@@ -23,6 +24,11 @@ const ENGINES: [(&str, &str); 4] = [
 ];
 
 fn plugins(engine: &str, code: &str, manager: Manager) -> Plugins {
+    plugins_with(engine, code, manager, "")
+}
+
+/// The plugin with more in its configuration.
+fn plugins_with(engine: &str, code: &str, manager: Manager, more: &str) -> Plugins {
     let plugins = Plugins::with(manager);
     plugins.file("contract.wasm", include_bytes!("../guests/contract.wasm"));
     plugins.file("contract.lua", include_bytes!("../guests/contract.lua"));
@@ -32,7 +38,7 @@ fn plugins(engine: &str, code: &str, manager: Manager) -> Plugins {
     };
     plugins
         .add(&format!(
-            "name = 'contract'\nengine = '{engine}'\npath = '{code}'\n{FUNCTIONS}\n{waive}"
+            "name = 'contract'\nengine = '{engine}'\npath = '{code}'\n{FUNCTIONS}\n{waive}\n{more}"
         ))
         .expect("the plugin loads");
     plugins
@@ -183,6 +189,61 @@ fn refusals_and_crashes_keep_their_kind() {
             .execute("add", &[Value::I32(1), Value::I32(1)]);
         assert_eq!(sum.unwrap(), Value::I32(2), "{engine}");
     }
+}
+
+/// The built-in functions, and one that gives its argument twice.
+fn functions() -> ForeignFunctions {
+    let mut functions = foreign::builtin();
+    functions.register("twice", Purity::Impure, |bytes| Ok(bytes.repeat(2)));
+    functions
+}
+
+#[test]
+fn functions_call_what_their_configuration_names() {
+    for (engine, code) in ENGINES {
+        let manager = Manager::with(|_| (), functions());
+        let more = "foreign = ['sha256', 'twice']";
+        let plugins = plugins_with(engine, code, manager, more);
+        let call = |name: &str, data: &[u8]| {
+            let args = [name.into(), Value::Bytes(data.to_vec())];
+            plugins.manager.execute("call", &args)
+        };
+        assert_eq!(
+            call("twice", b"ab").unwrap(),
+            Value::Bytes(b"abab".to_vec())
+        );
+        let hash = call("sha256", b"abc").unwrap();
+        assert!(matches!(hash, Value::Bytes(hash) if hash[..2] == [0xba, 0x78]));
+        let denied = call("uncompress", b"").unwrap_err();
+        assert_eq!(denied.kind(), ErrorKind::Denied, "{engine}");
+        assert_eq!(call("twice", b"").unwrap(), Value::Bytes(Vec::new()));
+    }
+}
+
+#[test]
+fn foreign_functions_that_are_not_there_are_refused_when_a_plugin_is_added() {
+    let plugins = Plugins::with(Manager::with(|_| (), functions()));
+    plugins.file("contract.lua", include_bytes!("../guests/contract.lua"));
+    let config = format!(
+        "name = 'contract'\nengine = 'lua'\npath = 'contract.lua'\n{FUNCTIONS}\nforeign = ['sha265']"
+    );
+    let error = plugins.add(&config).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Manifest);
+    let words = "`foreign` names `sha265`, which this program does not have; it has: compress, sha256, twice, uncompress";
+    assert_eq!(error.message(), words);
+    let plugins = Plugins::new();
+    let error = plugins
+        .add_bindgen(
+            "wasmtime",
+            "'add(a: i32, b: i32) -> i32'",
+            "foreign = ['sha256']",
+        )
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Manifest);
+    assert!(
+        error.message().contains("the bindgen wire format"),
+        "{error}"
+    );
 }
 
 #[test]

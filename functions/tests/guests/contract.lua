@@ -36,6 +36,14 @@ function now()
     return host.get("sys.context").time
 end
 
+function call(args)
+    local answer, words = host.call(args.name, args.data)
+    if not answer then
+        host.reject(words)
+    end
+    return answer
+end
+
 function say(args)
     host.log("warn", args.message)
 end

@@ -108,6 +108,10 @@ impl Backend for Bare {
         Err(Error::new(ErrorKind::Io, "there are no ranges here"))
     }
 
+    fn call(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, Error> {
+        Err(Error::rejected("there are no foreign functions here"))
+    }
+
     fn write(&self, op: Op, storage: &str, key: &[u8], value: &[u8]) {
         INTENTS.with_borrow_mut(|intents| {
             for number in [

@@ -38,6 +38,12 @@ pub trait Backend {
         each: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<(), Error>;
 
+    /// Calls a foreign function.
+    ///
+    /// # Errors
+    /// `Rejected` in the function's words.
+    fn call(&self, function: &str, argument: &[u8]) -> Result<Vec<u8>, Error>;
+
     /// Takes what the extension asks for. A faulty request decides how the invocation ends, and is not answered here.
     fn write(&self, op: Op, storage: &str, key: &[u8], value: &[u8]);
 }

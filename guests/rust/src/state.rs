@@ -99,6 +99,24 @@ impl<'run> State<'run> {
         self.write(Op::Insert, &key("sys.log"), line.as_bytes());
     }
 
+    /// Calls a foreign function, one of the embedding application's, with bytes.
+    ///
+    /// # Errors
+    /// `Rejected` in the function's words. A function that the manifest does not let the extension call, and a limit that
+    /// is reached, end the invocation at once.
+    pub fn call(&self, function: &str, argument: &[u8]) -> Result<Vec<u8>, Error> {
+        self.backend.call(function, argument)
+    }
+
+    /// Calls a foreign function that takes a row and gives one.
+    ///
+    /// # Errors
+    /// As [`State::call`], also where the row does not fit.
+    pub fn call_row(&self, function: &str, argument: &RowBuilder) -> Result<Row<'static>, Error> {
+        let answer = self.call(function, argument.as_bytes())?;
+        Ok(Row::copied(&answer))
+    }
+
     /// The command that a validator or projector runs for.
     ///
     /// # Errors

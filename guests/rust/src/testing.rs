@@ -31,6 +31,8 @@ use crate::state::State;
 #[derive(Debug, Default)]
 pub struct TestState {
     storages: BTreeMap<String, BTreeMap<Vec<u8>, Row<'static>>>,
+    /// By function and argument.
+    answers: BTreeMap<(String, Vec<u8>), Result<Vec<u8>, Error>>,
     written: RefCell<Written>,
 }
 
@@ -72,6 +74,13 @@ impl TestState {
     pub fn set_event(&mut self, command: &str, args: &RowBuilder, results: &RowBuilder) {
         let event = row().text(command).list(args).list(results);
         self.insert(&key("sys.event"), &event);
+    }
+
+    /// Sets what a foreign function answers to an argument, or the words that it fails with.
+    pub fn set_answer(&mut self, function: &str, argument: &[u8], answer: Result<&[u8], &str>) {
+        let answer = answer.map(<[u8]>::to_vec).map_err(Error::rejected);
+        self.answers
+            .insert((function.to_owned(), argument.to_owned()), answer);
     }
 
     /// The row with this key, if there is one.
@@ -153,6 +162,12 @@ impl Backend for TestState {
             each(key, value.as_bytes());
         }
         Ok(())
+    }
+
+    fn call(&self, function: &str, argument: &[u8]) -> Result<Vec<u8>, Error> {
+        let key = (function.to_owned(), argument.to_owned());
+        let answer = self.answers.get(&key).cloned();
+        answer.unwrap_or_else(|| panic!("no answer of `{function}` to {argument:?} was set"))
     }
 
     fn write(&self, op: Op, storage: &str, key: &[u8], value: &[u8]) {

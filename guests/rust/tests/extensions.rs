@@ -227,3 +227,22 @@ fn keys_and_rows_show_their_fields() {
     let row = row().text("x").int(1).null().list(&row().int(2));
     assert_eq!(format!("{row:?}"), r#"["x", 1, null, [2]]"#);
 }
+
+#[test]
+fn foreign_functions_answer_what_a_test_sets() {
+    let digest = |state: &mut State<'_>, args: &Row<'_>| {
+        let digest = state.call("digest", args.bytes(0)?)?;
+        let half = state.call_row("half", &row().int(8))?;
+        state.result(&row().bytes(&digest).int(half.int(0)?));
+        Ok(())
+    };
+    let mut state = TestState::new();
+    state.set_answer("digest", b"abc", Ok(b"\x01\x02"));
+    state.set_answer("digest", b"", Err("nothing to digest"));
+    state.set_answer("half", row().int(8).as_bytes(), Ok(row().int(4).as_bytes()));
+    state.run(digest, &row().bytes(b"abc")).unwrap();
+    assert_eq!(state.results()[0].bytes(0), Ok(&[1, 2][..]));
+    assert_eq!(state.results()[0].int(1), Ok(4));
+    let failed = state.run(digest, &row().bytes(b"")).unwrap_err();
+    assert_eq!(failed, Error::rejected("nothing to digest"));
+}

@@ -336,3 +336,32 @@ fn retry(state: &mut State, _: &Row) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Calls a foreign function and gives its last answer, or its words where they are to be handled. Arguments: name,
+/// argument, how often, whether to handle a failure.
+#[extension(query)]
+fn ask(state: &mut State, args: &Row) -> Result<(), Error> {
+    let (name, argument, catch) = (args.text(0)?, args.bytes(1)?, args.bool(3)?);
+    let mut last = Ok(Vec::new());
+    for _ in 0..args.int(2)? {
+        last = state.call(name, argument);
+        if last.is_err() {
+            break;
+        }
+    }
+    let answer = match last {
+        Ok(answer) => row().bytes(&answer).null(),
+        Err(error) if catch => row().null().text(error.message()),
+        Err(error) => return Err(error),
+    };
+    state.result(&answer);
+    Ok(())
+}
+
+/// Calls the typed foreign function `spell` and gives its answer.
+#[extension(query)]
+fn spell(state: &mut State, args: &Row) -> Result<(), Error> {
+    let answer = state.call_row("spell", &args.into())?;
+    state.result(&RowBuilder::from(&answer));
+    Ok(())
+}

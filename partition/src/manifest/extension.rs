@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use engine_core::catalog::{Catalog, StorageId};
+use engine_core::foreign::ForeignId;
 use engine_core::manifest::{ExtensionDecl, ExtensionKind, Verb, Verbs};
 use engine_core::schema::{Schema, Type};
 
@@ -21,6 +22,7 @@ pub(super) struct Draft<'a> {
     pub(super) on: Vec<Text<'a>>,
     pub(super) asynchronous: bool,
     pub(super) has_route: bool,
+    foreign: Vec<ForeignId>,
     args: Option<Schema>,
     result: Schema,
     route: Option<usize>,
@@ -70,6 +72,7 @@ fn extension<'a>(
         on: section.texts("on"),
         asynchronous: kind == Some(ExtensionKind::Projector) && mode == Some(true),
         has_route: section.has("route"),
+        foreign: foreign(section, catalog),
         result: section.schema("result").unwrap_or_default(),
         route: args.as_ref().and_then(|args| route(section, args)),
         args,
@@ -184,6 +187,24 @@ fn access(section: &Section<'_>, catalog: &Catalog, kind: Option<ExtensionKind>)
     access
 }
 
+/// Reads which foreign functions the extension may call.
+fn foreign(section: &Section<'_>, catalog: &Catalog) -> Vec<ForeignId> {
+    let functions = catalog.foreign();
+    let known = |name: &Text<'_>| {
+        let id = functions.id(name.get_ref());
+        if id.is_none() {
+            let message = format!(
+                "`{}` is no foreign function of this program: {}",
+                name.get_ref(),
+                instead(name.get_ref(), functions.names())
+            );
+            section.problem(name.span(), message);
+        }
+        id
+    };
+    section.texts("foreign").iter().filter_map(known).collect()
+}
+
 fn verbs(section: &Section<'_>, storage: &Text<'_>, words: Vec<Text<'_>>) -> Verbs {
     let verbs = words.iter().filter_map(|word| {
         let verb = Verb::ALL
@@ -267,7 +288,8 @@ impl Draft<'_> {
                 self.result,
                 catalog,
                 access,
-            ),
+            )
+            .calling(self.foreign),
             package,
             number: packages.get(package)?.extensions.len(),
             route: self.route,

@@ -51,6 +51,7 @@ use engine_core::catalog::{Catalog, CommandSchema};
 use engine_core::engine::{Code, PackageSource};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::EngineKind;
+use engine_core::foreign::ForeignFunctions;
 use engine_core::limits::{Limit, Limits};
 use engine_core::manifest::{ExtensionDecl, ExtensionKind, PackageManifest, Policy};
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ pub struct AppSpec {
     pub partitions: u32,
     /// The file of commands to run where none is named, folder included.
     pub commands: Option<PathBuf>,
-    /// The storages and commands.
+    /// The storages and commands, and the foreign functions that there are.
     pub catalog: Arc<Catalog>,
     /// The packages, in the manifest's order.
     pub packages: Vec<PackageSpec>,
@@ -228,11 +229,20 @@ impl PartitionSpec {
 }
 
 impl AppSpec {
-    /// Reads the manifest of an application's folder, or the manifest that is itself named.
+    /// Reads the manifest of an application's folder, or the manifest that is itself named; its extensions may call the
+    /// built-in foreign functions.
     ///
     /// # Errors
     /// `io` where the file cannot be read, else those of [`AppSpec::parse`].
     pub fn load(folder: &Path) -> Result<Self> {
+        Self::load_with(folder, foreign::builtin())
+    }
+
+    /// As [`AppSpec::load`], with these foreign functions instead of the built-in ones.
+    ///
+    /// # Errors
+    /// As [`AppSpec::load`].
+    pub fn load_with(folder: &Path, functions: ForeignFunctions) -> Result<Self> {
         let (folder, path) = if folder.is_dir() {
             (folder, folder.join(MANIFEST))
         } else {
@@ -247,7 +257,7 @@ impl AppSpec {
             Error::new(ErrorKind::Io, message).with_source(error)
         })?;
         let name = path.file_name().unwrap_or(MANIFEST.as_ref());
-        Self::read(&text, &name.to_string_lossy(), folder)
+        Self::read(&text, &name.to_string_lossy(), folder, functions)
     }
 
     /// Reads the text of a manifest whose files are in `folder`.
@@ -255,10 +265,18 @@ impl AppSpec {
     /// # Errors
     /// `manifest` with every problem on a line of its own, such as `app.toml:14:8: ...`, in the order of the text.
     pub fn parse(text: &str, folder: &Path) -> Result<Self> {
-        Self::read(text, MANIFEST, folder)
+        Self::parse_with(text, folder, foreign::builtin())
     }
 
-    fn read(text: &str, file: &str, folder: &Path) -> Result<Self> {
+    /// As [`AppSpec::parse`], with these foreign functions instead of the built-in ones.
+    ///
+    /// # Errors
+    /// As [`AppSpec::parse`].
+    pub fn parse_with(text: &str, folder: &Path, functions: ForeignFunctions) -> Result<Self> {
+        Self::read(text, MANIFEST, folder, functions)
+    }
+
+    fn read(text: &str, file: &str, folder: &Path, functions: ForeignFunctions) -> Result<Self> {
         let problems = Problems::new(file, text);
         let document = document(text, &problems)?;
         let root = Section::root(&document, &problems);
@@ -276,6 +294,7 @@ impl AppSpec {
         let commands = app.and_then(|app| package::file(app, "commands", folder));
         app.inspect(|app| app.end());
         let mut catalog = storage::read(&root);
+        catalog.set_foreign(functions);
         let mut packages = package::read(&root, folder, engine.as_ref());
         let drafts = extension::read(&root, &catalog, &packages);
         rules::check(&root, &catalog, &drafts, partitions);

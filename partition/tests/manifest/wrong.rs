@@ -50,6 +50,24 @@ fn the_manifest_to_spoil_is_good() {
 }
 
 #[test]
+fn foreign_functions_that_the_program_does_not_have_are_refused() {
+    let sales = "access = { sales = ['read', 'put'] }";
+    spoiled(
+        sales,
+        "foreign = ['sha256', 'compres']",
+        27,
+        "`compres` is no foreign function of this program: did you mean `compress`?",
+    );
+    spoiled(
+        sales,
+        "foreign = ['now']",
+        27,
+        "use one of `compress`, `sha256`, `uncompress`",
+    );
+    spoiled(sales, "foreign = 'sha256'", 27, "a list of texts");
+}
+
+#[test]
 fn unknown_keys_and_tables_are_refused_with_the_near_one() {
     spoiled("name =", "name = 'a'\nnam =", 3, "did you mean `name`?");
     spoiled(

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use engine_core::engine::Code;
 use engine_core::error::{ErrorKind, Result};
+use engine_core::foreign::ForeignFunctions;
 use engine_core::manifest::Verb;
 use partition::application::{Application, Options};
 use partition::manifest::AppSpec;
@@ -104,6 +105,7 @@ pub(crate) struct App {
     pub(crate) jobs: bool,
     /// The manifest, for tests that change it.
     pub(crate) manifest: String,
+    pub(crate) functions: ForeignFunctions,
     /// What the operator was told.
     pub(crate) notices: Arc<Mutex<Vec<String>>>,
     /// What extensions logged.
@@ -127,6 +129,7 @@ impl App {
             partitions: None,
             jobs: true,
             manifest: MANIFEST.replace("PACKAGE", &package),
+            functions: ForeignFunctions::new(),
             notices: Arc::default(),
             lines: Arc::default(),
         }
@@ -158,11 +161,15 @@ impl App {
     }
 
     pub(crate) fn spec(&self) -> AppSpec {
-        let mut spec = AppSpec::parse(&self.manifest, Path::new(".")).unwrap();
+        let mut spec = self.parse().unwrap();
         if let Some(partitions) = self.partitions {
             spec.set_partitions(partitions).unwrap();
         }
         spec
+    }
+
+    fn parse(&self) -> Result<AppSpec> {
+        AppSpec::parse_with(&self.manifest, Path::new("."), self.functions.clone())
     }
 
     pub(crate) fn program(&self) -> Arc<Program> {
@@ -194,7 +201,7 @@ impl App {
             }),
             notices: Arc::new(move |notice| notices.lock().unwrap().push(notice.to_owned())),
         };
-        AppSpec::parse(&self.manifest, Path::new("."))
+        self.parse()
             .and_then(|spec| Application::open(spec, options))
     }
 

@@ -257,6 +257,13 @@ impl Guest<'_, '_> {
         self.0.log(level, message).unwrap();
     }
 
+    /// What a foreign function answers, as text.
+    pub(crate) fn call(&self, function: &str, argument: &str) -> Result<String> {
+        let function = self.0.foreign(function)?;
+        let answer = self.0.call_foreign(function, argument.as_bytes())?;
+        Ok(String::from_utf8(answer).unwrap())
+    }
+
     /// The time of the invocation.
     pub(crate) fn time(&self) -> i64 {
         self.0.time().unwrap()

@@ -17,6 +17,7 @@ mod context;
 mod disk;
 mod faults;
 mod folder;
+mod foreign;
 mod groups;
 mod hashes;
 mod ids;

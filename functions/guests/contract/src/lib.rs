@@ -62,6 +62,14 @@ fn now(state: &mut State, _: &Row) -> Result<(), Error> {
     Ok(())
 }
 
+/// `(name: text, data: bytes) -> bytes`: what a foreign function answers.
+#[extension(function, name = "call")]
+fn call(state: &mut State, args: &Row) -> Result<(), Error> {
+    let answer = state.call(args.text(0)?, args.bytes(1)?)?;
+    state.result(&row().bytes(&answer));
+    Ok(())
+}
+
 /// `(message: text)`
 #[extension(function, name = "say")]
 fn say(state: &mut State, args: &Row) -> Result<(), Error> {

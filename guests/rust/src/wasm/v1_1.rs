@@ -25,6 +25,10 @@ unsafe extern "C" {
     fn host_rows(cursor: i32, to: *mut u8, room: usize) -> i32;
     #[link_name = "HostNext"]
     fn host_next(status: u32) -> i64;
+    #[link_name = "HostForeign"]
+    fn host_foreign(name: *const u8, name_len: usize) -> i32;
+    #[link_name = "HostCall"]
+    fn host_call(number: i32, arg: *const u8, arg_len: usize, to: *mut u8, room: usize) -> i32;
 }
 
 /// The exchange header, as the ABI lays it out.
@@ -55,6 +59,8 @@ thread_local! {
     static INPUT_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// The storages that were asked for, with their numbers.
     static STORAGES: RefCell<Vec<(Box<str>, i32)>> = const { RefCell::new(Vec::new()) };
+    /// The foreign functions that were asked for, with their numbers.
+    static FOREIGN: RefCell<Vec<(Box<str>, i32)>> = const { RefCell::new(Vec::new()) };
     /// Buffers of range reads that are over.
     static ROW_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
@@ -144,23 +150,34 @@ unsafe fn input<'a>(len: usize) -> &'a [u8] {
 /// The host, across the boundary.
 struct Host;
 
-/// The number of a storage; negative for a name that the host does not know, which it is asked again each time, so that
-/// it can name it when the number is used.
+/// The number of a storage.
 fn storage(name: &str) -> i32 {
-    STORAGES.with_borrow_mut(|known| {
-        if let Some((_, number)) = known.iter().find(|(known, _)| **known == *name) {
-            return *number;
-        }
-        // SAFETY: the host reads the name and nothing else.
-        let number = unsafe { host_storage(name.as_ptr(), name.len()) };
-        if number >= 0 {
-            known.push((name.into(), number));
-        }
-        number
-    })
+    // SAFETY: the host reads the name and nothing else.
+    let ask = || unsafe { host_storage(name.as_ptr(), name.len()) };
+    STORAGES.with_borrow_mut(|known| number(known, name, ask))
 }
 
-/// The least room for a value, so that most need one crossing.
+/// The number of a foreign function.
+fn foreign(name: &str) -> i32 {
+    // SAFETY: the host reads the name and nothing else.
+    let ask = || unsafe { host_foreign(name.as_ptr(), name.len()) };
+    FOREIGN.with_borrow_mut(|known| number(known, name, ask))
+}
+
+/// The number of a name; negative for one that the host does not know, which it is asked again each time, so that it can
+/// name it when the number is used.
+fn number(known: &mut Vec<(Box<str>, i32)>, name: &str, ask: impl FnOnce() -> i32) -> i32 {
+    if let Some((_, number)) = known.iter().find(|(known, _)| **known == *name) {
+        return *number;
+    }
+    let number = ask();
+    if number >= 0 {
+        known.push((name.into(), number));
+    }
+    number
+}
+
+/// The least room for a value or an answer, so that most need one crossing.
 const VALUE: usize = 512;
 
 impl Backend for Host {
@@ -215,6 +232,27 @@ impl Backend for Host {
         };
         ROW_BUFFERS.with_borrow_mut(|spare| spare.push(buffer));
         ended
+    }
+
+    fn call(&self, function: &str, argument: &[u8]) -> Result<Vec<u8>, Error> {
+        let number = foreign(function);
+        let mut answer: Vec<u8> = Vec::with_capacity(VALUE);
+        let (to, room) = (answer.as_mut_ptr(), answer.capacity());
+        // SAFETY: the host reads the argument and writes at most so many bytes to the buffer.
+        let code = unsafe { host_call(number, argument.as_ptr(), argument.len(), to, room) };
+        // Of the two, the one that is not negative.
+        let len = code.max(!code) as usize;
+        if len > room {
+            answer.reserve_exact(len);
+            // SAFETY: there is room for so many bytes, which the host has kept.
+            unsafe { host_take(answer.as_mut_ptr(), len) };
+        }
+        // SAFETY: the host has written them.
+        unsafe { answer.set_len(len) };
+        if code < 0 {
+            return Err(Error::rejected(String::from_utf8_lossy(&answer)));
+        }
+        Ok(answer)
     }
 
     fn write(&self, op: Op, name: &str, key: &[u8], value: &[u8]) {
