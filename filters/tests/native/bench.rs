@@ -202,8 +202,16 @@ impl Bench {
         }
     }
 
-    /// Waits for one thing that somebody asks of the stream, and does it.
-    pub(crate) fn event(&mut self) {
+    /// Does what tasks ask of the stream until something holds.
+    pub(crate) fn until(&mut self, holds: impl Fn(&Self) -> bool) {
+        while !holds(self) {
+            self.event();
+        }
+    }
+
+    /// Waits for one thing that somebody asks of the stream, and does it. It may have been done before this, when
+    /// something arrived.
+    fn event(&mut self) {
         RUNTIME.block_on(self.chain.event());
     }
 

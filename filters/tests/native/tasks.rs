@@ -1,6 +1,10 @@
 //! Tasks: how they resume, change, answer, fail and end with their stream.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,21 +109,29 @@ fn a_task_ends_with_a_closure_that_has_the_filter_and_the_stream() {
     assert_eq!(bench.notes(), "decode_headers \"\", end\nfound 7");
 }
 
+/// The end of a task with this answer, which the filter notes.
+fn noted(answer: Answer) -> Outcome<Played> {
+    Outcome::then(move |filter: &mut Played, _| {
+        filter.note(format!("{answer:?}"));
+        answer
+    })
+}
+
 #[test]
 fn the_end_of_a_task_may_be_to_wait_for_the_whole_body() {
     let mut bench = bench([at("decode_headers", |_, stream| {
-        stream.spawn(async { Answer::StopAndBuffer });
+        stream.spawn(async { noted(Answer::StopAndBuffer) });
         Answer::Running
     })]);
     bench.headers(Request, false);
     bench.data(Request, "ab", false);
-    bench.event();
+    bench.until(|bench| bench.notes.borrow().len() == 2);
     assert_eq!(bench.out(Request), "");
     bench.data(Request, "cd", true);
     assert_eq!(bench.out(Request), "headers | ab | cd, end");
     assert_eq!(
         bench.notes(),
-        "decode_headers \"\"\ndecode_data \"abcd\", end"
+        "decode_headers \"\"\nStopAndBuffer\ndecode_data \"abcd\", end"
     );
 }
 
@@ -127,7 +139,7 @@ fn the_end_of_a_task_may_be_to_wait_for_the_whole_body() {
 fn the_end_of_a_task_may_be_to_wait_for_each_chunk_or_to_forget_one() {
     let mut bench = bench([
         at("decode_headers", |_, stream| {
-            stream.spawn(async { Answer::StopAndBufferWatermark });
+            stream.spawn(async { noted(Answer::StopAndBufferWatermark) });
             Answer::Running
         }),
         at("decode_data", |_, stream| {
@@ -136,12 +148,14 @@ fn the_end_of_a_task_may_be_to_wait_for_each_chunk_or_to_forget_one() {
         }),
     ]);
     bench.headers(Request, false);
+    bench.until(|bench| bench.notes.borrow().len() == 2);
     bench.data(Request, "ab", false);
-    bench.event();
     bench.data(Request, "cd", false);
-    assert_eq!(bench.notes(), "decode_headers \"\"\ndecode_data \"ab\"");
     assert_eq!(bench.until_out(Request), "headers | cd");
-    assert_eq!(bench.notes(), "decode_data \"cd\"");
+    assert_eq!(
+        bench.notes(),
+        "decode_headers \"\"\nStopAndBufferWatermark\ndecode_data \"ab\"\ndecode_data \"cd\""
+    );
 }
 
 #[test]
@@ -219,8 +233,6 @@ fn each_direction_has_a_task_of_its_own_and_a_second_one_takes_its_place() {
     );
     bench.data(Request, "x", true);
     assert_eq!(bench.until_out(Request), "x, end");
-    // The step holds a sender too, and is gone with the filter.
-    bench.chain.finish(EndReason::Done);
     assert_eq!(told.recv(), Err(mpsc::RecvError), "it was cancelled");
 }
 
@@ -243,7 +255,7 @@ fn an_end_that_its_callback_does_not_take_is_a_local_500() {
     })]);
     late.headers(Request, false);
     late.trailers(Request);
-    late.event();
+    late.until(|bench| bench.chain.is_answered());
     assert_eq!(late.answered(), (500, "filter_failed".to_owned()));
 
     let mut idle = bench([at("decode_headers", |_, stream| {
@@ -251,7 +263,7 @@ fn an_end_that_its_callback_does_not_take_is_a_local_500() {
         Answer::Running
     })]);
     idle.headers(Request, true);
-    idle.event();
+    idle.until(|bench| bench.chain.is_answered());
     assert_eq!(idle.answered().0, 500);
     assert_eq!(
         idle.errors(),
@@ -372,24 +384,24 @@ fn a_task_that_outlives_its_stream_is_told_that_it_is_gone() {
 
 #[test]
 fn who_waits_for_a_stream_that_ends_is_told_that_it_is_gone() {
+    let (go, wait) = oneshot::channel::<()>();
     let (say, said) = mpsc::channel();
+    let mut wait = Some(wait);
     let mut bench = bench([at("decode_headers", move |_, stream| {
-        let (handle, say) = (stream.handle(), say.clone());
+        let (handle, wait, say) = (stream.handle(), wait.take(), say.clone());
         stream.runtime().spawn(async move {
+            wait.expect("once").await.expect("it is sent");
             let mut asked = std::pin::pin!(handle.with(|_, _| ()));
             // It asks, and waits for its turn from now on.
-            assert!(
-                std::future::poll_fn(|context| {
-                    std::task::Poll::Ready(asked.as_mut().poll(context).is_pending())
-                })
-                .await
-            );
+            let first = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await;
+            assert!(first.is_pending());
             say.send(None).expect("somebody listens");
             say.send(Some(asked.await)).expect("somebody listens");
         });
         Answer::Continue
     })]);
     bench.headers(Request, true);
+    go.send(()).expect("somebody waits");
     assert_eq!(said.recv(), Ok(None));
     bench.chain.finish(EndReason::Done);
     assert_eq!(said.recv(), Ok(Some(Err(StreamGone))));
@@ -397,7 +409,6 @@ fn who_waits_for_a_stream_that_ends_is_told_that_it_is_gone() {
 
 #[test]
 fn a_task_without_an_answer_is_answered_for() {
-    let mut other = bench([]);
     let (send, receive) = oneshot::channel::<Handle<Played>>();
     let mut receive = Some(receive);
     let mut first = bench([at("decode_headers", move |_, stream| {
@@ -410,19 +421,19 @@ fn a_task_without_an_answer_is_answered_for() {
         Answer::Running
     })]);
     first.headers(Request, true);
-    let mut send = Some(send);
-    let mut gone = bench([at("decode_headers", move |_, stream| {
-        let send = send.take().expect("once");
-        send.send(stream.handle()).expect("somebody waits");
+    let handle = Rc::new(RefCell::new(None));
+    let keep = Rc::clone(&handle);
+    let mut other = bench([at("decode_headers", move |_, stream| {
+        keep.replace(Some(stream.handle()));
         Answer::Continue
     })]);
     other.headers(Request, true);
-    gone.headers(Request, true);
-    drop(gone);
-    first.event();
+    drop(other);
+    let gone = handle.take().expect("it was kept");
+    send.send(gone).expect("somebody waits");
+    first.until(|bench| bench.chain.is_answered());
     assert_eq!(first.answered(), (500, "filter_failed".to_owned()));
     assert_eq!(first.errors(), ["a task ended without an answer"]);
-    assert_eq!(other.out(Request), "headers, end");
 }
 
 #[test]
@@ -475,9 +486,7 @@ fn a_call_begun_in_a_callback_or_in_a_task_is_awaited_in_the_task() {
         ..HttpAnswer::default()
     };
     assert!(bench.worker.answer(0, Ok(answer)));
-    while bench.worker.calls.borrow().len() < 2 {
-        bench.event();
-    }
+    bench.until(|bench| bench.worker.calls.borrow().len() == 2);
     assert!(bench.worker.answer(1, Err(CallFailed::Timeout)));
     assert_eq!(bench.until_out(Response), "headers | hello, end");
 }
