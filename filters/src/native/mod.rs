@@ -46,6 +46,11 @@
 //! # }
 //! ```
 
+/// The examples of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/moving-from-envoy.md")]
+struct Guide;
+
 mod adapter;
 mod callout;
 mod config;
