@@ -1,10 +1,13 @@
 //! A native filter in a chain: its callbacks, with answers made into verdicts.
 
-use super::stream::{Own, Part, Stage};
+use super::stream::{About, Own, Stage};
 use super::task::End;
 use super::{Answer, Stream, StreamFilter};
 use crate::filter::{Direction, EndReason, Filter, Verdict};
 use crate::stream::StreamRef;
+
+/// A callback that is told whether that was all.
+type Told<F> = fn(&mut F, &Stream<'_, F>, bool) -> Answer;
 
 /// A native filter of one stream.
 pub(super) struct Adapter<F> {
@@ -74,66 +77,62 @@ impl<F: StreamFilter> Filter for Adapter<F> {
     fn on_connection(&mut self, stream: &StreamRef) -> Verdict {
         let stage = Stage {
             callback: "on_connection",
-            part: Part::Headers,
+            about: About::Headers,
             last: false,
         };
         self.ask(stream, Direction::Request, stage, F::on_connection)
     }
 
     fn on_headers(&mut self, stream: &StreamRef, direction: Direction, end: bool) -> Verdict {
-        let decode = direction == Direction::Request;
+        let (callback, run): (_, Told<F>) = match direction {
+            Direction::Request => ("decode_headers", F::decode_headers),
+            Direction::Response => ("encode_headers", F::encode_headers),
+        };
         let stage = Stage {
-            callback: if decode {
-                "decode_headers"
-            } else {
-                "encode_headers"
-            },
-            part: Part::Headers,
+            callback,
+            about: About::Headers,
             last: end,
         };
         self.ask(stream, direction, stage, |filter, stream| {
-            if decode {
-                filter.decode_headers(stream, end)
-            } else {
-                filter.encode_headers(stream, end)
-            }
+            run(filter, stream, end)
         })
     }
 
     fn on_data(&mut self, stream: &StreamRef, direction: Direction, end: bool) -> Verdict {
-        let decode = direction == Direction::Request;
+        let (callback, run): (_, Told<F>) = match direction {
+            Direction::Request => ("decode_data", F::decode_data),
+            Direction::Response => ("encode_data", F::encode_data),
+        };
         let stage = Stage {
-            callback: if decode { "decode_data" } else { "encode_data" },
-            part: Part::Data,
+            callback,
+            about: About::Data,
             last: end,
         };
         self.ask(stream, direction, stage, |filter, stream| {
-            if decode {
-                filter.decode_data(stream, end)
-            } else {
-                filter.encode_data(stream, end)
-            }
+            run(filter, stream, end)
         })
     }
 
     fn on_trailers(&mut self, stream: &StreamRef, direction: Direction) -> Verdict {
-        let decode = direction == Direction::Request;
-        let stage = Stage {
-            callback: if decode {
-                "decode_trailers"
-            } else {
-                "encode_trailers"
-            },
-            part: Part::Trailers,
+        let stage = |callback| Stage {
+            callback,
+            about: About::Trailers,
             last: true,
         };
-        self.ask(stream, direction, stage, |filter, stream| {
-            if decode {
-                filter.decode_trailers(stream)
-            } else {
-                filter.encode_trailers(stream)
-            }
-        })
+        match direction {
+            Direction::Request => self.ask(
+                stream,
+                direction,
+                stage("decode_trailers"),
+                F::decode_trailers,
+            ),
+            Direction::Response => self.ask(
+                stream,
+                direction,
+                stage("encode_trailers"),
+                F::encode_trailers,
+            ),
+        }
     }
 
     fn on_close(&mut self, stream: &StreamRef, direction: Direction, by_us: bool) {

@@ -16,16 +16,18 @@ use crate::stream::{LocalReply, StreamRef};
 use crate::worker::Level;
 
 /// What a direction's last callback was.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Stage {
     pub(super) callback: &'static str,
-    pub(super) part: Part,
+    pub(super) about: About,
     /// No callback of this direction follows by itself.
     pub(super) last: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+/// What a callback is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum About {
+    #[default]
     Headers,
     Data,
     Trailers,
@@ -35,7 +37,7 @@ pub(super) enum Part {
 pub(super) struct Own {
     name: &'static str,
     runtime: runtime::Handle,
-    stages: [Cell<Option<Stage>>; 2],
+    stages: [Cell<Stage>; 2],
     tasks: [RefCell<Option<Task>>; 2],
     pub(super) calls: RefCell<BTreeMap<u64, Box<dyn Pending>>>,
     ids: Cell<u64>,
@@ -59,7 +61,7 @@ impl Own {
     }
 
     pub(super) fn enter(&self, direction: Direction, stage: Stage) {
-        self.stages[direction as usize].set(Some(stage));
+        self.stages[direction as usize].set(stage);
     }
 
     /// Takes a direction's task for ended; answers whether it is that one.
@@ -86,13 +88,7 @@ impl Own {
         answer: Answer,
     ) -> Verdict {
         let busy = self.tasks[direction as usize].borrow().is_some();
-        let Some(stage) = self.stages[direction as usize].get() else {
-            // A task of a direction that had no callback yet: nothing is held, so only a reply means anything.
-            if let Answer::LocalReply(reply) = answer {
-                stream.local_reply(reply);
-            }
-            return Verdict::Continue;
-        };
+        let stage = self.stages[direction as usize].get();
         if let Some(why) = refusal(stream, direction, stage, busy, &answer) {
             let words = match answer {
                 Answer::StopAndBuffer => "StopAndBuffer",
@@ -134,12 +130,12 @@ fn refusal(
     busy: bool,
     answer: &Answer,
 ) -> Option<&'static str> {
-    match (answer, stage.part) {
+    match (answer, stage.about) {
         (Answer::Continue | Answer::LocalReply(_), _) => None,
         (Answer::Running, _) => (!busy).then_some("no task of this direction is under way"),
-        (_, Part::Trailers) => Some("trailers take only Continue, Running and LocalReply"),
-        (Answer::StopNoBuffer, Part::Headers) => Some("only data can be forgotten"),
-        (Answer::StopNoBuffer, Part::Data) if stream.is_flowing(direction) => None,
+        (_, About::Trailers) => Some("trailers take only Continue, Running and LocalReply"),
+        (Answer::StopNoBuffer, About::Headers) => Some("only data can be forgotten"),
+        (Answer::StopNoBuffer, About::Data) if stream.is_flowing(direction) => None,
         _ => (stage.last && !busy).then_some("nothing follows, and no task is under way"),
     }
 }
@@ -188,6 +184,7 @@ impl<'a, F: StreamFilter> Stream<'a, F> {
 
     /// Starts this direction's task on the host's runtime. What it ends with is the next answer of this direction, as a
     /// callback would have given it: an [`Answer`], or a [closure](Outcome::then) that gives one on the stream's thread.
+    /// One that never ends holds its stream until that ends, so what may take long needs a timeout.
     ///
     /// Where nothing is held when it ends, a local reply counts and any other answer does nothing.
     /// A direction has one task: a second one takes the place of the first, which is cancelled. The end of the stream
