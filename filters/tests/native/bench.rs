@@ -37,6 +37,10 @@ impl Played {
         let body = String::from_utf8_lossy(&body);
         let end = if end { ", end" } else { "" };
         self.note(format!("{name} {body:?}{end}"));
+        self.step(name, stream)
+    }
+
+    fn step(&mut self, name: &'static str, stream: &Stream<'_, Self>) -> Answer {
         let place = self.steps.iter().position(|(at, _)| *at == name);
         let step = place.and_then(|place| self.steps.remove(place));
         step.map_or(Answer::Continue, |(_, mut step)| step(self, stream))
@@ -84,8 +88,9 @@ impl StreamFilter for Played {
         self.play("on_log", stream, false);
     }
 
-    fn on_destroy(&mut self, _: &Stream<'_, Self>, reason: EndReason) {
+    fn on_destroy(&mut self, stream: &Stream<'_, Self>, reason: EndReason) {
         self.note(format!("on_destroy {reason:?}"));
+        self.step("on_destroy", stream);
     }
 }
 

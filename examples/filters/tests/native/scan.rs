@@ -151,6 +151,20 @@ fn documents_may_follow_one_another() {
 }
 
 #[test]
+fn a_name_with_half_a_character_is_none_that_is_looked_for() {
+    for name in [
+        r"a\ud83d",
+        r"\ud83da",
+        r"a\ude00",
+        r"\ud83d\u0061",
+        r"\ud83d",
+    ] {
+        let text = format!("{{\"{name}\":1}}");
+        assert_eq!(scan(text.as_bytes(), &[1]).as_deref(), Ok(text.as_bytes()));
+    }
+}
+
+#[test]
 fn what_is_no_json_is_refused() {
     let deep = "[".repeat(513);
     for wrong in [
