@@ -175,10 +175,13 @@ fn refuse(stream: &Stream<'_, Redact>, status: u16, why: &str) -> Answer {
 
 /// Whether a content type is JSON's, one of its kin, or one document after another.
 fn is_json(headers: &Headers) -> bool {
-    let content = headers.text("content-type").unwrap_or_default();
-    let kind = content.split(';').next().unwrap_or_default().trim();
-    let kind = kind.to_ascii_lowercase();
-    kind.ends_with("/json")
-        || kind.ends_with("+json")
-        || matches!(&*kind, "application/x-ndjson" | "application/jsonl")
+    let content = headers.get("content-type").unwrap_or_default();
+    let kind = content
+        .split(|&byte| byte == b';')
+        .next()
+        .unwrap_or_default();
+    let kind = kind.trim_ascii().to_ascii_lowercase();
+    kind.ends_with(b"/json")
+        || kind.ends_with(b"+json")
+        || matches!(&kind[..], b"application/x-ndjson" | b"application/jsonl")
 }
