@@ -5,15 +5,15 @@ use std::fmt;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::filter::{Direction, Filter};
+use crate::filter::{Direction, Filter, Verdict};
 use crate::stream::{LocalReply, StreamRef};
 
 /// What somebody asks of a stream from outside of its callbacks.
 pub(crate) enum Event {
     /// Nothing but to look what was asked for meanwhile.
     Wake,
-    /// A filter lets a direction go on.
-    Resume(usize, Direction),
+    /// A filter says how a direction goes on that it holds.
+    Resume(usize, Direction, Verdict),
     /// Something to be done with the filter of this place.
     Visit(usize, Visit),
 }
@@ -57,7 +57,7 @@ impl StreamHandle {
     /// # Errors
     /// The stream is over.
     pub fn resume(&self, direction: Direction) -> Result<(), StreamGone> {
-        self.send(Event::Resume(self.filter, direction))
+        self.send(Event::Resume(self.filter, direction, Verdict::Continue))
     }
 
     /// Answers the request, as [`StreamRef::local_reply`].

@@ -5,6 +5,7 @@
 //! So the same chain serves a proxy and a test without a network.
 //!
 //! Requests run through the filters in order, responses in reverse.
+//! [`native`] is the friendly way to write a filter in Rust.
 //! A filter that panics is answered for with a local reply and never called again; nobody else notices.
 //!
 //! ```
@@ -36,6 +37,7 @@ pub mod filter;
 pub mod handle;
 pub mod headers;
 pub mod metrics;
+pub mod native;
 pub mod panics;
 pub mod stream;
 pub mod testing;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::Body;
 use crate::chain::Slot;
-use crate::filter::Direction;
+use crate::filter::{Direction, Verdict};
 use crate::handle::{Event, StreamHandle};
 use crate::headers::Headers;
 use crate::worker::Worker;
@@ -161,9 +161,21 @@ impl StreamRef {
     /// Lets a direction that this filter holds go on: what the filter was told of goes to the next filter, and what
     /// arrived since is told to this one. Nothing happens where it holds nothing.
     pub fn resume(&self, direction: Direction) {
+        self.resume_with(direction, Verdict::Continue);
+    }
+
+    /// Gives another verdict on what this filter holds of a direction, as a callback would have given it; the callback
+    /// that it asks for comes where there is something to tell. Nothing happens where the filter holds nothing.
+    pub fn resume_with(&self, direction: Direction, verdict: Verdict) {
         if let Some(filter) = self.filter {
-            self.send(Event::Resume(filter, direction));
+            self.send(Event::Resume(filter, direction, verdict));
         }
+    }
+
+    /// Whether this filter let the headers of a direction pass.
+    pub(crate) fn is_flowing(&self, direction: Direction) -> bool {
+        let slot = self.filter.and_then(|filter| self.inner.slots.get(filter));
+        slot.is_some_and(|slot| slot[direction as usize].borrow().is_flowing())
     }
 
     /// Answers in the server's place. The first answer counts.

@@ -238,7 +238,7 @@ impl Chain {
     /// Whether the sender of a direction should wait: a filter holds as much as it may, or what came out is not taken.
     pub fn is_full(&self, direction: Direction) -> bool {
         let limit = self.settings.limit;
-        let full = |slot: &[RefCell<Slot>; 2]| slot[direction as usize].borrow().len() >= limit;
+        let full = |slot: &[RefCell<Slot>; 2]| slot[direction as usize].borrow().is_full(limit);
         self.out_bytes[direction as usize] >= limit || self.inner.slots.iter().any(full)
     }
 
@@ -275,12 +275,16 @@ impl Chain {
             let _ = panics::catch(move || drop(gone));
         }
         self.events.close();
+        // Who waits for a turn that does not come learns of it now.
+        while let Ok(event) = self.events.try_recv() {
+            let _ = panics::catch(move || drop(event));
+        }
     }
 
     fn perform(&mut self, event: Event) {
         match event {
             Event::Wake => {}
-            Event::Resume(filter, direction) => self.resume(direction, filter),
+            Event::Resume(filter, direction, verdict) => self.resume(direction, filter, verdict),
             Event::Visit(filter, visit) => self.visit(filter, visit),
         }
     }

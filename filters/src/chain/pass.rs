@@ -40,6 +40,22 @@ impl Slot {
         self.told.len() + self.waiting.len()
     }
 
+    /// Whether the sender should wait. It need not where more than the limit is refused: that would keep the filter
+    /// waiting at the limit for ever.
+    pub(crate) fn is_full(&self, limit: usize) -> bool {
+        self.len() >= limit && !self.is_bounded()
+    }
+
+    /// Whether more than the limit is refused.
+    fn is_bounded(&self) -> bool {
+        matches!(self.hold, Some(Next::Each | Next::Whole))
+    }
+
+    /// Whether the filter let the headers pass.
+    pub(crate) fn is_flowing(&self) -> bool {
+        self.headers == At::Behind
+    }
+
     /// Takes the headers for passed.
     pub(crate) fn pass_headers(&mut self) {
         self.headers = At::Behind;
@@ -55,10 +71,12 @@ impl Slot {
         self.end || self.trailers
     }
 
-    /// What a filter can wait for: no callback follows the one for the whole body.
+    /// What a filter can wait for: behind the whole body only trailers are told.
     fn coming(&self, next: Next) -> Next {
         match next {
-            Next::Whole if self.is_whole() && self.waiting.is_empty() => Next::Resumed,
+            Next::Whole if !self.is_whole() || !self.waiting.is_empty() => next,
+            Next::Whole if self.trailers => Next::EachWaiting,
+            Next::Whole => Next::Resumed,
             next => next,
         }
     }
@@ -177,12 +195,38 @@ impl Chain {
         self.tell(direction, place);
     }
 
-    /// A filter lets a direction go on.
-    pub(super) fn resume(&mut self, direction: Direction, place: usize) {
-        let held = self.slot(direction, place, |slot| slot.hold.take().is_some());
+    /// A filter says how a direction goes on that it holds.
+    pub(super) fn resume(&mut self, direction: Direction, place: usize, verdict: Verdict) {
+        let held = self.slot(direction, place, |slot| slot.hold.is_some());
         if held && !self.cut[direction as usize] {
-            self.release(direction, place);
+            self.obey(direction, place, verdict);
             self.tell(direction, place);
+        }
+    }
+
+    /// Does with what a filter was told of as its verdict has it.
+    fn obey(&mut self, direction: Direction, place: usize, verdict: Verdict) {
+        match verdict {
+            Verdict::Continue => {
+                self.slot(direction, place, |slot| slot.hold = None);
+                self.release(direction, place);
+            }
+            Verdict::Hold(next) => {
+                self.slot(direction, place, |slot| slot.hold = Some(slot.coming(next)));
+            }
+            Verdict::Discard => {
+                let flowing = self.slot(direction, place, |slot| {
+                    slot.told.clear();
+                    if slot.hold == Some(Next::Resumed) {
+                        // What follows is told, also behind a whole body.
+                        slot.hold = Some(Next::EachWaiting);
+                    }
+                    slot.is_flowing()
+                });
+                if flowing {
+                    self.release(direction, place);
+                }
+            }
         }
     }
 
@@ -216,22 +260,7 @@ impl Chain {
             };
             match verdict {
                 None => return,
-                Some(Verdict::Continue) => {
-                    self.slot(direction, place, |slot| slot.hold = None);
-                    self.release(direction, place);
-                }
-                Some(Verdict::Hold(next)) => {
-                    self.slot(direction, place, |slot| slot.hold = Some(slot.coming(next)));
-                }
-                Some(Verdict::Discard) => {
-                    let flowing = self.slot(direction, place, |slot| {
-                        slot.told.clear();
-                        slot.headers == At::Behind
-                    });
-                    if flowing {
-                        self.release(direction, place);
-                    }
-                }
+                Some(verdict) => self.obey(direction, place, verdict),
             }
         }
     }
@@ -274,8 +303,10 @@ impl Chain {
 
     /// Refuses a body of which a filter would hold more than it may.
     fn bound(&mut self, direction: Direction, place: usize) {
-        let (len, hold) = self.slot(direction, place, |slot| (slot.len(), slot.hold));
-        if len <= self.settings.limit || !matches!(hold, Some(Next::Each | Next::Whole)) {
+        let limit = self.settings.limit;
+        if !self.slot(direction, place, |slot| {
+            slot.len() > limit && slot.is_bounded()
+        }) {
             return;
         }
         let reply = match direction {
