@@ -80,6 +80,16 @@ Examples:
   extengine pipe --plugins examples/stream/plugins --call 'score = delays.score(dep_delay, arr_delay)' flights.jsonl
   tail -f lines.jsonl | extengine pipe --plugins plugins --call 'x = f(a, 1)' --call 'y = g(x)' --on-error drop")]
     Pipe(Pipe),
+    /// Serve a configuration in the form of Envoy's static bootstrap, with WASM, Lua and native filters.
+    #[cfg(feature = "filters")]
+    #[command(after_help = "\
+Another content of the file is taken up while the proxy runs; what cannot be served is logged and changes nothing.
+SIGTERM and SIGINT let connections end within their drain time.
+
+Examples:
+  extengine proxy examples/proxy/envoy.yaml --concurrency 2
+  extengine proxy envoy.yaml --mode validate")]
+    Proxy(ProxyArgs),
     /// List the engines that are compiled in, their versions, and the limits that each keeps.
     Engines,
     /// Print a completion script for a shell.
@@ -90,6 +100,42 @@ Example:
         /// The shell.
         shell: Shell,
     },
+}
+
+/// A proxy.
+#[cfg(feature = "filters")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProxyArgs {
+    /// The configuration: YAML or JSON.
+    #[arg(value_name = "CONFIG")]
+    pub(crate) config: PathBuf,
+    /// The workers that serve connections [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) concurrency: Option<u16>,
+    /// Serve, or say only whether that would go well.
+    #[arg(long, value_enum, default_value_t = Mode::Serve)]
+    pub(crate) mode: Mode,
+    /// The engine of WASM filters, whatever their `runtime` says.
+    #[arg(long, value_name = "NAME", default_value = crate::engines::WASM)]
+    pub(crate) engine: String,
+    /// The least level that is logged: trace, debug, info, warn, error or critical.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
+    pub(crate) log_level: extengine::filters::Level,
+}
+
+/// What to do with a proxy's configuration.
+#[cfg(feature = "filters")]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// Open the listeners and serve.
+    Serve,
+    /// Prepare everything, open nothing, and end.
+    Validate,
+}
+
+#[cfg(feature = "filters")]
+fn level(name: &str) -> Result<extengine::filters::Level, String> {
+    extengine::filters::Level::from_name(name).ok_or_else(|| "there is no such level".into())
 }
 
 /// An application and its data.

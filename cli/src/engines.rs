@@ -7,6 +7,14 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::output::Lines;
 
+/// The engine of WASM filters where none is named.
+#[cfg(feature = "filters")]
+pub(crate) const WASM: &str = if cfg!(feature = "wasmtime") {
+    "wasmtime"
+} else {
+    "wasmer"
+};
+
 pub(crate) fn engines() -> Result<bool> {
     let mut lines = Lines::new();
     for factory in factories() {

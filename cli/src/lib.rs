@@ -25,6 +25,8 @@ mod input;
 mod open;
 mod output;
 mod pipe;
+#[cfg(feature = "filters")]
+mod proxy;
 mod query;
 mod replay;
 mod rule;
@@ -73,6 +75,8 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Check(args) => check::check(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Pipe(args) => pipe::pipe(&args),
+        #[cfg(feature = "filters")]
+        Command::Proxy(args) => proxy::proxy(&args),
         Command::Engines => engines::engines(),
         Command::Completions { shell } => {
             args::completions(shell);

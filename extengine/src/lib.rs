@@ -40,3 +40,5 @@ pub use engine_wasm_wasmtime as wasmtime;
 pub use extengine_guest as guest;
 #[cfg(feature = "functions")]
 pub use functions;
+#[cfg(feature = "filters")]
+pub use {filters, proxy, proxy_wasm};

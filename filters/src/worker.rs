@@ -33,6 +33,11 @@ impl Level {
         Self::Critical,
     ];
 
+    /// The level of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
     /// The level's name, such as `info`.
     pub fn name(self) -> &'static str {
         match self {

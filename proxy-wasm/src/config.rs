@@ -58,8 +58,9 @@ pub enum FailurePolicy {
 
 /// When a machine that failed is replaced.
 ///
-/// At once where it had served a stream's callback since it was started. Otherwise after `base`, and twice as long each time up to
-/// `max`, less up to half of it by chance, so that threads do not start all at the same time.
+/// At once where it had served a stream's callback since it was started, or one before it had within the last `base`, so that
+/// a stream that fails now and then costs no other one anything. Otherwise, and where it does not start, after `base`, and
+/// twice as long each time up to `max`, less up to half of it by chance, so that threads do not start all at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first wait.

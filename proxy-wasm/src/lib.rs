@@ -31,5 +31,5 @@ pub use abi::{Status, Version};
 pub use config::{Backoff, FailurePolicy, PluginConfig, VmConfig};
 pub use inspect::{Report, callbacks, host_functions, inspect};
 pub use machine::{Mailbox, Message, PluginInstance, Thread};
-pub use module::{ForeignCall, Options, Plugin, ProxyWasm};
+pub use module::{Options, Plugin, ProxyWasm};
 pub use shared::SharedLimits;

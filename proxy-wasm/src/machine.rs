@@ -9,7 +9,7 @@ use bytes::Bytes;
 use engine_core::error::{Error, ErrorKind, Result};
 use filters::{Filter, Level, Worker};
 
-use crate::config::{FailurePolicy, PluginConfig};
+use crate::config::{Backoff, FailurePolicy, PluginConfig};
 use crate::context::Root;
 use crate::filter::WasmFilter;
 use crate::module::{Module, Plugin, Process, ProxyWasm};
@@ -23,6 +23,8 @@ pub type Mailbox = Arc<dyn Fn(Message) + Send + Sync>;
 pub enum Message {
     /// A machine of this number failed: it may be replaced.
     Restart(u32),
+    /// A plugin changed its ticks: [`Thread::next_tick`] says something else now.
+    Ticks(u32),
     /// Something waits in a queue that a plugin registered.
     QueueReady {
         /// The machine's number on the thread.
@@ -82,6 +84,7 @@ impl Thread {
                     vm: RefCell::default(),
                     plugins: RefCell::default(),
                     failures: Cell::default(),
+                    served: Cell::new(self.worker.time()),
                     not_before: Cell::default(),
                 });
                 machines.push(Rc::clone(&machine));
@@ -97,6 +100,7 @@ impl Thread {
     /// Does what was put into the mailbox.
     pub fn deliver(&self, message: Message) {
         let (Message::Restart(number)
+        | Message::Ticks(number)
         | Message::QueueReady {
             machine: number, ..
         }) = message;
@@ -106,6 +110,7 @@ impl Thread {
             Message::Restart(_) => {
                 machine.vm();
             }
+            Message::Ticks(_) => {}
             Message::QueueReady { plugin, queue, .. } => {
                 if let (Some(vm), Some(plugin)) = (machine.vm(), machine.plugin(plugin))
                     && let Some(root) = plugin.root()
@@ -144,8 +149,10 @@ pub(crate) struct Machine {
     number: u32,
     vm: RefCell<Option<Rc<Vm>>>,
     plugins: RefCell<Vec<Rc<PluginInstance>>>,
-    /// How often it failed in a row without having served a stream.
+    /// How often it failed in a row since it has last served a stream's callback.
     failures: Cell<u32>,
+    /// When it was last known to serve, or was made, in nanoseconds since 1970.
+    served: Cell<u64>,
     /// It rests until then, in nanoseconds since 1970.
     not_before: Cell<u64>,
 }
@@ -208,7 +215,7 @@ impl Machine {
                 let line = format!("cannot be started again: {error}");
                 let name = self.name();
                 self.worker.log(Level::Error, &name, &line);
-                self.failed(false);
+                self.rest();
                 None
             }
         }
@@ -227,20 +234,33 @@ impl Machine {
         Ok(vm)
     }
 
-    /// Decides how long the machine rests.
+    /// The machine failed while it ran: it rests only where it has not served for a while.
     fn failed(&self, served: bool) {
+        let now = self.worker.time();
         if served {
+            self.served.set(now);
             self.failures.set(0);
-            self.not_before.set(0);
-            return;
         }
+        if now.saturating_sub(self.served.get()) < nanos(self.backoff().base) {
+            self.not_before.set(0);
+        } else {
+            self.rest();
+        }
+    }
+
+    /// Lets the machine rest longer than the last time.
+    fn rest(&self) {
         self.failures.set(self.failures.get().saturating_add(1));
-        let plugins = self.plugins.borrow();
-        let backoff = plugins.first().map(|plugin| plugin.config.backoff);
-        let wait = backoff.unwrap_or_default().after(self.failures.get());
+        let wait = self.backoff().after(self.failures.get());
         let wait = wait.mul_f64(1.0 - chance() / 2.0);
         self.not_before
             .set(self.worker.time().saturating_add(nanos(wait)));
+    }
+
+    fn backoff(&self) -> Backoff {
+        let plugins = self.plugins.borrow();
+        let backoff = plugins.first().map(|plugin| plugin.config.backoff);
+        backoff.unwrap_or_default()
     }
 
     fn name(&self) -> String {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::foreign::ForeignFunctions;
 use engine_core::manifest::{PackageManifest, Policy};
 use engine_core::registry::Registry;
 use engine_wasm_abi::engine::WasmEngine;
@@ -19,27 +20,13 @@ use crate::exports::Exports;
 use crate::imports;
 use crate::shared::{Shared, SharedLimits};
 
-/// A function of the host's that guests call by name, bytes in and bytes out; none where there is no such function.
-///
-/// The words of an error are logged.
-pub type ForeignCall = Arc<dyn Fn(&str, &[u8]) -> Option<Result<Vec<u8>, String>> + Send + Sync>;
-
 /// What a process offers to its filters.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The foreign functions; none where there are none.
-    pub foreign: Option<ForeignCall>,
+    /// The foreign functions: bytes in, bytes out.
+    pub foreign: ForeignFunctions,
     /// How much machines may share.
     pub shared: SharedLimits,
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("foreign", &self.foreign.is_some())
-            .field("shared", &self.shared)
-            .finish()
-    }
 }
 
 /// The filters of a process: compiled modules, and what their machines share.
@@ -51,7 +38,7 @@ pub struct ProxyWasm {
 
 #[derive(Default)]
 pub(crate) struct Process {
-    pub(crate) foreign: Option<ForeignCall>,
+    pub(crate) foreign: ForeignFunctions,
     pub(crate) shared: Shared,
 }
 

@@ -67,6 +67,7 @@ pub(super) fn set_tick(guest: Inside<'_>, millis: i32) -> Answered {
     let due = state.worker.time().saturating_add(period);
     let tick = (period > 0).then_some((period, due));
     context.root.tick.set(tick);
+    (state.mailbox)(Message::Ticks(state.machine));
     Ok(())
 }
 
@@ -242,20 +243,12 @@ pub(super) fn call_foreign(guest: Inside<'_>, places: &[u64]) -> Answered {
     let name = text(guest, i(places, 0), i(places, 1))?;
     let args = read(guest, i(places, 2), i(places, 3))?;
     let state = guest.state().clone();
-    let called = state
-        .process
-        .foreign
-        .as_ref()
-        .and_then(|call| call(&name, args));
-    match called {
-        Some(Ok(bytes)) => give(guest, &bytes, i(places, 4), i(places, 5)),
-        Some(Err(why)) => {
-            state.log(
-                Level::Warn,
-                &format!("foreign function `{name}` failed: {why}"),
-            );
+    let function = state.process.foreign.get(&name).ok_or(Status::NotFound)?;
+    match function.call(args) {
+        Ok(bytes) => give(guest, &bytes, i(places, 4), i(places, 5)),
+        Err(error) => {
+            state.log(Level::Warn, &format!("foreign function `{name}`: {error}"));
             Err(Status::InternalFailure.into())
         }
-        None => Err(Status::NotFound.into()),
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use engine_core::foreign::{ForeignFunctions, Purity};
 use engine_core::limits::Limits;
 use filters::callout::{
     CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending,
@@ -161,14 +162,11 @@ impl Bench {
     }
 
     fn sharing(config: PluginConfig, shared: SharedLimits) -> engine_core::error::Result<Self> {
-        let process = ProxyWasm::new(Options {
-            foreign: Some(Arc::new(|name, args| match name {
-                "reverse" => Some(Ok(args.iter().rev().copied().collect())),
-                "fail" => Some(Err("on purpose".into())),
-                _ => None,
-            })),
-            shared,
-        });
+        let mut foreign = ForeignFunctions::new();
+        let reverse = |args: &[u8]| Ok(args.iter().rev().copied().collect());
+        foreign.register("reverse", Purity::Pure, reverse);
+        foreign.register("fail", Purity::Pure, |_: &[u8]| Err("on purpose".into()));
+        let process = ProxyWasm::new(Options { foreign, shared });
         let loaded = process.load(config)?;
         let world = Rc::new(World::default());
         world.now.set(1_000_000_000_000);

@@ -1,0 +1,147 @@
+//! Lines of access logs, written to standard output.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use filters::{Direction, Headers, StreamRef};
+
+use crate::config::{LogFormat, LogHeaders, LogPiece, LogValue};
+
+/// Writes a stream's line.
+pub(crate) fn log(format: &LogFormat, stream: &StreamRef) {
+    let line = line(format, stream);
+    // Where nobody reads, nothing is missed.
+    let _ = std::io::stdout().lock().write_all(line.as_bytes());
+}
+
+/// A stream's line.
+pub(crate) fn line(format: &LogFormat, stream: &StreamRef) -> String {
+    let mut line = String::new();
+    for piece in &format.0 {
+        match piece {
+            LogPiece::Text(text) => line.push_str(text),
+            LogPiece::Value(value) => put(&mut line, self::value(*value, stream), None),
+            LogPiece::Header { of, name, or, most } => {
+                let find = |headers: &Headers, name: &str| {
+                    let value = headers.get(name)?;
+                    Some(String::from_utf8_lossy(value).into_owned())
+                };
+                let headers = match of {
+                    LogHeaders::Request => stream.headers(Direction::Request),
+                    LogHeaders::Response => stream.headers(Direction::Response),
+                    LogHeaders::Trailers => stream.trailers(Direction::Response),
+                };
+                let value = headers.and_then(|headers| {
+                    find(&headers, name).or_else(|| find(&headers, or.as_deref()?))
+                });
+                put(&mut line, value, *most);
+            }
+            LogPiece::DynamicMetadata { path, most } => {
+                put(&mut line, metadata(path, stream), *most);
+            }
+        }
+    }
+    line
+}
+
+/// Adds a value, cut to its limit, with whatever would end a line or a terminal's order written out.
+fn put(line: &mut String, value: Option<String>, most: Option<usize>) {
+    let value = value.filter(|value| !value.is_empty());
+    let value = value.as_deref().unwrap_or("-");
+    for letter in value.chars().take(most.unwrap_or(usize::MAX)) {
+        if letter.is_control() {
+            // Writing to a string does not fail.
+            let _ = write!(line, "\\x{:02x}", u32::from(letter));
+        } else {
+            line.push(letter);
+        }
+    }
+}
+
+fn value(value: LogValue, stream: &StreamRef) -> Option<String> {
+    let info = stream.info();
+    Some(match value {
+        LogValue::StartTime => utc(info.start),
+        LogValue::Protocol => info.protocol.to_owned(),
+        LogValue::ResponseCode => info.status.to_string(),
+        LogValue::ResponseCodeDetails => info.details.clone(),
+        LogValue::ResponseFlags => return None,
+        LogValue::BytesReceived => info.received.to_string(),
+        LogValue::BytesSent => info.sent.to_string(),
+        LogValue::Duration => {
+            let nanos = stream.worker().time().saturating_sub(info.start);
+            (nanos / 1_000_000).to_string()
+        }
+        LogValue::UpstreamHost => info.upstream?.to_string(),
+        LogValue::UpstreamCluster => info.cluster.clone(),
+        LogValue::DownstreamRemoteAddress => info.source?.to_string(),
+        LogValue::DownstreamRemoteAddressWithoutPort => info.source?.ip().to_string(),
+        LogValue::DownstreamLocalAddress => info.destination?.to_string(),
+        LogValue::RequestedServerName => info.tls.as_ref()?.server_name.clone(),
+        LogValue::RouteName => info.route.clone(),
+    })
+}
+
+/// A value that filters gave the stream, as JSON; text without its quotes.
+fn metadata(path: &[String], stream: &StreamRef) -> Option<String> {
+    let (filter, rest) = path.split_first()?;
+    let metadata = stream.metadata();
+    let filter = metadata.get(filter)?;
+    let (key, rest) = rest.split_first()?;
+    let mut value: serde_json::Value = serde_json::from_slice(filter.get(key)?).ok()?;
+    for name in rest {
+        value = value.get_mut(name)?.take();
+    }
+    Some(match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    })
+}
+
+/// A time as `2026-01-31T23:59:59.000Z`.
+fn utc(nanos: u64) -> String {
+    let millis = nanos / 1_000_000;
+    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
+    let (year, month, day) = date(days);
+    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// The date so many days after 1970 began, by eras of 400 years that begin with a March.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_a_date() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(utc(951_782_400_123_000_000), "2000-02-29T00:00:00.123Z");
+        assert_eq!(utc(1_735_689_599_999_999_999), "2024-12-31T23:59:59.999Z");
+        assert_eq!(utc(4_107_542_400_000_000_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn what_would_end_a_line_is_written_out() {
+        let mut line = String::new();
+        put(&mut line, Some("a\nb\u{1b}".into()), None);
+        put(&mut line, Some("long".into()), Some(2));
+        put(&mut line, None, None);
+        assert_eq!(line, "a\\x0ab\\x1blo-");
+    }
+}

@@ -1,0 +1,199 @@
+//! The main thread: it starts workers, has machines of its own for ticks and services, answers about the proxy, and takes up
+//! other configurations.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use engine_core::error::Result;
+use filters::Level;
+use tokio::task::LocalSet;
+
+use super::generation::{Generation, Options};
+use super::site::Site;
+use super::worker::{Sockets, WorkerThread, io, runtime};
+use super::{Listening, admin};
+use crate::config::{Config, Notice};
+
+/// How often the configuration's file is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A proxy that is about to serve.
+#[derive(Debug)]
+pub struct Proxy {
+    path: PathBuf,
+    options: Options,
+    /// Where native filters' tasks run: a task that blocks holds up no worker.
+    tasks: tokio::runtime::Runtime,
+}
+
+/// Done when the process is asked to end: by SIGTERM or SIGINT.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        // Without handlers both end the process at once.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+impl Proxy {
+    /// A proxy for the configuration in a file.
+    ///
+    /// # Errors
+    /// `io` where the system has no threads for the tasks of native filters.
+    pub fn new(path: &Path, options: Options) -> Result<Self> {
+        let tasks = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("filter-task")
+            .enable_all()
+            .build();
+        Ok(Self {
+            path: path.to_owned(),
+            options,
+            tasks: tasks.map_err(io)?,
+        })
+    }
+
+    /// Reads and prepares the configuration as for serving it, without opening anything; answers what would be done in
+    /// the proxy's own way.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`], and everything that cannot be prepared: files that are missing, modules that would not
+    /// run, certificates that cannot be read, filters that refuse their configuration.
+    pub fn validate(&self) -> Result<Vec<Notice>> {
+        let (generation, notices) = self.prepare()?;
+        let local = LocalSet::new();
+        let started = async { Site::start(&generation, true).map(drop) };
+        local.block_on(&runtime()?, started)?;
+        Ok(notices)
+    }
+
+    /// Serves until `stop` is done, which is told once where the proxy listens and what it does in its own way.
+    ///
+    /// Where the file changes to another configuration that can be served, new connections are; old ones end on what they
+    /// began on, within their drain time. Where it cannot, that is logged and nothing changes.
+    ///
+    /// # Errors
+    /// Those of the first configuration, and `io` where an address cannot be listened on.
+    pub fn run<F: Future<Output = ()>>(
+        &self,
+        started: impl FnOnce(&[Listening], &[Notice]),
+        stop: F,
+    ) -> Result<()> {
+        let runtime = runtime()?;
+        let local = LocalSet::new();
+        local.block_on(&runtime, self.serve(started, stop))
+    }
+
+    async fn serve<F: Future<Output = ()>>(
+        &self,
+        started: impl FnOnce(&[Listening], &[Notice]),
+        stop: F,
+    ) -> Result<()> {
+        let mut seen = modified(&self.path);
+        let mut sockets = Sockets::default();
+        let (generation, notices) = self.prepare()?;
+        // On this thread first: what a plugin refuses, it refuses once.
+        let mut site = Site::start(&generation, true)?;
+        let listeners = sockets.open(&generation)?;
+        let mut workers = Vec::new();
+        for number in 0..self.options.concurrency.max(1) {
+            let worker = WorkerThread::spawn(number)?;
+            worker.serve(&generation, &listeners).await?;
+            workers.push(worker);
+        }
+        let mut listening = Vec::new();
+        for (listener, socket) in generation.bootstrap.listeners.iter().zip(&listeners) {
+            listening.push(Listening {
+                name: listener.name.clone(),
+                address: socket.local_addr().map_err(io)?,
+            });
+        }
+        let _admin = match generation.bootstrap.admin {
+            Some(address) => {
+                let (address, task) = admin::serve(address, &self.options).await?;
+                listening.push(Listening {
+                    name: "admin".into(),
+                    address,
+                });
+                Some(task)
+            }
+            None => None,
+        };
+        drop(listeners);
+        started(&listening, &notices);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let now = modified(&self.path);
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            match self.reload(&mut sockets, &workers).await {
+                Ok(next) => {
+                    site.drain();
+                    site = next;
+                    self.log(Level::Info, "the configuration was taken up");
+                }
+                Err(error) => {
+                    let line = format!(
+                        "the configuration was not taken up, what was served is served on: {error}"
+                    );
+                    self.log(Level::Error, &line);
+                }
+            }
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                worker.stop();
+            }
+        });
+        // A worker that panicked has said so itself.
+        let _ = joined.await;
+        Ok(())
+    }
+
+    fn prepare(&self) -> Result<(Arc<Generation>, Vec<Notice>)> {
+        let Config { bootstrap, notices } = Config::load(&self.path)?;
+        let generation = Generation::prepare(bootstrap, &self.options, self.tasks.handle())?;
+        Ok((generation, notices))
+    }
+
+    async fn reload(&self, sockets: &mut Sockets, workers: &[WorkerThread]) -> Result<Rc<Site>> {
+        let (generation, notices) = self.prepare()?;
+        let site = Site::start(&generation, true)?;
+        let listeners = sockets.open(&generation)?;
+        for worker in workers {
+            worker.serve(&generation, &listeners).await?;
+        }
+        for notice in notices {
+            self.log(Level::Warn, &notice.to_string());
+        }
+        self.options.metrics.count("proxy.reloads_total");
+        Ok(site)
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        if level >= self.options.level {
+            (self.options.log)(level, "proxy", line);
+        }
+    }
+}
+
+/// When a file was changed, and how long it is; none where it is not there, which a change in two steps may leave for a
+/// moment.
+fn modified(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}

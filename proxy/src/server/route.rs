@@ -1,0 +1,164 @@
+//! Where a request goes: its route, and what the route makes of it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use filters::{Headers, StreamInfo};
+
+use super::site::Site;
+use crate::config::{
+    Action, ClusterAction, HostRewrite, HttpConnectionManager, PathMatch, Redirect, Route,
+    VirtualHost,
+};
+use crate::upstream::Upstream;
+
+/// A route with its virtual host.
+pub(crate) type Found<'a> = Option<(&'a VirtualHost, &'a Route)>;
+
+/// What becomes of a request.
+pub(crate) enum Routed {
+    /// It is answered so.
+    Reply((Headers, Bytes)),
+    /// It is refused: the status, the words, and why in a word.
+    Refused(u16, String, &'static str),
+    /// It goes to a service.
+    Service {
+        upstream: Rc<Upstream>,
+        headers: Headers,
+        timeout: Duration,
+        /// Whether the endpoint is asked by its own name.
+        by_endpoint: bool,
+    },
+}
+
+/// Adds what a proxy says of a request: its number, and the protocol that the client speaks.
+pub(crate) fn complete(headers: &mut Headers, scheme: &str) {
+    if headers.get("x-request-id").is_none() {
+        headers.add("x-request-id", uuid());
+    }
+    if headers.get("x-forwarded-proto").is_none() {
+        headers.add("x-forwarded-proto", scheme);
+    }
+}
+
+/// A number that is drawn by chance, in the form of a UUID of version 4.
+fn uuid() -> String {
+    let mut bytes = [0; 16];
+    // Without the system's randomness requests have one number, and are served all the same.
+    let _ = getrandom::fill(&mut bytes);
+    let number = u128::from_be_bytes(bytes);
+    let number = number & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{number:032x}");
+    [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ]
+    .join("-")
+}
+
+/// The route of a request.
+pub(crate) fn find<'a>(manager: &'a HttpConnectionManager, headers: &Headers) -> Found<'a> {
+    let host = headers.text(":authority").unwrap_or("");
+    let path = headers.text(":path").unwrap_or("/");
+    let path = path.split('?').next().unwrap_or(path);
+    manager.routes.find(host, path)
+}
+
+/// Says in a stream's information which route was chosen.
+pub(crate) fn note(info: &mut StreamInfo, route: Found<'_>) {
+    let (host, route) = match route {
+        Some((host, route)) => (host.name.as_str(), Some(route)),
+        None => ("", None),
+    };
+    host.clone_into(&mut info.virtual_host);
+    route
+        .map_or("", |route| &route.name)
+        .clone_into(&mut info.route);
+    let cluster = route.map_or("", |route| match &route.action {
+        Action::Cluster(action) => &action.cluster,
+        _ => "",
+    });
+    cluster.clone_into(&mut info.cluster);
+}
+
+/// Does what a route says with a request that has passed the filters.
+pub(crate) fn follow(site: &Site, route: Found<'_>, headers: Headers) -> Routed {
+    let Some((_, route)) = route else {
+        return Routed::Refused(404, String::new(), "route_not_found");
+    };
+    match &route.action {
+        Action::Direct(direct) => {
+            let bodies = &site.generation.bodies;
+            let body = bodies.get(&route.place).cloned().unwrap_or_default();
+            let mut headers = Headers::default();
+            headers.add(":status", direct.status.to_string());
+            headers.add("content-length", body.len().to_string());
+            if !body.is_empty() {
+                headers.add("content-type", "text/plain");
+            }
+            Routed::Reply((headers, body))
+        }
+        Action::Redirect(redirect) => {
+            let mut answer = Headers::default();
+            answer.add(":status", redirect.status.to_string());
+            answer.add("location", location(redirect, &headers));
+            answer.add("content-length", "0");
+            Routed::Reply((answer, Bytes::new()))
+        }
+        Action::Cluster(action) => match site.upstreams.get(&action.cluster) {
+            Some(upstream) => Routed::Service {
+                headers: rewrite(action, &route.path, headers),
+                timeout: action.timeout,
+                by_endpoint: action.host == HostRewrite::Endpoint,
+                upstream,
+            },
+            None => Routed::Refused(503, "no such cluster".into(), "cluster_not_found"),
+        },
+    }
+}
+
+fn location(redirect: &Redirect, headers: &Headers) -> String {
+    let scheme = if redirect.https {
+        "https"
+    } else {
+        headers.text(":scheme").unwrap_or("http")
+    };
+    let host = redirect.host.as_deref();
+    let host = host.or(headers.text(":authority")).unwrap_or("");
+    let path = redirect.path.as_deref();
+    let path = path.or(headers.text(":path")).unwrap_or("/");
+    format!("{scheme}://{host}{path}")
+}
+
+fn rewrite(action: &ClusterAction, matched: &PathMatch, mut headers: Headers) -> Headers {
+    if let Some(with) = &action.prefix_rewrite {
+        let path = headers.text(":path").unwrap_or("/").to_owned();
+        let (PathMatch::Prefix(prefix) | PathMatch::Path(prefix)) = matched;
+        if let Some(rest) = path.strip_prefix(prefix.as_str()) {
+            headers.replace(":path", format!("{with}{rest}"));
+            headers.replace("x-envoy-original-path", path);
+        }
+    }
+    if let HostRewrite::Literal(host) = &action.host {
+        headers.replace(":authority", host);
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requests_number_is_a_uuid_of_version_4() {
+        let one = uuid();
+        assert_eq!(one.len(), 36, "{one}");
+        assert_eq!(&one[14..15], "4", "{one}");
+        assert!("89ab".contains(&one[19..20]), "{one}");
+        assert_ne!(one, uuid());
+    }
+}

@@ -1,0 +1,208 @@
+//! A generation on one thread: its machines, its connections to services, and what its filters ask of the world.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use engine_core::error::{Error, ErrorKind, Result};
+use filters::callout::{
+    CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending,
+};
+use filters::metrics::Metrics;
+use filters::{Filter, Level, Worker};
+use proxy_wasm::{Message, PluginInstance, Thread};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+
+use super::generation::{Generation, Options};
+use crate::config::{
+    FilterOverride, HttpConnectionManager, HttpFilterKind, Place, Route, VirtualHost, WasmPlugin,
+};
+use crate::upstream::{Upstreams, callouts};
+
+/// A generation on one thread.
+pub(crate) struct Site {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) upstreams: Rc<Upstreams>,
+    pub(crate) world: Rc<World>,
+    wasm: Thread,
+    plugins: RefCell<BTreeMap<Place, Rc<PluginInstance>>>,
+    /// Whether connections should end as soon as they can; kept by whoever drives the site.
+    draining: watch::Sender<bool>,
+    pub(crate) connections: Cell<usize>,
+}
+
+/// What a site offers to its filters.
+pub(crate) struct World {
+    options: Options,
+    upstreams: Rc<Upstreams>,
+}
+
+impl Worker for World {
+    fn log_level(&self) -> Level {
+        self.options.level
+    }
+
+    fn log(&self, level: Level, filter: &str, line: &str) {
+        if level >= self.options.level {
+            (self.options.log)(level, filter, line);
+        }
+    }
+
+    fn time(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_nanos().try_into().unwrap_or(u64::MAX))
+    }
+
+    fn metrics(&self) -> &Arc<Metrics> {
+        &self.options.metrics
+    }
+
+    fn http(
+        &self,
+        call: HttpCall,
+        done: HttpDone,
+    ) -> std::result::Result<Box<dyn Pending>, CallRefused> {
+        callouts::http(&self.upstreams, call, done)
+    }
+
+    fn grpc(
+        &self,
+        call: GrpcCall,
+        events: GrpcEvents,
+    ) -> std::result::Result<Box<dyn GrpcStream>, CallRefused> {
+        callouts::grpc(&self.upstreams, call, events)
+    }
+}
+
+impl Site {
+    /// Starts every plugin of a generation on this thread; services that are one for all only on the main one.
+    ///
+    /// # Errors
+    /// `manifest` with the place and the reason of every plugin that does not start.
+    pub(crate) fn start(generation: &Arc<Generation>, is_main: bool) -> Result<Rc<Self>> {
+        let upstreams = Upstreams::new(&generation.upstreams);
+        let world = Rc::new(World {
+            options: generation.options.clone(),
+            upstreams: Rc::clone(&upstreams),
+        });
+        let (send, mailbox) = unbounded_channel();
+        let worker = Rc::clone(&world) as Rc<dyn Worker>;
+        let wasm = Thread::new(
+            &generation.options.wasm,
+            worker,
+            // A site that is gone has nothing to do any more.
+            Arc::new(move |message| drop(send.send(message))),
+        );
+        let (draining, _) = watch::channel(false);
+        let site = Rc::new(Self {
+            generation: Arc::clone(generation),
+            upstreams,
+            world,
+            wasm,
+            plugins: RefCell::default(),
+            draining,
+            connections: Cell::new(0),
+        });
+        let bootstrap = &generation.bootstrap;
+        let singletons = bootstrap
+            .services
+            .iter()
+            .filter(|service| service.is_singleton);
+        let singletons: Vec<_> = singletons.map(|service| service.plugin.place).collect();
+        let mut problems = Vec::new();
+        for (place, plugin) in &generation.plugins {
+            if singletons.contains(place) && !is_main {
+                continue;
+            }
+            match site.wasm.start(plugin) {
+                Ok(instance) => {
+                    site.plugins.borrow_mut().insert(*place, instance);
+                }
+                Err(error) => problems.push(format!("{place}: {error}")),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error::new(ErrorKind::Manifest, problems.join("\n")));
+        }
+        spawn_local(tick(Rc::downgrade(&site), mailbox));
+        Ok(site)
+    }
+
+    /// A filter of a network plugin.
+    pub(crate) fn plugin(&self, plugin: &WasmPlugin) -> Option<Box<dyn Filter>> {
+        let plugins = self.plugins.borrow();
+        Some(plugins.get(&plugin.place)?.filter())
+    }
+
+    /// The filters of a stream, as its route has them.
+    pub(crate) fn filters(
+        &self,
+        manager: &HttpConnectionManager,
+        route: Option<(&VirtualHost, &Route)>,
+    ) -> Vec<Box<dyn Filter>> {
+        let over = |name: &str| {
+            let (host, route) = route?;
+            route.overrides.get(name).or(host.overrides.get(name))
+        };
+        let mut filters = Vec::with_capacity(manager.filters.len());
+        for filter in &manager.filters {
+            let over = over(&filter.name);
+            let runs = match over {
+                Some(FilterOverride::Disabled) => false,
+                Some(_) => true,
+                None => !filter.is_disabled,
+            };
+            if !runs {
+                continue;
+            }
+            match &filter.kind {
+                HttpFilterKind::Wasm(plugin) => filters.extend(self.plugin(plugin)),
+                HttpFilterKind::Native(_) => {
+                    let generation = &self.generation;
+                    let routed = route
+                        .and_then(|(_, route)| generation.routed.get(&(filter.place, route.place)));
+                    let config = routed.or(generation.natives.get(&filter.place));
+                    filters.extend(config.map(|config| config.filter(&generation.tasks)));
+                }
+                HttpFilterKind::Lua(_) => {}
+            }
+        }
+        filters
+    }
+
+    /// Lets every connection end as soon as it can.
+    pub(crate) fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Whether connections should end as soon as they can.
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+}
+
+/// Runs a site's ticks and messages as long as the site is there.
+async fn tick(site: Weak<Site>, mut mailbox: UnboundedReceiver<Message>) {
+    loop {
+        let wait = {
+            let Some(site) = site.upgrade() else { return };
+            site.wasm.tick();
+            let due = site.wasm.next_tick();
+            due.map(|due| Duration::from_nanos(due.saturating_sub(site.world.time())))
+        };
+        let message = match wait {
+            Some(wait) => tokio::time::timeout(wait, mailbox.recv()).await.ok(),
+            None => Some(mailbox.recv().await),
+        };
+        let Some(site) = site.upgrade() else { return };
+        match message {
+            Some(Some(message)) => site.wasm.deliver(message),
+            Some(None) => return,
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A worker: a thread that accepts connections and serves them on its site.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use engine_core::error::{Error, ErrorKind, Result};
+use filters::{Level, Worker as _};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle as Task, LocalSet, spawn_local};
+
+use super::connection::serve;
+use super::generation::Generation;
+use super::site::Site;
+
+/// What a worker is told.
+pub(crate) enum Order {
+    /// Serve new connections on this generation, which listens here.
+    Serve(
+        Arc<Generation>,
+        Vec<Arc<StdListener>>,
+        oneshot::Sender<Result<()>>,
+    ),
+    /// Let all connections end, and end then.
+    Stop,
+}
+
+/// A worker, as its owner has it.
+#[derive(Debug)]
+pub(crate) struct WorkerThread {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl WorkerThread {
+    /// Starts a thread.
+    ///
+    /// # Errors
+    /// `io` where the system has none.
+    pub(crate) fn spawn(number: usize) -> Result<Self> {
+        let (orders, receive) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+        let thread = thread.spawn(move || run(receive)).map_err(io)?;
+        Ok(Self { orders, thread })
+    }
+
+    /// Gives the worker a generation, and waits until it serves it.
+    ///
+    /// # Errors
+    /// Those of [`Site::start`]; the worker serves what it served before then.
+    pub(crate) async fn serve(
+        &self,
+        generation: &Arc<Generation>,
+        listeners: &[Arc<StdListener>],
+    ) -> Result<()> {
+        let (done, answer) = oneshot::channel();
+        let order = Order::Serve(Arc::clone(generation), listeners.to_vec(), done);
+        // A worker that has stopped answers nothing.
+        let _ = self.orders.send(order);
+        let gone = || Error::new(ErrorKind::Stopped, "a worker has stopped");
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Lets the worker end its connections, and waits for its end.
+    pub(crate) fn stop(self) {
+        let _ = self.orders.send(Order::Stop);
+        // A worker that panicked has said so itself.
+        let _ = self.thread.join();
+    }
+}
+
+pub(crate) fn io(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, error.to_string()).with_source(error)
+}
+
+/// The runtime of one thread.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(io)
+}
+
+fn run(orders: mpsc::UnboundedReceiver<Order>) {
+    match runtime() {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, obey(orders)),
+        // Whoever waits for an answer sees that there is none.
+        Err(error) => drop(error),
+    }
+}
+
+/// A site that accepts connections.
+struct Serving {
+    site: Rc<Site>,
+    accepting: Vec<Task<()>>,
+}
+
+impl Serving {
+    /// Accepts no more, and lets connections end.
+    fn retire(self) -> Rc<Site> {
+        self.accepting.iter().for_each(Task::abort);
+        self.site.drain();
+        self.site
+    }
+}
+
+async fn obey(mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut serving: Option<Serving> = None;
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Serve(generation, listeners, done) => {
+                let started = begin(&generation, &listeners);
+                let answer = started.map(|started| {
+                    if let Some(old) = serving.replace(started) {
+                        old.retire();
+                    }
+                });
+                // Who gave the order may be gone.
+                let _ = done.send(answer);
+            }
+            Order::Stop => break,
+        }
+    }
+    let Some(site) = serving.map(Serving::retire) else {
+        return;
+    };
+    let longest = longest_drain(&site);
+    let until = tokio::time::Instant::now() + longest;
+    while site.connections.get() > 0 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// How long connections of a site may take to end.
+pub(crate) fn longest_drain(site: &Site) -> std::time::Duration {
+    use crate::config::ChainEnd;
+    let listeners = &site.generation.bootstrap.listeners;
+    let chains = listeners
+        .iter()
+        .flat_map(|listener| &listener.filter_chains);
+    let drains = chains.filter_map(|chain| match &chain.end {
+        ChainEnd::Http(manager) => Some(manager.drain_timeout),
+        ChainEnd::Tcp(_) => None,
+    });
+    drains.max().unwrap_or_default()
+}
+
+fn begin(generation: &Arc<Generation>, listeners: &[Arc<StdListener>]) -> Result<Serving> {
+    let site = Site::start(generation, false)?;
+    let mut accepting = Vec::new();
+    for (number, listener) in listeners.iter().enumerate() {
+        let listener = listener
+            .try_clone()
+            .and_then(TcpListener::from_std)
+            .map_err(io)?;
+        accepting.push(spawn_local(accept(Rc::clone(&site), number, listener)));
+    }
+    Ok(Serving { site, accepting })
+}
+
+async fn accept(site: Rc<Site>, number: usize, listener: TcpListener) {
+    let name = &site.generation.bootstrap.listeners[number].name;
+    let total = format!("listener.{name}.connections_total");
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                site.world.metrics().count(&total);
+                // Small answers are not held back for more.
+                let _ = socket.set_nodelay(true);
+                spawn_local(serve(Rc::clone(&site), number, socket, peer));
+            }
+            Err(error) => {
+                let line = format!("listener `{name}` cannot accept: {error}");
+                site.world.log(Level::Error, "proxy", &line);
+                // Out of descriptors, most likely: others will be given back.
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// The sockets of a process's listeners, kept across generations.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets(BTreeMap<SocketAddr, Arc<StdListener>>);
+
+impl Sockets {
+    /// The sockets of a generation, in the order of its listeners; those of addresses that are open already stay.
+    ///
+    /// # Errors
+    /// `io` with the address that cannot be listened on.
+    pub(crate) fn open(&mut self, generation: &Generation) -> Result<Vec<Arc<StdListener>>> {
+        let mut all = Vec::new();
+        let mut kept = BTreeMap::new();
+        for listener in &generation.bootstrap.listeners {
+            let address = listener.address;
+            // One that was asked for any port has one now.
+            let is_there = |socket: &&Arc<StdListener>| {
+                socket.local_addr().is_ok_and(|local| local == address)
+            };
+            let open = self.0.get(&address).or(self.0.values().find(is_there));
+            let socket = match open {
+                Some(socket) => Arc::clone(socket),
+                None => Arc::new(bind(address)?),
+            };
+            kept.insert(address, Arc::clone(&socket));
+            all.push(socket);
+        }
+        self.0 = kept;
+        Ok(all)
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<StdListener> {
+    let open = || {
+        let socket = StdListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    open().map_err(|error: std::io::Error| {
+        let message = format!("cannot listen on {address}: {error}");
+        Error::new(ErrorKind::Io, message).with_source(error)
+    })
+}

@@ -1,0 +1,172 @@
+//! WASM filters in a proxy that serves.
+
+use crate::harness::{Client, Running, config, direct, echo, module, service, wasm};
+
+/// Logs `configured` and `tick`, ticks each 50 ms, adds `x-filter: on` to responses, traps on `x-trap`.
+fn noting() -> String {
+    module(
+        r#"
+          (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+          (import "env" "proxy_set_tick_period_milliseconds" (func $period (param i32) (result i32)))
+          (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+        "#,
+        r#"
+          (data (i32.const 64) "configuredtickx-filteronx-trap")
+          (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $log (i32.const 2) (i32.const 64) (i32.const 10)))
+            (drop (call $period (i32.const 50)))
+            (i32.const 1))
+          (func (export "proxy_on_tick") (param i32)
+            (drop (call $log (i32.const 2) (i32.const 74) (i32.const 4))))
+          (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (i32.eqz (call $get (i32.const 0) (i32.const 88) (i32.const 6) (i32.const 16) (i32.const 20)))
+              (then unreachable))
+            (i32.const 0))
+          (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+            (drop (call $add (i32.const 2) (i32.const 78) (i32.const 8) (i32.const 86) (i32.const 2)))
+            (i32.const 0))
+        "#,
+    )
+}
+
+#[test]
+fn each_worker_and_the_main_thread_have_a_machine_of_their_own() {
+    let text = config(&wasm("noting", "noting.wasm", ""), &direct("/", "x"), &[]);
+    let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+    let lines = running.lines.lock().expect("no panic").clone();
+    let configured = lines
+        .iter()
+        .filter(|line| line.ends_with("info noting: configured"));
+    assert_eq!(configured.count(), 3, "{lines:?}");
+    running.wait_for("info noting: tick", 6);
+}
+
+#[test]
+fn a_direct_response_passes_the_filters() {
+    let text = config(&wasm("noting", "noting.wasm", ""), &direct("/", "x"), &[]);
+    let running = Running::new(&text, &[("noting.wasm", &noting())], 1);
+    assert_eq!(running.get("/").headers["x-filter"], "on");
+}
+
+#[test]
+fn every_tenth_request_traps_and_all_others_are_served() {
+    let text = config(
+        &wasm("noting", "noting.wasm", ""),
+        &direct("/", "fine"),
+        &[],
+    );
+    let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let address = running.address("main");
+            std::thread::spawn(move || {
+                let mut client = Client::new(address);
+                for number in 1..=200 {
+                    let headers: &[_] = if number % 10 == 0 {
+                        &[("x-trap", "1")]
+                    } else {
+                        &[]
+                    };
+                    let response = client.get("/", headers);
+                    if number % 10 == 0 {
+                        assert_eq!(response.status, 503);
+                    } else {
+                        assert_eq!((response.status, response.body.as_str()), (200, "fine"));
+                    }
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().expect("every answer was right");
+    }
+    assert_eq!(running.metric("wasm.noting.failures"), 160);
+}
+
+#[test]
+fn a_filter_asks_another_service_while_its_request_waits() {
+    let asking = module(
+        r#"
+          (import "env" "proxy_http_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
+          (import "env" "proxy_get_buffer_bytes" (func $body (param i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+        "#,
+        r#"
+          (data (i32.const 64) "asked")
+          (data (i32.const 128) "\03\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\02\00\00\00\0a\00\00\00\01\00\00\00:method\00GET\00:path\00/q\00:authority\00a\00")
+          (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (call $call (i32.const 64) (i32.const 5) (i32.const 128) (i32.const 62) (i32.const 0) (i32.const 0)
+                  (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 16))
+              (then unreachable))
+            (i32.const 1))
+          (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
+            (drop (call $body (i32.const 4) (i32.const 0) (i32.const 99) (i32.const 16) (i32.const 20)))
+            (drop (call $add (i32.const 0) (i32.const 64) (i32.const 5) (i32.load (i32.const 16)) (i32.load (i32.const 20))))
+            (drop (call $continue (i32.const 0))))
+        "#,
+    );
+    let asked = service(|(first, _), _| format!("answer to {first}"));
+    let service = echo();
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: one}}"#;
+    let text = config(
+        &wasm("asking", "asking.wasm", ""),
+        routes,
+        &[("one", service.port()), ("asked", asked.port())],
+    );
+    let running = Running::new(&text, &[("asking.wasm", &asking)], 1);
+    let response = Client::new(running.address("main")).send("POST", "/", &[], Some("body"));
+    assert!(
+        response.body.contains("asked=answer to GET /q HTTP/1.1\n"),
+        "{}",
+        response.body
+    );
+    assert!(response.body.ends_with("body"));
+}
+
+#[test]
+fn a_body_that_a_filter_would_hold_beyond_the_limit_is_refused() {
+    let holding = module(
+        "",
+        r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 1))"#,
+    );
+    let service = echo();
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: one}}"#;
+    let text = config(
+        &wasm("holding", "holding.wasm", ""),
+        routes,
+        &[("one", service.port())],
+    );
+    let running = Running::new(&text, &[("holding.wasm", &holding)], 1);
+    let body = "x".repeat(200_000);
+    let response = Client::new(running.address("main")).send("POST", "/", &[], Some(&body));
+    assert_eq!(response.status, 413);
+}
+
+#[test]
+fn a_network_filter_sees_the_bytes_in_front_of_http() {
+    // Puts `GET /two` in the place of `GET /one`.
+    let changing = module(
+        r#"(import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))"#,
+        r#"
+          (data (i32.const 64) "two")
+          (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
+            (if (local.get 1) (then
+              (drop (call $set (i32.const 2) (i32.const 5) (i32.const 3) (i32.const 64) (i32.const 3)))))
+            (i32.const 0))
+        "#,
+    );
+    let routes = format!("{}, {}", direct("/one", "one"), direct("/two", "two"));
+    let network = r#"
+      - name: envoy.filters.network.wasm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm
+          config:
+            name: changing
+            vm_config: {runtime: envoy.wasm.runtime.v8, code: {local: {filename: "FOLDER/changing.wasm"}}}"#;
+    let text =
+        config("", &routes, &[]).replacen("    - filters:", &format!("    - filters:{network}"), 1);
+    let running = Running::new(&text, &[("changing.wasm", &changing)], 1);
+    assert_eq!(running.get("/one").body, "two");
+}

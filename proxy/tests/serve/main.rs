@@ -1,0 +1,6 @@
+//! A proxy that serves: real sockets, configurations in Envoy's form, filters in WAT.
+
+mod filters;
+mod harness;
+mod requests;
+mod running;

@@ -1,0 +1,150 @@
+//! Requests on their way to services and back.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use crate::harness::{Client, Running, clusters, config, direct, echo};
+
+#[test]
+fn a_direct_response_is_answered_by_the_proxy_itself() {
+    let running = Running::new(&config("", &direct("/", "example body\\n"), &[]), &[], 1);
+    let mut client = Client::new(running.address("main"));
+    for _ in 0..3 {
+        let response = client.get("/", &[]);
+        assert_eq!(
+            (response.status, response.body.as_str()),
+            (200, "example body\n")
+        );
+    }
+    assert_eq!(running.metric("http.test.requests_total"), 3);
+    assert_eq!(running.metric("http.test.connections_total"), 1);
+}
+
+#[test]
+fn a_request_goes_to_its_routes_service_as_the_route_says() {
+    let service = echo();
+    let routes = r#"
+        {match: {prefix: "/a/"}, route: {cluster: one, prefix_rewrite: "/b/", host_rewrite_literal: other.example}},
+        {match: {path: "/exact"}, redirect: {host_redirect: "else.where", path_redirect: "/there"}},
+        {match: {prefix: "/plain"}, route: {cluster: one}}"#;
+    let running = Running::new(&config("", routes, &[("one", service.port())]), &[], 1);
+    let mut client = Client::new(running.address("main"));
+    let response = client.send("POST", "/a/x?q=1", &[("x-mine", "7")], Some("the body"));
+    assert_eq!(response.status, 200);
+    assert!(
+        response.body.starts_with("POST /b/x?q=1 HTTP/1.1\n"),
+        "{}",
+        response.body
+    );
+    for part in [
+        "host=other.example\n",
+        "x-mine=7\n",
+        "x-envoy-original-path=/a/x?q=1\n",
+        "x-forwarded-proto=http\n",
+        "x-request-id=",
+    ] {
+        assert!(
+            response.body.contains(part),
+            "no {part} in {}",
+            response.body
+        );
+    }
+    assert!(response.body.ends_with("the body"));
+    assert_eq!(response.headers["x-service"], "here");
+    let response = client.get("/exact", &[]);
+    assert_eq!(
+        (response.status, response.headers["location"].as_str()),
+        (301, "http://else.where/there")
+    );
+    let response = client.get("/plain/path", &[]);
+    assert!(response.body.contains("host=example.com\n"));
+    assert_eq!(client.get("/none", &[]).status, 404);
+}
+
+#[test]
+fn a_service_that_is_not_there_is_answered_with_503() {
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("an address");
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: gone}}"#;
+    let running = Running::new(&config("", routes, &[("gone", gone.port())]), &[], 1);
+    assert_eq!(running.get("/").status, 503);
+}
+
+#[test]
+fn a_service_that_does_not_answer_in_time_is_answered_with_504() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: silent, timeout: 0.2s}}"#;
+    let running = Running::new(&config("", routes, &[("silent", port)]), &[], 1);
+    assert_eq!(running.get("/").status, 504);
+}
+
+#[test]
+fn a_large_body_passes_both_ways() {
+    let service = echo();
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: one}}"#;
+    let running = Running::new(&config("", routes, &[("one", service.port())]), &[], 1);
+    let body = "0123456789".repeat(300_000);
+    let response = Client::new(running.address("main")).send("PUT", "/", &[], Some(&body));
+    assert!(
+        response.body.ends_with(&body),
+        "{} bytes came back",
+        response.body.len()
+    );
+}
+
+#[test]
+fn a_client_that_goes_leaves_nothing_behind() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: silent}}"#;
+    let running = Running::new(&config("", routes, &[("silent", port)]), &[], 1);
+    let mut client = Client::new(running.address("main"));
+    client.raw(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let (mut asked, _) = silent.accept().expect("a connection");
+    let mut first = [0; 3];
+    asked.read_exact(&mut first).expect("a request");
+    drop(client);
+    // The service's connection ends with the client's.
+    let mut rest = Vec::new();
+    asked.read_to_end(&mut rest).expect("an end");
+}
+
+#[test]
+fn a_connection_without_http_goes_to_its_cluster() {
+    let service = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = service.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        let (mut socket, _) = service.accept().expect("a connection");
+        let mut all = Vec::new();
+        socket.read_to_end(&mut all).expect("an end");
+        all.reverse();
+        socket.write_all(&all).expect("written");
+    });
+    let config = format!(
+        r#"
+static_resources:
+  listeners:
+  - name: main
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: test
+          cluster: one
+{}"#,
+        clusters(&[("one", port)])
+    );
+    let running = Running::new(&config, &[], 1);
+    let mut socket = TcpStream::connect(running.address("main")).expect("a connection");
+    socket.write_all(b"abc").expect("written");
+    socket.shutdown(std::net::Shutdown::Write).expect("shut");
+    let mut all = String::new();
+    socket.read_to_string(&mut all).expect("an end");
+    assert_eq!(all, "cba");
+    assert_eq!(running.metric("tcp.test.connections_total"), 1);
+}

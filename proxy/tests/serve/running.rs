@@ -1,0 +1,49 @@
+//! Starting, answering about itself, taking up other configurations, and ending.
+
+use crate::harness::{Client, Running, config, direct, module, wasm};
+
+#[test]
+fn the_proxy_answers_about_itself() {
+    let running = Running::new(&config("", &direct("/", "x"), &[]), &[], 1);
+    running.get("/");
+    let mut admin = Client::new(running.address("admin"));
+    assert_eq!(admin.get("/ready", &[]).body, "LIVE\n");
+    let stats = admin.get("/stats/prometheus", &[]).body;
+    assert!(stats.contains("http_test_requests_total 1\n"), "{stats}");
+    assert_eq!(admin.get("/none", &[]).status, 404);
+}
+
+#[test]
+fn another_configuration_is_taken_up_and_a_broken_one_is_not() {
+    let running = Running::new(&config("", &direct("/", "one"), &[]), &[], 2);
+    let mut old = Client::new(running.address("main"));
+    assert_eq!(old.get("/", &[]).body, "one");
+    running.write("static_resources: {listeners: [");
+    running.wait_for("was not taken up", 1);
+    assert_eq!(running.get("/").body, "one");
+    let port = running.address("main").port();
+    let next = config("", &direct("/", "two"), &[]).replacen(
+        "address: 127.0.0.1, port_value: 0}}\n    per_connection",
+        &format!("address: 127.0.0.1, port_value: {port}}}}}\n    per_connection"),
+        1,
+    );
+    assert!(next.contains(&port.to_string()));
+    running.write(&next);
+    running.wait_for("was taken up", 1);
+    assert_eq!(running.get("/").body, "two");
+}
+
+#[test]
+fn a_filter_that_refuses_its_configuration_refuses_the_proxy() {
+    let refusing = module(
+        "",
+        r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#,
+    );
+    let text = config(&wasm("refusing", "no.wasm", ""), &direct("/", "x"), &[]);
+    let error = Running::try_new(&text, &[("no.wasm", &refusing)], 1)
+        .err()
+        .expect("refused");
+    assert!(error.to_string().contains("proxy_on_configure"), "{error}");
+    let missing = Running::try_new(&text, &[], 1).err().expect("refused");
+    assert!(missing.to_string().contains("no.wasm"), "{missing}");
+}
