@@ -120,7 +120,7 @@ fn one(endpoint: &config::Endpoint, address: SocketAddr) -> Endpoint {
 }
 
 /// The addresses that count.
-fn of_family(addresses: Vec<SocketAddr>, family: DnsFamily) -> Vec<SocketAddr> {
+pub(super) fn of_family(addresses: Vec<SocketAddr>, family: DnsFamily) -> Vec<SocketAddr> {
     let (v4, v6): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(SocketAddr::is_ipv4);
     match family {
         DnsFamily::V4 => v4,

@@ -203,9 +203,9 @@ impl Upstream {
         address(&mut request, &client, self.blueprint.tls.is_some())?;
         let mut result = client.send(request).await;
         // Nothing of the request was sent where it comes back: the endpoint closed the idle connection.
-        if let Err((_, unsent)) = &mut result
+        if reused
+            && let Err((_, unsent)) = &mut result
             && let Some(mut unsent) = unsent.take()
-            && reused
         {
             let mut fresh = self.pool.fresh(&self.blueprint, endpoint.address).await?;
             address(&mut unsent, &fresh, self.blueprint.tls.is_some())?;

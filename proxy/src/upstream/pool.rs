@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
 use http::{Request, Response};
@@ -24,7 +25,7 @@ use super::{Blueprint, IDLE_TIMEOUT, UpstreamError};
 pub(super) const MAX_IDLE: usize = 128;
 
 /// How many streams a connection of HTTP/2 has at most where the configuration says nothing.
-const MAX_STREAMS: u32 = 100;
+const MAX_STREAMS: usize = 100;
 
 /// The connections of a cluster, by address.
 #[derive(Default)]
@@ -50,8 +51,9 @@ struct Idle {
 /// A connection of HTTP/2.
 struct Shared {
     sender: http2::SendRequest<BoxBody>,
-    streams: Cell<u32>,
-    max: u32,
+    streams: Cell<usize>,
+    /// How many streams it may have: as many as we, and the endpoint, allow.
+    max: Rc<Cell<usize>>,
     idle_since: Cell<Instant>,
 }
 
@@ -103,7 +105,7 @@ impl Drop for Lease {
 
 /// Spawns on this thread.
 #[derive(Clone, Copy, Debug)]
-struct Local;
+pub(super) struct Local;
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, work: F) {
@@ -133,7 +135,9 @@ impl Pool {
         if blueprint.cluster.protocol == UpstreamProtocol::Http1 || peer.is_http1.get() {
             return peer.open(blueprint, address).await;
         }
-        let _opening = peer.opening.lock().await;
+        let wait = blueprint.cluster.connect_timeout;
+        let opening = tokio::time::timeout(wait, peer.opening.lock()).await;
+        let _opening = opening.map_err(|_| UpstreamError::ConnectTimeout)?;
         match peer.reuse() {
             Some(client) => Ok(client),
             None => peer.open(blueprint, address).await,
@@ -179,7 +183,7 @@ impl Peer {
     fn reuse(&self) -> Option<Client> {
         let mut shared = self.shared.borrow_mut();
         shared.retain(|shared| !shared.sender.is_closed());
-        let free = |shared: &&Rc<Shared>| shared.streams.get() < shared.max;
+        let free = |shared: &&Rc<Shared>| shared.streams.get() < shared.max.get();
         if let Some(shared) = shared.iter().find(free) {
             return Some(Client::Http2(Seat::take(shared), true));
         }
@@ -224,12 +228,22 @@ impl Peer {
             return Ok(Client::Http1(sender, false));
         };
         let handshake = builder(&options).handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(broken)?;
-        tokio::task::spawn_local(connection);
+        let (sender, mut connection) = handshake.await.map_err(broken)?;
+        let ours = options.max_concurrent_streams;
+        let ours = ours.map_or(MAX_STREAMS, |max| max.max(1) as usize);
+        let max = Rc::new(Cell::new(ours));
+        let allowed = max.clone();
+        tokio::task::spawn_local(std::future::poll_fn(move |cx| {
+            let end = Pin::new(&mut connection).poll(cx);
+            if end.is_pending() {
+                allowed.set(ours.min(connection.current_max_send_streams().max(1)));
+            }
+            end
+        }));
         let shared = Rc::new(Shared {
             sender,
             streams: Cell::new(0),
-            max: options.max_concurrent_streams.unwrap_or(MAX_STREAMS).max(1),
+            max,
             idle_since: Cell::new(Instant::now()),
         });
         self.shared.borrow_mut().push(shared.clone());

@@ -1,6 +1,6 @@
 //! Streams of filters to gRPC services, over HTTP/2.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -56,31 +56,54 @@ pub(crate) fn grpc(
         let words = format!("the cluster `{}` speaks no HTTP/2", call.cluster);
         return Err(CallRefused::BadRequest(words));
     }
-    let is_dropped = Rc::new(Cell::new(false));
+    if let Some((name, _)) = call
+        .metadata
+        .pairs()
+        .find(|(name, _)| name.starts_with(b":"))
+    {
+        let words = format!("there is no `{}` here", name.escape_ascii());
+        return Err(CallRefused::BadRequest(words));
+    }
     let (messages, queue) = unbounded_channel();
+    let link = Rc::new(Link {
+        messages: RefCell::new(Some(messages)),
+        is_over: Cell::new(false),
+    });
     let body = Messages {
         queue,
-        is_dropped: is_dropped.clone(),
+        link: link.clone(),
     };
     let request = headers::request(&head(&call), Box::pin(body) as BoxBody);
     let request = request.map_err(CallRefused::BadRequest)?;
     let timeout = call.timeout;
     let mut events = Events {
         events,
-        is_dropped: is_dropped.clone(),
+        link: link.clone(),
     };
     let task = Task::spawn(async move {
         let stream = async { Ok(run(&upstream, request, &mut events).await) };
-        let (status, words) = within(timeout, stream)
-            .await
-            .unwrap_or_else(|error| end(&error));
+        let end = within(timeout, stream).await;
+        let (status, words) = end.unwrap_or_else(|error| of_error(&error));
         events.give(GrpcEvent::Closed(status, words));
+        events.link.end();
     });
-    Ok(Box::new(Sending {
-        messages: Some(messages),
-        is_dropped,
-        _task: task,
-    }))
+    Ok(Box::new(Sending { link, _task: task }))
+}
+
+/// What a stream's sender, its body and who takes its events know of each other.
+struct Link {
+    /// Where messages go; nothing once no more are sent.
+    messages: RefCell<Option<UnboundedSender<Bytes>>>,
+    /// Whether nobody wants to hear of the stream any more.
+    is_over: Cell<bool>,
+}
+
+impl Link {
+    /// Ends the stream: where it was not closed before, it is broken off.
+    fn end(&self) {
+        self.is_over.set(true);
+        self.messages.take();
+    }
 }
 
 /// The headers of a call.
@@ -105,7 +128,7 @@ fn head(call: &GrpcCall) -> Headers {
 }
 
 /// A timeout as gRPC writes it: at most eight digits and a unit.
-fn timeout_text(timeout: Duration) -> String {
+pub(in crate::upstream) fn timeout_text(timeout: Duration) -> String {
     let nanoseconds = timeout.as_nanos();
     let units = [
         (1, 'n'),
@@ -125,7 +148,7 @@ fn timeout_text(timeout: Duration) -> String {
 async fn run(upstream: &Upstream, request: Request<BoxBody>, events: &mut Events) -> End {
     let (response, _) = match upstream.request(request).await {
         Ok(answer) => answer,
-        Err(error) => return end(&error),
+        Err(error) => return of_error(&error),
     };
     let (parts, mut body) = response.into_parts();
     let head = headers::from_response(&parts);
@@ -144,7 +167,7 @@ async fn run(upstream: &Upstream, request: Request<BoxBody>, events: &mut Events
     while let Some(frame) = body.frame().await {
         let frame = match frame.map(Frame::into_data) {
             Ok(frame) => frame,
-            Err(error) => return end(&UpstreamError::Reset(error.to_string())),
+            Err(error) => return of_error(&UpstreamError::Reset(error.to_string())),
         };
         match frame {
             Ok(data) => buffer.extend_from_slice(&data),
@@ -197,7 +220,7 @@ fn message(buffer: &mut BytesMut) -> Result<Option<Bytes>, End> {
 }
 
 /// What an error ends a stream with.
-fn end(error: &UpstreamError) -> End {
+fn of_error(error: &UpstreamError) -> End {
     let status = match error {
         UpstreamError::Timeout => status::DEADLINE_EXCEEDED,
         _ => status::UNAVAILABLE,
@@ -217,15 +240,15 @@ fn of_http(http: u16) -> u32 {
     }
 }
 
-/// Who takes what comes back, as long as the stream was not dropped; which may happen in the middle of an event.
+/// Who takes what comes back, until the stream is dropped, which may happen in the middle of an event.
 struct Events {
     events: GrpcEvents,
-    is_dropped: Rc<Cell<bool>>,
+    link: Rc<Link>,
 }
 
 impl Events {
     fn give(&mut self, event: GrpcEvent) {
-        if !self.is_dropped.get() {
+        if !self.link.is_over.get() {
             (self.events)(event);
         }
     }
@@ -257,14 +280,13 @@ fn unescaped(mut text: &[u8]) -> String {
 
 /// What a filter has of its stream.
 struct Sending {
-    messages: Option<UnboundedSender<Bytes>>,
-    is_dropped: Rc<Cell<bool>>,
+    link: Rc<Link>,
     _task: Task,
 }
 
 impl GrpcStream for Sending {
     fn send(&mut self, message: Bytes, end: bool) {
-        if let Some(messages) = &self.messages {
+        if let Some(messages) = &*self.link.messages.borrow() {
             // A stream that is over takes nothing more, and has said so.
             let _ = messages.send(message);
         }
@@ -274,20 +296,20 @@ impl GrpcStream for Sending {
     }
 
     fn close(&mut self) {
-        self.messages = None;
+        self.link.messages.take();
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.is_dropped.set(true);
+        self.link.end();
     }
 }
 
 /// The body of a call: messages as they are sent.
 struct Messages {
     queue: UnboundedReceiver<Bytes>,
-    is_dropped: Rc<Cell<bool>>,
+    link: Rc<Link>,
 }
 
 impl Body for Messages {
@@ -299,7 +321,7 @@ impl Body for Messages {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let message = ready!(self.queue.poll_recv(cx));
-        if self.is_dropped.get() {
+        if self.link.is_over.get() {
             return Poll::Ready(Some(Err("the call was cancelled".into())));
         }
         let frame = message.map(|message| {

@@ -4,6 +4,8 @@ mod grpc;
 mod http;
 
 pub(crate) use grpc::grpc;
+#[cfg(test)]
+pub(super) use grpc::timeout_text;
 pub(crate) use http::http;
 
 /// The most bytes that the body of a callout's answer, or one message of a stream, may have: 1 MiB.
