@@ -133,7 +133,7 @@ async fn handshake(connection: &mut Connection, socket: TcpStream) -> std::io::R
     };
     let place = chains[chain].place;
     connection.chain = chain;
-    let Some(config) = connection.site.generation.tls.get(&place) else {
+    let Some(config) = connection.site.generation.parts.tls.get(&place) else {
         return Err(std::io::Error::other("the chain has no TLS"));
     };
     let stream = hello.into_stream(Arc::clone(config)).await?;

@@ -10,6 +10,7 @@ mod connection;
 mod generation;
 mod http;
 mod main_thread;
+mod parts;
 mod route;
 mod site;
 mod stream;

@@ -92,7 +92,7 @@ pub(crate) fn follow(site: &Site, route: Found<'_>, headers: Headers) -> Routed 
     };
     match &route.action {
         Action::Direct(direct) => {
-            let bodies = &site.generation.bodies;
+            let bodies = &site.generation.parts.bodies;
             let body = bodies.get(&route.place).cloned().unwrap_or_default();
             let mut headers = Headers::default();
             headers.add(":status", direct.status.to_string());

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use super::generation::{Generation, Options};
+use super::parts::over;
 use crate::config::{
     FilterOverride, HttpConnectionManager, HttpFilterKind, Place, Route, VirtualHost, WasmPlugin,
 };
@@ -30,6 +31,8 @@ pub(crate) struct Site {
     pub(crate) world: Rc<World>,
     wasm: Thread,
     plugins: RefCell<BTreeMap<Place, Rc<PluginInstance>>>,
+    #[cfg(feature = "lua")]
+    luas: BTreeMap<Place, Rc<filter_lua::Machines>>,
     /// Whether connections should end as soon as they can; kept by whoever drives the site.
     draining: watch::Sender<bool>,
     pub(crate) connections: Cell<usize>,
@@ -104,6 +107,11 @@ impl Site {
             world,
             wasm,
             plugins: RefCell::default(),
+            #[cfg(feature = "lua")]
+            luas: {
+                let luas = generation.parts.luas.iter();
+                luas.map(|(place, lua)| (*place, lua.on_thread())).collect()
+            },
             draining,
             connections: Cell::new(0),
         });
@@ -114,7 +122,7 @@ impl Site {
             .filter(|service| service.is_singleton);
         let singletons: Vec<_> = singletons.map(|service| service.plugin.place).collect();
         let mut problems = Vec::new();
-        for (place, plugin) in &generation.plugins {
+        for (place, plugin) in &generation.parts.plugins {
             if singletons.contains(place) && !is_main {
                 continue;
             }
@@ -144,13 +152,11 @@ impl Site {
         manager: &HttpConnectionManager,
         route: Option<(&VirtualHost, &Route)>,
     ) -> Vec<Box<dyn Filter>> {
-        let over = |name: &str| {
-            let (host, route) = route?;
-            route.overrides.get(name).or(host.overrides.get(name))
-        };
+        let parts = &self.generation.parts;
         let mut filters = Vec::with_capacity(manager.filters.len());
         for filter in &manager.filters {
-            let over = over(&filter.name);
+            let over = route.and_then(|(host, route)| over(host, route, filter));
+            let routed = route.map(|(_, route)| (filter.place, route.place));
             let runs = match over {
                 Some(FilterOverride::Disabled) => false,
                 Some(_) => true,
@@ -162,12 +168,18 @@ impl Site {
             match &filter.kind {
                 HttpFilterKind::Wasm(plugin) => filters.extend(self.plugin(plugin)),
                 HttpFilterKind::Native(_) => {
-                    let generation = &self.generation;
-                    let routed = route
-                        .and_then(|(_, route)| generation.routed.get(&(filter.place, route.place)));
-                    let config = routed.or(generation.natives.get(&filter.place));
-                    filters.extend(config.map(|config| config.filter(&generation.tasks)));
+                    let routed = routed.and_then(|place| parts.native_routes.get(&place));
+                    let config = routed.or(parts.natives.get(&filter.place));
+                    filters.extend(config.map(|config| config.filter(&self.generation.tasks)));
                 }
+                #[cfg(feature = "lua")]
+                HttpFilterKind::Lua(_) => {
+                    let routed = routed.and_then(|place| parts.lua_routes.get(&place));
+                    let machines = self.luas.get(&filter.place);
+                    filters.extend(machines.map(|machines| machines.filter(routed)));
+                }
+                // Such a configuration was refused.
+                #[cfg(not(feature = "lua"))]
                 HttpFilterKind::Lua(_) => {}
             }
         }
