@@ -1,0 +1,195 @@
+//! Calls to other services: what a script asks, and what it is answered.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use filters::callout::{CallFailed, CallRefused, HttpAnswer, HttpCall, HttpDone, Pending};
+use filters::{Headers, StreamRef};
+use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
+
+use crate::run::{Run, error};
+
+/// The arguments of `httpCall` behind the handle.
+pub(crate) type Args = (LuaString, Table, Option<LuaString>, Value, Option<bool>);
+
+/// How a call is made.
+struct Options {
+    timeout_ms: f64,
+    asynchronous: bool,
+    return_duplicate_headers: bool,
+}
+
+/// Begins a call; the script's answer where there is one already.
+pub(crate) fn http_call(
+    lua: &Lua,
+    run: &Rc<Run>,
+    (cluster, headers, body, options, asynchronous): Args,
+) -> mlua::Result<Option<MultiValue>> {
+    let options = match options {
+        Value::Table(table) => Options::read(&table)?,
+        timeout => Options {
+            timeout_ms: number("timeout_ms", lua, timeout)?,
+            asynchronous: asynchronous.unwrap_or(false),
+            return_duplicate_headers: false,
+        },
+    };
+    if options.timeout_ms.is_nan() || options.timeout_ms < 0.0 {
+        return Err(error("httpCall: the timeout must be at least 0"));
+    }
+    let timeout = (options.timeout_ms > 0.0)
+        .then(|| Duration::try_from_secs_f64(options.timeout_ms / 1e3).unwrap_or(Duration::MAX));
+    let headers = headers_of(&headers)?;
+    if [":path", ":method", ":authority"]
+        .iter()
+        .any(|name| headers.get(name).is_none())
+    {
+        return Err(error(
+            "httpCall: the headers must have :path, :method and :authority",
+        ));
+    }
+    let call = HttpCall {
+        cluster: cluster.to_str()?.to_owned(),
+        headers,
+        body: body.map_or_else(Bytes::new, |body| Bytes::copy_from_slice(&body.as_bytes())),
+        trailers: Headers::default(),
+        timeout,
+    };
+    if !options.asynchronous {
+        return run.call(lua, call, options.return_duplicate_headers);
+    }
+    let machines = &run.machines;
+    let number = machines.keep_call();
+    let weak = Rc::downgrade(machines);
+    let done = move |_| {
+        if let Some(machines) = weak.upgrade() {
+            machines.end_call(number);
+        }
+    };
+    if let Some(pending) = begin(&run.stream()?, call, Box::new(done))? {
+        machines.put_call(number, pending);
+    }
+    Ok(Some(MultiValue::new()))
+}
+
+/// Begins a call; nothing where the worker makes none now.
+pub(crate) fn begin(
+    stream: &StreamRef,
+    call: HttpCall,
+    done: HttpDone,
+) -> mlua::Result<Option<Box<dyn Pending>>> {
+    let cluster = call.cluster.clone();
+    match stream.worker().http(call, done) {
+        Ok(pending) => Ok(Some(pending)),
+        Err(CallRefused::Unavailable) => Ok(None),
+        Err(CallRefused::UnknownCluster) => {
+            Err(error(format!("httpCall: there is no cluster `{cluster}`")))
+        }
+        Err(CallRefused::BadRequest(why)) => Err(error(format!("httpCall: {why}"))),
+    }
+}
+
+/// What the script gets: headers and a body, those of a 503 where nobody answered.
+pub(crate) fn answer(
+    lua: &Lua,
+    answer: Result<HttpAnswer, CallFailed>,
+    duplicates: bool,
+) -> mlua::Result<MultiValue> {
+    let answer = answer.unwrap_or_else(|_| HttpAnswer {
+        headers: Headers::from_iter([(":status", "503")]),
+        body: Bytes::from_static(b"upstream failure"),
+        trailers: Headers::default(),
+    });
+    let headers = lua.create_table()?;
+    for (name, value) in answer.headers.pairs() {
+        let value = lua.create_string(value)?;
+        match headers.raw_get(lua.create_string(name)?)? {
+            Value::Table(values) if duplicates => values.raw_push(value)?,
+            Value::String(first) if duplicates => {
+                let values = lua.create_sequence_from([first, value])?;
+                headers.raw_set(lua.create_string(name)?, values)?;
+            }
+            _ => headers.raw_set(lua.create_string(name)?, value)?,
+        }
+    }
+    let body = if answer.body.is_empty() {
+        None
+    } else {
+        Some(lua.create_string(&answer.body)?)
+    };
+    (headers, body).into_lua_multi(lua)
+}
+
+impl Options {
+    fn read(table: &Table) -> mlua::Result<Self> {
+        let mut options = Self {
+            timeout_ms: 0.0,
+            asynchronous: false,
+            return_duplicate_headers: false,
+        };
+        for pair in table.pairs::<LuaString, Value>() {
+            let (name, value) = pair?;
+            let flag = || match value {
+                Value::Boolean(flag) => Ok(flag),
+                _ => Err(error(format!(
+                    "httpCall: the option {} is true or false",
+                    name.to_string_lossy()
+                ))),
+            };
+            match &*name.as_bytes() {
+                b"timeout_ms" => {
+                    options.timeout_ms = value
+                        .as_number()
+                        .or(value.as_integer().map(|n| n as f64))
+                        .ok_or_else(|| error("httpCall: timeout_ms is a number"))?
+                }
+                b"asynchronous" => options.asynchronous = flag()?,
+                b"return_duplicate_headers" => options.return_duplicate_headers = flag()?,
+                // There are no traces, and a call has the headers that it is given.
+                b"trace_sampled" | b"send_xff" => drop(flag()?),
+                _ => {
+                    let name = name.to_string_lossy();
+                    return Err(error(format!("httpCall: there is no option \"{name}\"")));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn number(name: &str, lua: &Lua, value: Value) -> mlua::Result<f64> {
+    let refuse = || error(format!("httpCall: {name} is a number"));
+    lua.coerce_number(value)?.ok_or_else(refuse)
+}
+
+/// Headers from a table, whose values are texts or lists of texts.
+pub(crate) fn headers_of(table: &Table) -> mlua::Result<Headers> {
+    let mut headers = Headers::default();
+    for pair in table.pairs::<LuaString, Value>() {
+        let (name, value) = pair?;
+        let mut add = |value: Value| match value {
+            Value::String(value) => {
+                headers.add(name.as_bytes(), value.as_bytes());
+                Ok(())
+            }
+            Value::Integer(_) | Value::Number(_) => {
+                headers.add(name.as_bytes(), value.to_string()?);
+                Ok(())
+            }
+            other => Err(error(format!(
+                "the header {} is a text or a list of texts, not a {}",
+                name.to_string_lossy(),
+                other.type_name()
+            ))),
+        };
+        match value {
+            Value::Table(values) => {
+                for value in values.sequence_values() {
+                    add(value?)?;
+                }
+            }
+            value => add(value)?,
+        }
+    }
+    Ok(headers)
+}

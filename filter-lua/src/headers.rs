@@ -1,0 +1,115 @@
+//! Headers and trailers as scripts see them.
+
+use std::rc::Rc;
+
+use filters::{Direction, Headers};
+use mlua::{Function, Lua, LuaString, MetaMethod, UserData, UserDataMethods};
+
+use crate::run::{Run, error};
+
+/// The headers or trailers of a direction.
+pub(crate) struct HeaderMap {
+    pub(crate) run: Rc<Run>,
+    pub(crate) trailers: bool,
+}
+
+impl HeaderMap {
+    fn with<T>(&self, use_them: impl FnOnce(&mut Headers) -> mlua::Result<T>) -> mlua::Result<T> {
+        let stream = self.run.stream()?;
+        let found = if self.trailers {
+            stream.trailers(self.run.direction)
+        } else {
+            stream.headers(self.run.direction)
+        };
+        let mut found = found.ok_or_else(|| error("the stream has none of these headers"))?;
+        use_them(&mut found)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Headers) -> T) -> mlua::Result<T> {
+        if !self.trailers && !self.run.holds_headers() {
+            return Err(error("the headers went on and can no longer be changed"));
+        }
+        self.with(|headers| Ok(change(headers)))
+    }
+
+    /// A function that gives the next pair each time it is called, of those that are there now.
+    fn walk(&self, lua: &Lua) -> mlua::Result<Function> {
+        let pairs = self.with(|headers| Ok(headers.as_shared().to_vec()))?;
+        walk(lua, pairs.into_iter(), |lua, (name, value)| {
+            Ok((lua.create_string(name)?, lua.create_string(value)?))
+        })
+    }
+}
+
+/// An iterator as a generic `for` takes it.
+pub(crate) fn walk<T: 'static, K: mlua::IntoLua, V: mlua::IntoLua>(
+    lua: &Lua,
+    mut items: impl Iterator<Item = T> + 'static,
+    pair: impl Fn(&Lua, T) -> mlua::Result<(K, V)> + 'static,
+) -> mlua::Result<Function> {
+    lua.create_function_mut(move |lua, ()| {
+        let (key, value) = match items.next() {
+            Some(item) => {
+                let (key, value) = pair(lua, item)?;
+                (Some(key), Some(value))
+            }
+            None => (None, None),
+        };
+        Ok((key, value))
+    })
+}
+
+impl UserData for HeaderMap {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("add", |_, this, (name, value): (LuaString, LuaString)| {
+            this.change(|headers| headers.add(name.as_bytes(), value.as_bytes()))
+        });
+        methods.add_method("get", |lua, this, name: LuaString| {
+            let joined = this.with(|headers| {
+                let values: Vec<&[u8]> = headers.all(name.as_bytes()).collect();
+                Ok((!values.is_empty()).then(|| values.join(&b","[..])))
+            })?;
+            joined.map(|joined| lua.create_string(joined)).transpose()
+        });
+        methods.add_method(
+            "getAtIndex",
+            |lua, this, (name, index): (LuaString, f64)| {
+                let value = this.with(|headers| {
+                    let found =
+                        (index >= 0.0).then(|| headers.all(name.as_bytes()).nth(index as usize));
+                    Ok(found.flatten().map(<[u8]>::to_vec))
+                })?;
+                value.map(|value| lua.create_string(value)).transpose()
+            },
+        );
+        methods.add_method("getNumValues", |_, this, name: LuaString| {
+            this.with(|headers| Ok(headers.all(name.as_bytes()).count()))
+        });
+        methods.add_method("remove", |_, this, name: LuaString| {
+            this.change(|headers| headers.remove(name.as_bytes()))?;
+            Ok(())
+        });
+        methods.add_method(
+            "replace",
+            |_, this, (name, value): (LuaString, LuaString)| {
+                this.change(|headers| headers.replace(name.as_bytes(), value.as_bytes()))
+            },
+        );
+        methods.add_method("setHttp1ReasonPhrase", |_, this, phrase: LuaString| {
+            if this.trailers || this.run.direction == Direction::Request {
+                return Err(error(
+                    "setHttp1ReasonPhrase() is for a response's headers alone",
+                ));
+            }
+            let phrase = phrase.to_str()?.to_owned();
+            if phrase.chars().any(char::is_control) {
+                return Err(error("setHttp1ReasonPhrase(): a control character"));
+            }
+            this.change(|_| ())?;
+            this.run.stream()?.info_mut().reason = Some(phrase);
+            Ok(())
+        });
+        methods.add_method("pairs", |lua, this, ()| this.walk(lua));
+        methods.add_meta_method(MetaMethod::Iter, |lua, this, ()| this.walk(lua));
+    }
+}

@@ -1,0 +1,9 @@
+//! Filters in Lua on streams, without a network.
+
+mod bench;
+mod calls;
+mod documented;
+mod examples;
+mod information;
+mod limits;
+mod passing;
