@@ -8,6 +8,7 @@ use filters::callout::{CallFailed, CallRefused, HttpAnswer, HttpCall, HttpDone, 
 use filters::{Headers, StreamRef};
 use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
+use crate::headers;
 use crate::run::{Run, error};
 
 /// The arguments of `httpCall` behind the handle.
@@ -58,9 +59,9 @@ pub(crate) fn http_call(
     if !options.asynchronous {
         return run.call(lua, call, options.return_duplicate_headers);
     }
-    let machines = &run.machines;
+    let machines = run.machines()?;
     let number = machines.keep_call();
-    let weak = Rc::downgrade(machines);
+    let weak = Rc::downgrade(&machines);
     let done = move |_| {
         if let Some(machines) = weak.upgrade() {
             machines.end_call(number);
@@ -167,29 +168,30 @@ pub(crate) fn headers_of(table: &Table) -> mlua::Result<Headers> {
     let mut headers = Headers::default();
     for pair in table.pairs::<LuaString, Value>() {
         let (name, value) = pair?;
-        let mut add = |value: Value| match value {
-            Value::String(value) => {
-                headers.add(name.as_bytes(), value.as_bytes());
-                Ok(())
-            }
-            Value::Integer(_) | Value::Number(_) => {
-                headers.add(name.as_bytes(), value.to_string()?);
-                Ok(())
-            }
-            other => Err(error(format!(
-                "the header {} is a text or a list of texts, not a {}",
-                name.to_string_lossy(),
-                other.type_name()
-            ))),
-        };
         match value {
             Value::Table(values) => {
-                for value in values.sequence_values() {
-                    add(value?)?;
+                for index in 1..=values.raw_len() {
+                    add(&mut headers, &name, values.raw_get(index)?)?;
                 }
             }
-            value => add(value)?,
+            value => add(&mut headers, &name, value)?,
         }
     }
     Ok(headers)
+}
+
+fn add(headers: &mut Headers, name: &LuaString, value: Value) -> mlua::Result<()> {
+    let value = match &value {
+        Value::String(text) => text.as_bytes().to_vec(),
+        Value::Integer(_) | Value::Number(_) => value.to_string()?.into_bytes(),
+        other => {
+            let (name, other) = (name.to_string_lossy(), other.type_name());
+            let text = format!("the header {name} is a text or a list of texts, not a {other}");
+            return Err(error(text));
+        }
+    };
+    let name = name.as_bytes();
+    headers::check(headers, &name, &value)?;
+    headers.add(name, value);
+    Ok(())
 }

@@ -73,8 +73,18 @@ impl Filter for LuaFilter {
         }
     }
 
-    fn on_destroy(&mut self, _: &StreamRef, _: EndReason) {
-        for run in self.runs.iter_mut().filter_map(Option::take) {
+    fn on_destroy(&mut self, stream: &StreamRef, _: EndReason) {
+        if self.runs.iter().flatten().any(|run| run.is_answered()) {
+            // The next stream need not wait for a new virtual machine. Where there can be none, that stream says why.
+            let _ = self.machines.machine(&self.script, stream.worker());
+        }
+    }
+}
+
+impl Drop for LuaFilter {
+    /// A coroutine and what it runs on point at each other.
+    fn drop(&mut self) {
+        for run in self.runs.iter().flatten() {
             run.close();
         }
     }

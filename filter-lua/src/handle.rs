@@ -194,7 +194,8 @@ fn methods(registry: &mut UserDataRegistry<Handle>) {
     ] {
         registry.add_method(name, move |_, this, line: LuaString| {
             let stream = this.0.stream()?;
-            let filter = &this.0.machines.filters.config.name;
+            let machines = this.0.machines()?;
+            let filter = &machines.filters.config.name;
             machine::log(&**stream.worker(), level, filter, &line.to_string_lossy());
             Ok(())
         });

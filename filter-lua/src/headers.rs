@@ -3,9 +3,25 @@
 use std::rc::Rc;
 
 use filters::{Direction, Headers};
-use mlua::{Function, Lua, LuaString, MetaMethod, UserData, UserDataMethods};
+use mlua::{Function, IntoLua, Lua, LuaString, MetaMethod, UserData, UserDataMethods, Value};
 
 use crate::run::{Run, error};
+
+/// How many headers there may be, and their bytes, where a script adds one: they are the host's memory.
+const MOST: usize = 1_000;
+const BYTES: usize = 1 << 20;
+
+/// Refuses to make headers too large.
+pub(crate) fn check(headers: &Headers, name: &[u8], value: &[u8]) -> mlua::Result<()> {
+    let sizes = headers
+        .pairs()
+        .map(|(name, value)| name.len() + value.len());
+    let bytes = sizes.sum::<usize>() + name.len() + value.len();
+    if headers.len() >= MOST || bytes > BYTES {
+        return Err(error("the headers would be too large"));
+    }
+    Ok(())
+}
 
 /// The headers or trailers of a direction.
 pub(crate) struct HeaderMap {
@@ -32,29 +48,33 @@ impl HeaderMap {
         self.with(|headers| Ok(change(headers)))
     }
 
-    /// A function that gives the next pair each time it is called, of those that are there now.
     fn walk(&self, lua: &Lua) -> mlua::Result<Function> {
         let pairs = self.with(|headers| Ok(headers.as_shared().to_vec()))?;
-        walk(lua, pairs.into_iter(), |lua, (name, value)| {
-            Ok((lua.create_string(name)?, lua.create_string(value)?))
-        })
+        let pairs = pairs
+            .into_iter()
+            .map(|(name, value)| Ok((lua.create_string(name)?, lua.create_string(value)?)));
+        walk(lua, pairs)
     }
 }
 
-/// An iterator as a generic `for` takes it.
-pub(crate) fn walk<T: 'static, K: mlua::IntoLua, V: mlua::IntoLua>(
+/// An iterator as a generic `for` takes it: each call gives the next pair.
+///
+/// The pairs are put into a table first, which is the virtual machine's memory and not the host's.
+pub(crate) fn walk<K: IntoLua, V: IntoLua>(
     lua: &Lua,
-    mut items: impl Iterator<Item = T> + 'static,
-    pair: impl Fn(&Lua, T) -> mlua::Result<(K, V)> + 'static,
+    pairs: impl Iterator<Item = mlua::Result<(K, V)>>,
 ) -> mlua::Result<Function> {
-    lua.create_function_mut(move |lua, ()| {
-        let (key, value) = match items.next() {
-            Some(item) => {
-                let (key, value) = pair(lua, item)?;
-                (Some(key), Some(value))
-            }
-            None => (None, None),
-        };
+    let list = lua.create_table()?;
+    for pair in pairs {
+        let (key, value) = pair?;
+        list.raw_push(key)?;
+        list.raw_push(value)?;
+    }
+    let mut place: usize = 0;
+    lua.create_function_mut(move |_, ()| {
+        place += 2;
+        let key: Value = list.raw_get(place - 1)?;
+        let value: Value = list.raw_get(place)?;
         Ok((key, value))
     })
 }
@@ -62,7 +82,12 @@ pub(crate) fn walk<T: 'static, K: mlua::IntoLua, V: mlua::IntoLua>(
 impl UserData for HeaderMap {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("add", |_, this, (name, value): (LuaString, LuaString)| {
-            this.change(|headers| headers.add(name.as_bytes(), value.as_bytes()))
+            let (name, value) = (name.as_bytes(), value.as_bytes());
+            this.change(|headers| {
+                check(headers, &name, &value)?;
+                headers.add(name, value);
+                Ok(())
+            })?
         });
         methods.add_method("get", |lua, this, name: LuaString| {
             let joined = this.with(|headers| {
@@ -92,7 +117,12 @@ impl UserData for HeaderMap {
         methods.add_method(
             "replace",
             |_, this, (name, value): (LuaString, LuaString)| {
-                this.change(|headers| headers.replace(name.as_bytes(), value.as_bytes()))
+                let (name, value) = (name.as_bytes(), value.as_bytes());
+                this.change(|headers| {
+                    check(headers, &name, &value)?;
+                    headers.replace(name, value);
+                    Ok(())
+                })?
             },
         );
         methods.add_method("setHttp1ReasonPhrase", |_, this, phrase: LuaString| {

@@ -8,12 +8,15 @@ use filters::StreamInfo;
 use mlua::{
     Function, IntoLua, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, Value,
 };
-use serde_json::Map;
 
 use crate::headers::walk;
 use crate::json;
 use crate::run::{Run, error};
 use crate::tls::Tls;
+
+/// How many entries of metadata a stream may have, and their bytes, where a script adds one: they are the host's memory.
+const MOST: usize = 1_000;
+const BYTES: usize = 1 << 20;
 
 /// `handle:streamInfo()`.
 pub(crate) struct Info(pub(crate) Rc<Run>);
@@ -119,11 +122,9 @@ impl UserData for ConnectionInfo {
 impl Metadata {
     fn walk(&self, lua: &Lua) -> mlua::Result<Function> {
         self.0.stream()?;
-        let route = self.0.route.as_ref();
-        let pairs = route.map_or_else(Map::new, |route| route.metadata.clone());
-        walk(lua, pairs.into_iter(), |lua, (key, member)| {
-            Ok((key, json::value(lua, &member)?))
-        })
+        let members = self.0.route.iter().flat_map(|route| &route.metadata);
+        let pairs = members.map(|(key, member)| Ok((&**key, json::value(lua, member)?)));
+        walk(lua, pairs)
     }
 }
 
@@ -159,14 +160,10 @@ impl DynamicMetadata {
 
     fn walk(&self, lua: &Lua) -> mlua::Result<Function> {
         let stream = self.run.stream()?;
-        let all = if self.of_connection {
-            Default::default()
-        } else {
-            stream.metadata().clone()
-        };
-        walk(lua, all.into_iter(), |lua, (filter, entries)| {
-            Ok((filter, Self::table(lua, &entries)?))
-        })
+        let metadata = stream.metadata();
+        let filters = metadata.iter().filter(|_| !self.of_connection);
+        let pairs = filters.map(|(filter, entries)| Ok((&**filter, Self::table(lua, entries)?)));
+        walk(lua, pairs)
     }
 }
 
@@ -191,10 +188,14 @@ impl UserData for DynamicMetadata {
                 let (filter, key) = (filter.to_str()?.to_owned(), key.to_str()?.to_owned());
                 let value = json::of(&value)?.to_string();
                 let mut metadata = stream.metadata();
-                metadata
-                    .entry(filter)
-                    .or_default()
-                    .insert(key, value.into());
+                let entries = metadata.values().flatten();
+                let sizes = entries.map(|(key, value)| key.len() + value.len());
+                let (count, bytes) = sizes.fold((0, 0), |(n, sum), size| (n + 1, sum + size));
+                if count >= MOST || bytes + filter.len() + key.len() + value.len() > BYTES {
+                    return Err(error("the stream's metadata would be too large"));
+                }
+                let entries = metadata.entry(filter).or_default();
+                entries.insert(key, value.into());
                 Ok(())
             },
         );

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use engine_core::error::{Error, ErrorKind};
 use engine_lua::base::Cause;
 use filters::callout::{CallFailed, HttpAnswer, HttpCall, Pending};
+use filters::panics::{self, Panic};
 use filters::{Direction, LocalReply, Next, StreamRef, Verdict};
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Thread, Value};
 
@@ -35,6 +36,7 @@ enum Wait {
 #[derive(Clone)]
 struct Reach {
     stream: StreamRef,
+    machines: Rc<Machines>,
     machine: Rc<Machine>,
     thread: Thread,
 }
@@ -46,7 +48,6 @@ type Context<'a> = (&'a Rc<Machines>, &'a Arc<Script>, Option<&'a Arc<LuaRoute>>
 ///
 /// The script's objects point here, so it must not keep the virtual machine alive once it has ended.
 pub(crate) struct Run {
-    pub(crate) machines: Rc<Machines>,
     script: Arc<Script>,
     pub(crate) route: Option<Arc<LuaRoute>>,
     pub(crate) direction: Direction,
@@ -79,7 +80,6 @@ impl Run {
         end: bool,
     ) -> (Rc<Self>, Verdict) {
         let run = Rc::new(Self {
-            machines: Rc::clone(machines),
             script: Arc::clone(script),
             route: route.map(Arc::clone),
             direction,
@@ -99,6 +99,7 @@ impl Run {
             Ok(thread) => {
                 let reach = Reach {
                     stream: stream.clone(),
+                    machines: Rc::clone(machines),
                     machine: Rc::clone(machine),
                     thread,
                 };
@@ -107,7 +108,8 @@ impl Run {
                 run.drive(|lua| lua.create_any_userdata(handle)?.into_lua_multi(lua))
             }
             Err(error) => {
-                run.fail(stream, machine, machine.watch.settle(Cause::from(error)));
+                let error = machine.watch.settle(Cause::from(error));
+                run.fail(stream, (machines, machine), error);
                 run.verdict()
             }
         };
@@ -145,15 +147,33 @@ impl Run {
         answer: Result<HttpAnswer, CallFailed>,
         duplicates: bool,
     ) {
+        if self.wait.get() != Wait::Call {
+            return;
+        }
         self.pending.take();
-        let Some(Reach { stream, .. }) = self.reach.borrow().clone() else {
+        let Some(Reach {
+            stream, machines, ..
+        }) = self.reach.borrow().clone()
+        else {
             return;
         };
-        match self.drive(|lua| call::answer(lua, answer, duplicates)) {
+        // No chain catches what is called from outside of it.
+        let drive = || self.drive(|lua| call::answer(lua, answer, duplicates));
+        let verdict = panics::catch(drive).unwrap_or_else(|Panic(seen)| {
+            let error = Error::new(ErrorKind::Internal, format!("a panic: {seen}"));
+            self.answer_for(&stream, &machines, &error);
+            self.verdict()
+        });
+        match verdict {
             Verdict::Continue | Verdict::Discard => stream.resume(self.direction),
             Verdict::Hold(Next::Resumed) => {}
             Verdict::Hold(next) => stream.hold(self.direction, next),
         }
+    }
+
+    /// Whether it has answered its stream, or had to be ended.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.wait.get() == Wait::End
     }
 
     /// The stream is gone, or the coroutine has ended: nothing of both is kept.
@@ -169,12 +189,13 @@ impl Run {
         };
         let Reach {
             stream,
+            machines,
             machine,
             thread,
         } = &reach;
         let watch = &machine.watch;
         self.wait.set(Wait::Nothing);
-        let turn = machine.begin(&self.machines.filters, stream.worker());
+        let turn = machine.begin(&machines.filters, stream.worker());
         self.live.set(true);
         let resumed = values(&machine.lua).and_then(|values| thread.resume::<()>(values));
         self.live.set(false);
@@ -185,11 +206,12 @@ impl Run {
             .map_or_else(|| watch.check_memory(&machine.lua).map(drop), Err);
         drop(turn);
         match lost.and(resumed) {
-            Err(error) => self.fail(stream, machine, error),
-            Ok(()) if !thread.is_resumable() => self.close(),
+            Err(error) => self.fail(stream, (machines, machine), error),
+            Ok(()) if !thread.is_resumable() => self.over(),
             Ok(()) if self.wait.get() == Wait::Nothing => {
                 let text = "the script yielded by itself, where nothing is to wait for";
-                self.fail(stream, machine, Error::new(ErrorKind::Trap, text));
+                let error = Error::new(ErrorKind::Trap, text);
+                self.fail(stream, (machines, machine), error);
             }
             Ok(()) => {}
         }
@@ -197,20 +219,36 @@ impl Run {
     }
 
     /// Ends the coroutine after an error. Behind a mistake of the script's the stream goes on, behind a limit it does not.
-    fn fail(&self, stream: &StreamRef, machine: &Rc<Machine>, error: Error) {
-        self.close();
-        let worker = &**stream.worker();
-        let is_limit = matches!(error.kind(), ErrorKind::Limit(_));
-        let metric = if is_limit { "limits" } else { "errors" };
-        self.machines.report(worker, metric, &self.script, &error);
-        if is_limit {
-            self.machines.retire(machine);
+    fn fail(
+        &self,
+        stream: &StreamRef,
+        (machines, machine): (&Rc<Machines>, &Rc<Machine>),
+        error: Error,
+    ) {
+        if matches!(error.kind(), ErrorKind::Limit(_)) {
+            self.answer_for(stream, machines, &error);
+            machines.retire(machine);
             machine.watch.forgive();
-            self.wait.set(Wait::End);
-            stream.local_reply(failure());
-        } else {
+            return;
+        }
+        self.over();
+        machines.report(&**stream.worker(), "errors", &self.script, &error);
+    }
+
+    /// The coroutine has ended: it waits for nothing, also where it began to wait and was not allowed to.
+    fn over(&self) {
+        self.close();
+        if self.wait.get() != Wait::End {
             self.wait.set(Wait::Nothing);
         }
+    }
+
+    /// Ends the coroutine and answers its stream.
+    fn answer_for(&self, stream: &StreamRef, machines: &Machines, error: &Error) {
+        self.close();
+        self.wait.set(Wait::End);
+        machines.report(&**stream.worker(), "limits", &self.script, error);
+        stream.local_reply(failure());
     }
 
     fn verdict(&self) -> Verdict {
@@ -230,11 +268,20 @@ impl Run {
 impl Run {
     /// The stream, while the script runs.
     pub(crate) fn stream(&self) -> mlua::Result<StreamRef> {
-        let reach = self.reach.borrow();
-        match &*reach {
-            Some(reach) if self.live.get() => Ok(reach.stream.clone()),
-            _ => Err(error("the object is used outside of its stream's script")),
-        }
+        self.reach(|reach| reach.stream.clone())
+    }
+
+    /// The filter, while the script runs.
+    pub(crate) fn machines(&self) -> mlua::Result<Rc<Machines>> {
+        self.reach(|reach| Rc::clone(&reach.machines))
+    }
+
+    fn reach<T>(&self, reach: impl FnOnce(&Reach) -> T) -> mlua::Result<T> {
+        let found = self.reach.borrow();
+        let found = found.as_ref().filter(|_| self.live.get());
+        found
+            .map(reach)
+            .ok_or_else(|| error("the object is used outside of its stream's script"))
     }
 
     /// The stream, where the script may wait: in its own coroutine, not in one that it made.

@@ -64,7 +64,8 @@ fn nobody_waits_for_an_asynchronous_call() {
         "call(handle, 0, true)",
         "call(handle, { asynchronous = true })",
     ] {
-        let mut stream = Stream::new(&script(&format!("print({asynchronous})")));
+        let thread = thread(&script(&format!("print({asynchronous})")));
+        let mut stream = Stream::on(&thread, &worker());
         stream.request(true);
         assert_eq!(stream.out(Request), format!("{REQUEST}, end"));
         stream.chain.finish(EndReason::Done);
@@ -235,6 +236,29 @@ fn respond_ends_the_request_and_passes_the_response_script() {
     }
     assert_eq!(stream.chain.stream().info().details, "lua_response");
     assert_eq!(stream.log(), "");
+}
+
+#[test]
+fn where_lua_cannot_wait_nothing_hangs() {
+    for wait in ["call(handle, 5)", "handle:body()", "handle:trailers()"] {
+        // Luau's own C code calls back here, and cannot be left in the middle.
+        let within = format!("pcall(string.gsub, 'x', 'x', function() {wait} end)");
+        let mut stream = Stream::new(&script(&format!("local ok, why = {within} print(ok, why)")));
+        stream.request(false).data(Request, "x", true);
+        let log = stream.log();
+        assert!(
+            log.starts_with("info: false\t") && log.contains("yield"),
+            "{log}"
+        );
+        assert_eq!(stream.out(Request), format!("{REQUEST} | \"x\", end"));
+        assert_eq!(stream.worker.calls(), 0, "the call is given up");
+        let mut stream = Stream::new(&script(&format!("{within} print(handle:body():length())")));
+        stream.request(false);
+        stream.worker.answer(Err(CallFailed::Reset));
+        stream.chain.pump();
+        stream.data(Request, "xy", true);
+        assert_eq!(stream.log(), "info: 2");
+    }
 }
 
 #[test]
