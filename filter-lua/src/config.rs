@@ -24,6 +24,9 @@ pub struct LuaConfig {
     pub default_source_code: Option<String>,
     /// Scripts that routes name.
     pub source_codes: BTreeMap<String, String>,
+    /// Whether a change of a request's headers has the proxy choose a route anew, without `clearRouteCache`; it does by
+    /// default.
+    pub clear_route_cache: bool,
     /// What scripts may use.
     pub limits: LuaLimits,
 }
@@ -35,6 +38,7 @@ impl Default for LuaConfig {
             stat_prefix: String::new(),
             default_source_code: None,
             source_codes: BTreeMap::new(),
+            clear_route_cache: true,
             limits: LuaLimits::default(),
         }
     }
@@ -74,6 +78,8 @@ pub struct LuaRouteConfig {
     pub filter_context: Map<String, Value>,
     /// What `handle:metadata()` answers: the route's metadata under the filter's name.
     pub metadata: Map<String, Value>,
+    /// What `handle:virtualHost():metadata()` answers: that of the route's virtual host.
+    pub virtual_host_metadata: Map<String, Value>,
 }
 
 /// Why a configuration is refused; the message names each script and line.
@@ -123,6 +129,7 @@ pub struct LuaRoute {
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) filter_context: Map<String, Value>,
     pub(crate) metadata: Map<String, Value>,
+    pub(crate) virtual_host_metadata: Map<String, Value>,
 }
 
 impl LuaFilters {
@@ -170,6 +177,7 @@ impl LuaFilters {
             script,
             filter_context: config.filter_context,
             metadata: config.metadata,
+            virtual_host_metadata: config.virtual_host_metadata,
         }))
     }
 

@@ -14,7 +14,7 @@ use mlua::{
 
 use crate::call;
 use crate::headers::HeaderMap;
-use crate::info::{Connection, ConnectionInfo, Info, Metadata};
+use crate::info::{Configured, Connection, ConnectionInfo, Info, Metadata};
 use crate::json;
 use crate::keys::{self, PublicKey};
 use crate::machine;
@@ -27,7 +27,7 @@ const MICROSECOND: i64 = 2;
 /// The handle of one direction of a stream.
 pub(crate) struct Handle(pub(crate) Rc<Run>);
 
-/// Registers the handle's methods; the prelude makes those that wait of what is here.
+/// Registers the handle's methods; the prelude makes some, above all those that wait, of what is here.
 pub(crate) fn install(lua: &Lua, prelude: &Function) -> mlua::Result<()> {
     let native = lua.create_table()?;
     let set = |name: &str, function: mlua::Result<Function>| native.raw_set(name, function?);
@@ -65,12 +65,22 @@ pub(crate) fn install(lua: &Lua, prelude: &Function) -> mlua::Result<()> {
             },
         ),
     )?;
-    let waiting: Table = prelude.call(native)?;
-    let waiting = waiting
+    set(
+        "context",
+        lua.create_function(|lua, handle: Ref| {
+            handle.0.stream()?;
+            match &handle.0.route {
+                Some(route) => json::object(lua, &route.filter_context),
+                None => lua.create_table(),
+            }
+        }),
+    )?;
+    let made: Table = prelude.call(native)?;
+    let made = made
         .pairs::<String, Function>()
         .collect::<mlua::Result<Vec<_>>>()?;
     lua.register_userdata_type::<Handle>(|registry| {
-        for (name, function) in waiting {
+        for (name, function) in made {
             registry.add_field(name, function);
         }
         methods(registry);
@@ -118,7 +128,15 @@ fn methods(registry: &mut UserDataRegistry<Handle>) {
     });
     registry.add_method("metadata", |_, this, ()| {
         this.0.stream()?;
-        Ok(Metadata(Rc::clone(&this.0)))
+        Ok(Metadata::of_route(&this.0))
+    });
+    registry.add_method("route", |_, this, ()| {
+        this.0.stream()?;
+        Ok(Configured(Metadata::of_route(&this.0)))
+    });
+    registry.add_method("virtualHost", |_, this, ()| {
+        this.0.stream()?;
+        Ok(Configured(Metadata::of_virtual_host(&this.0)))
     });
     registry.add_method("streamInfo", |_, this, ()| {
         this.0.stream()?;
@@ -131,13 +149,6 @@ fn methods(registry: &mut UserDataRegistry<Handle>) {
     registry.add_method("connectionStreamInfo", |_, this, ()| {
         this.0.stream()?;
         Ok(ConnectionInfo(Rc::clone(&this.0)))
-    });
-    registry.add_method("filterContext", |lua, this, ()| {
-        this.0.stream()?;
-        match &this.0.route {
-            Some(route) => json::object(lua, &route.filter_context),
-            None => lua.create_table(),
-        }
     });
     registry.add_method("clearRouteCache", |_, this, ()| {
         let stream = this.0.stream()?;

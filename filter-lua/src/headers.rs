@@ -45,6 +45,10 @@ impl HeaderMap {
         if !self.trailers && !self.run.holds_headers() {
             return Err(error("the headers went on and can no longer be changed"));
         }
+        let is_request = !self.trailers && self.run.direction == Direction::Request;
+        if is_request && self.run.machines()?.filters.config.clear_route_cache {
+            self.run.stream()?.clear_route_cache();
+        }
         self.with(|headers| Ok(change(headers)))
     }
 

@@ -8,7 +8,9 @@ use filters::StreamInfo;
 use mlua::{
     Function, IntoLua, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, Value,
 };
+use serde_json::Map;
 
+use crate::config::LuaRoute;
 use crate::headers::walk;
 use crate::json;
 use crate::run::{Run, error};
@@ -27,8 +29,15 @@ pub(crate) struct Connection(pub(crate) Rc<Run>);
 /// `handle:connectionStreamInfo()`: nothing here puts metadata on a connection.
 pub(crate) struct ConnectionInfo(pub(crate) Rc<Run>);
 
-/// `handle:metadata()`.
-pub(crate) struct Metadata(pub(crate) Rc<Run>);
+/// `handle:metadata()`, `handle:route():metadata()` and `handle:virtualHost():metadata()`.
+#[derive(Clone)]
+pub(crate) struct Metadata {
+    run: Rc<Run>,
+    pick: fn(&LuaRoute) -> &Map<String, serde_json::Value>,
+}
+
+/// `handle:route()` and `handle:virtualHost()`.
+pub(crate) struct Configured(pub(crate) Metadata);
 
 /// `streamInfo():dynamicMetadata()`; that of a connection, which is empty, where `of_connection` is set.
 struct DynamicMetadata {
@@ -120,9 +129,23 @@ impl UserData for ConnectionInfo {
 }
 
 impl Metadata {
+    pub(crate) fn of_route(run: &Rc<Run>) -> Self {
+        Self {
+            run: Rc::clone(run),
+            pick: |route| &route.metadata,
+        }
+    }
+
+    pub(crate) fn of_virtual_host(run: &Rc<Run>) -> Self {
+        Self {
+            run: Rc::clone(run),
+            pick: |route| &route.virtual_host_metadata,
+        }
+    }
+
     fn walk(&self, lua: &Lua) -> mlua::Result<Function> {
-        self.0.stream()?;
-        let members = self.0.route.iter().flat_map(|route| &route.metadata);
+        self.run.stream()?;
+        let members = self.run.route.iter().flat_map(|route| (self.pick)(route));
         let pairs = members.map(|(key, member)| Ok((&**key, json::value(lua, member)?)));
         walk(lua, pairs)
     }
@@ -131,14 +154,20 @@ impl Metadata {
 impl UserData for Metadata {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("get", |lua, this, key: LuaString| {
-            this.0.stream()?;
+            this.run.stream()?;
             let key = key.to_str()?;
-            let route = this.0.route.as_ref();
-            let found = route.and_then(|route| route.metadata.get(&*key));
+            let route = this.run.route.as_ref();
+            let found = route.and_then(|route| (this.pick)(route).get(&*key));
             found.map(|found| json::value(lua, found)).transpose()
         });
         methods.add_method("pairs", |lua, this, ()| this.walk(lua));
         methods.add_meta_method(MetaMethod::Iter, |lua, this, ()| this.walk(lua));
+    }
+}
+
+impl UserData for Configured {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("metadata", |_, this, ()| Ok(this.0.clone()));
     }
 }
 

@@ -281,6 +281,7 @@ fn routes_choose_scripts_and_give_them_context() {
         "function envoy_on_request(handle)
             print('default', handle:filterContext().key, handle:metadata():get('m'))
             for key, value in pairs(handle:metadata()) do print(key, value) end
+            print(handle:filterContext():get('key'), handle:route():metadata():get('m'), handle:virtualHost():metadata():get('v'))
         end",
     );
     let named =
@@ -300,10 +301,14 @@ fn routes_choose_scripts_and_give_them_context() {
     let told = LuaRouteConfig {
         filter_context,
         metadata,
+        virtual_host_metadata: object(json!({ "v": 6 })),
         ..Default::default()
     };
-    assert_eq!(run(LuaRouteConfig::default()), "default\tnil\tnil");
-    assert_eq!(run(told.clone()), "default\tk\t5\nm\t5");
+    assert_eq!(
+        run(LuaRouteConfig::default()),
+        "default\tnil\tnil\nnil\tnil\tnil"
+    );
+    assert_eq!(run(told.clone()), "default\tk\t5\nm\t5\nk\t5\t6");
     assert_eq!(
         run(LuaRouteConfig {
             name: Some("named".into()),
@@ -383,6 +388,25 @@ fn the_route_and_the_server_can_be_chosen() {
     let expected = UpstreamOverride { host, strict: true };
     assert_eq!(chain.info().upstream_override, Some(expected));
     assert!(chain.info().drain);
+}
+
+#[test]
+fn changed_request_headers_choose_the_route_anew_unless_they_should_not() {
+    for (script, clear_route_cache, stale) in [
+        ("handle:headers():remove('none')", true, true),
+        ("handle:headers():replace(':path', '/q')", false, false),
+        ("handle:headers():get(':path')", true, false),
+    ] {
+        let source = format!("function envoy_on_request(handle) {script} end");
+        let config = LuaConfig {
+            clear_route_cache,
+            ..config(&source)
+        };
+        let thread = LuaFilters::load(config).expect("it loads").on_thread();
+        let mut stream = Stream::on(&thread, &worker());
+        stream.request(true);
+        assert_eq!(stream.chain.take_route_stale(), stale, "{script}");
+    }
 }
 
 #[test]
