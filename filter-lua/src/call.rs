@@ -28,9 +28,9 @@ pub(crate) fn http_call(
     (cluster, headers, body, options, asynchronous): Args,
 ) -> mlua::Result<Option<MultiValue>> {
     let options = match options {
-        Value::Table(table) => Options::read(&table)?,
+        Value::Table(table) => Options::read(lua, &table)?,
         timeout => Options {
-            timeout_ms: number("timeout_ms", lua, timeout)?,
+            timeout_ms: number(lua, timeout)?,
             asynchronous: asynchronous.unwrap_or(false),
             return_duplicate_headers: false,
         },
@@ -60,7 +60,7 @@ pub(crate) fn http_call(
         return run.call(lua, call, options.return_duplicate_headers);
     }
     let machines = run.machines()?;
-    let number = machines.keep_call();
+    let number = machines.next_call();
     let weak = Rc::downgrade(&machines);
     let done = move |_| {
         if let Some(machines) = weak.upgrade() {
@@ -68,7 +68,7 @@ pub(crate) fn http_call(
         }
     };
     if let Some(pending) = begin(&run.stream()?, call, Box::new(done))? {
-        machines.put_call(number, pending);
+        machines.keep_call(number, pending);
     }
     Ok(Some(MultiValue::new()))
 }
@@ -122,7 +122,7 @@ pub(crate) fn answer(
 }
 
 impl Options {
-    fn read(table: &Table) -> mlua::Result<Self> {
+    fn read(lua: &Lua, table: &Table) -> mlua::Result<Self> {
         let mut options = Self {
             timeout_ms: 0.0,
             asynchronous: false,
@@ -130,37 +130,27 @@ impl Options {
         };
         for pair in table.pairs::<LuaString, Value>() {
             let (name, value) = pair?;
-            let flag = || match value {
-                Value::Boolean(flag) => Ok(flag),
-                _ => Err(error(format!(
-                    "httpCall: the option {} is true or false",
-                    name.to_string_lossy()
-                ))),
+            let shown = name.to_string_lossy();
+            let flag = || {
+                let refuse = || error(format!("httpCall: the option {shown} is true or false"));
+                value.as_boolean().ok_or_else(refuse)
             };
             match &*name.as_bytes() {
-                b"timeout_ms" => {
-                    options.timeout_ms = value
-                        .as_number()
-                        .or(value.as_integer().map(|n| n as f64))
-                        .ok_or_else(|| error("httpCall: timeout_ms is a number"))?
-                }
+                b"timeout_ms" => options.timeout_ms = number(lua, value)?,
                 b"asynchronous" => options.asynchronous = flag()?,
                 b"return_duplicate_headers" => options.return_duplicate_headers = flag()?,
                 // There are no traces, and a call has the headers that it is given.
                 b"trace_sampled" | b"send_xff" => drop(flag()?),
-                _ => {
-                    let name = name.to_string_lossy();
-                    return Err(error(format!("httpCall: there is no option \"{name}\"")));
-                }
+                _ => return Err(error(format!("httpCall: there is no option \"{shown}\""))),
             }
         }
         Ok(options)
     }
 }
 
-fn number(name: &str, lua: &Lua, value: Value) -> mlua::Result<f64> {
-    let refuse = || error(format!("httpCall: {name} is a number"));
-    lua.coerce_number(value)?.ok_or_else(refuse)
+fn number(lua: &Lua, value: Value) -> mlua::Result<f64> {
+    let number = lua.coerce_number(value)?;
+    number.ok_or_else(|| error("httpCall: timeout_ms is a number"))
 }
 
 /// Headers from a table, whose values are texts or lists of texts.

@@ -13,7 +13,6 @@ use mlua::{
 };
 
 use crate::call;
-use crate::headers::HeaderMap;
 use crate::info::{Configured, Connection, ConnectionInfo, Info, Metadata};
 use crate::json;
 use crate::keys::{self, PublicKey};
@@ -26,6 +25,13 @@ const MICROSECOND: i64 = 2;
 
 /// The handle of one direction of a stream.
 pub(crate) struct Handle(pub(crate) Rc<Run>);
+
+impl Handle {
+    /// The coroutine, while it runs.
+    fn live(&self) -> mlua::Result<Rc<Run>> {
+        self.0.stream().map(|_| Rc::clone(&self.0))
+    }
+}
 
 /// Registers the handle's methods; the prelude makes some, above all those that wait, of what is here.
 pub(crate) fn install(lua: &Lua, prelude: &Function) -> mlua::Result<()> {
@@ -67,12 +73,9 @@ pub(crate) fn install(lua: &Lua, prelude: &Function) -> mlua::Result<()> {
     )?;
     set(
         "context",
-        lua.create_function(|lua, handle: Ref| {
-            handle.0.stream()?;
-            match &handle.0.route {
-                Some(route) => json::object(lua, &route.filter_context),
-                None => lua.create_table(),
-            }
+        lua.create_function(|lua, handle: Ref| match &handle.live()?.route {
+            Some(route) => json::object(lua, &route.filter_context),
+            None => lua.create_table(),
         }),
     )?;
     let made: Table = prelude.call(native)?;
@@ -119,36 +122,20 @@ fn reply(headers: &Table, body: Option<LuaString>) -> mlua::Result<LocalReply> {
 }
 
 fn methods(registry: &mut UserDataRegistry<Handle>) {
-    registry.add_method("headers", |_, this, ()| {
-        this.0.stream()?;
-        Ok(HeaderMap {
-            run: Rc::clone(&this.0),
-            trailers: false,
-        })
-    });
+    registry.add_method("headers", |_, this, ()| Ok(this.live()?.headers(false)));
     registry.add_method("metadata", |_, this, ()| {
-        this.0.stream()?;
-        Ok(Metadata::of_route(&this.0))
+        Ok(Metadata::of_route(this.live()?))
     });
     registry.add_method("route", |_, this, ()| {
-        this.0.stream()?;
-        Ok(Configured(Metadata::of_route(&this.0)))
+        Ok(Configured(Metadata::of_route(this.live()?)))
     });
     registry.add_method("virtualHost", |_, this, ()| {
-        this.0.stream()?;
-        Ok(Configured(Metadata::of_virtual_host(&this.0)))
+        Ok(Configured(Metadata::of_virtual_host(this.live()?)))
     });
-    registry.add_method("streamInfo", |_, this, ()| {
-        this.0.stream()?;
-        Ok(Info(Rc::clone(&this.0)))
-    });
-    registry.add_method("connection", |_, this, ()| {
-        this.0.stream()?;
-        Ok(Connection(Rc::clone(&this.0)))
-    });
+    registry.add_method("streamInfo", |_, this, ()| Ok(Info(this.live()?)));
+    registry.add_method("connection", |_, this, ()| Ok(Connection(this.live()?)));
     registry.add_method("connectionStreamInfo", |_, this, ()| {
-        this.0.stream()?;
-        Ok(ConnectionInfo(Rc::clone(&this.0)))
+        Ok(ConnectionInfo(this.live()?))
     });
     registry.add_method("clearRouteCache", |_, this, ()| {
         let stream = this.0.stream()?;
@@ -162,7 +149,10 @@ fn methods(registry: &mut UserDataRegistry<Handle>) {
         |_, this, (host, strict): (LuaString, Option<bool>)| {
             let stream = this.0.stream()?;
             let host = host.to_str()?.to_owned();
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let inner = host
+                .strip_prefix('[')
+                .and_then(|inner| inner.strip_suffix(']'));
+            let bare = inner.unwrap_or(&host);
             if host.parse::<SocketAddr>().is_err() && bare.parse::<IpAddr>().is_err() {
                 return Err(error(
                     "setUpstreamOverrideHost(): the host is no address of IP",
@@ -178,7 +168,7 @@ fn methods(registry: &mut UserDataRegistry<Handle>) {
         },
     );
     registry.add_method("base64Escape", |lua, this, text: LuaString| {
-        this.0.stream()?;
+        this.live()?;
         lua.create_string(STANDARD.encode(text.as_bytes()))
     });
     registry.add_method("timestamp", |_, this, resolution: Option<i64>| {
@@ -190,7 +180,7 @@ fn methods(registry: &mut UserDataRegistry<Handle>) {
     registry.add_method(
         "importPublicKey",
         |_, this, (der, length): (LuaString, f64)| {
-            this.0.stream()?;
+            this.live()?;
             Ok(PublicKey::import(keys::prefix(&der.as_bytes(), length)?))
         },
     );
@@ -239,7 +229,7 @@ fn verify(
     this: &Handle,
     (hash, key, signature, signature_len, data, data_len): Signed,
 ) -> mlua::Result<(bool, Option<String>)> {
-    this.0.stream()?;
+    this.live()?;
     let (signature, data) = (signature.as_bytes(), data.as_bytes());
     let signature = keys::prefix(&signature, signature_len)?;
     let data = keys::prefix(&data, data_len)?;

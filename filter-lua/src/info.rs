@@ -129,16 +129,16 @@ impl UserData for ConnectionInfo {
 }
 
 impl Metadata {
-    pub(crate) fn of_route(run: &Rc<Run>) -> Self {
+    pub(crate) fn of_route(run: Rc<Run>) -> Self {
         Self {
-            run: Rc::clone(run),
+            run,
             pick: |route| &route.metadata,
         }
     }
 
-    pub(crate) fn of_virtual_host(run: &Rc<Run>) -> Self {
+    pub(crate) fn of_virtual_host(run: Rc<Run>) -> Self {
         Self {
-            run: Rc::clone(run),
+            run,
             pick: |route| &route.virtual_host_metadata,
         }
     }

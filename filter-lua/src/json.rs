@@ -1,6 +1,6 @@
 //! JSON and Lua's values, from one to the other.
 
-use mlua::{IntoLua, Lua, Table, Value as Lua_};
+use mlua::{IntoLua, Lua, Table, Value as LuaValue};
 use serde_json::{Map, Number, Value};
 
 use crate::run::error;
@@ -21,25 +21,25 @@ pub(crate) fn object(lua: &Lua, object: &Map<String, Value>) -> mlua::Result<Tab
 }
 
 /// A value; null is nil.
-pub(crate) fn value(lua: &Lua, json: &Value) -> mlua::Result<Lua_> {
+pub(crate) fn value(lua: &Lua, json: &Value) -> mlua::Result<LuaValue> {
     match json {
-        Value::Null => Ok(Lua_::Nil),
-        Value::Bool(flag) => Ok(Lua_::Boolean(*flag)),
-        Value::Number(number) => Ok(Lua_::Number(number.as_f64().unwrap_or(f64::NAN))),
+        Value::Null => Ok(LuaValue::Nil),
+        Value::Bool(flag) => Ok(LuaValue::Boolean(*flag)),
+        Value::Number(number) => Ok(LuaValue::Number(number.as_f64().unwrap_or(f64::NAN))),
         Value::String(text) => (&**text).into_lua(lua),
         Value::Array(list) => {
             let table = lua.create_table_with_capacity(list.len(), 0)?;
             for (index, element) in (1..).zip(list) {
                 table.raw_set(index, value(lua, element)?)?;
             }
-            Ok(Lua_::Table(table))
+            Ok(LuaValue::Table(table))
         }
-        Value::Object(members) => Ok(Lua_::Table(object(lua, members)?)),
+        Value::Object(members) => Ok(LuaValue::Table(object(lua, members)?)),
     }
 }
 
 /// The JSON of a script's value.
-pub(crate) fn of(value: &Lua_) -> mlua::Result<Value> {
+pub(crate) fn of(value: &LuaValue) -> mlua::Result<Value> {
     Budget {
         values: VALUES,
         text: TEXT,
@@ -61,20 +61,20 @@ impl Budget {
         Ok(())
     }
 
-    fn of(&mut self, value: &Lua_, depth: usize) -> mlua::Result<Value> {
+    fn of(&mut self, value: &LuaValue, depth: usize) -> mlua::Result<Value> {
         Self::take(&mut self.values, 1)?;
         match value {
-            Lua_::Nil => Ok(Value::Null),
-            Lua_::Boolean(flag) => Ok(Value::Bool(*flag)),
-            Lua_::Integer(number) => Ok(Value::from(*number)),
-            Lua_::Number(number) => self.number(*number),
-            Lua_::String(text) => {
+            LuaValue::Nil => Ok(Value::Null),
+            LuaValue::Boolean(flag) => Ok(Value::Bool(*flag)),
+            LuaValue::Integer(number) => Ok(Value::from(*number)),
+            LuaValue::Number(number) => self.number(*number),
+            LuaValue::String(text) => {
                 let text = text.to_str()?;
                 Self::take(&mut self.text, text.len())?;
                 Ok(Value::String(text.to_owned()))
             }
-            Lua_::Table(table) if depth < DEPTH => self.table(table, depth + 1),
-            Lua_::Table(_) => Err(error("a value of metadata is too deep")),
+            LuaValue::Table(table) if depth < DEPTH => self.table(table, depth + 1),
+            LuaValue::Table(_) => Err(error("a value of metadata is too deep")),
             other => Err(error(format!("metadata has no {}", other.type_name()))),
         }
     }
@@ -93,7 +93,7 @@ impl Budget {
     /// A list where there are the elements 1 to its length and nothing else, and an object otherwise.
     fn table(&mut self, table: &Table, depth: usize) -> mlua::Result<Value> {
         let mut pairs = Vec::new();
-        for pair in table.pairs::<Lua_, Lua_>() {
+        for pair in table.pairs::<LuaValue, LuaValue>() {
             Self::take(&mut self.values, 1)?;
             pairs.push(pair?);
         }
@@ -108,8 +108,8 @@ impl Budget {
         let mut members = Map::new();
         for (key, member) in pairs {
             let key = match &key {
-                Lua_::String(key) => key.to_str()?.to_owned(),
-                Lua_::Integer(_) | Lua_::Number(_) => key.to_string()?,
+                LuaValue::String(key) => key.to_str()?.to_owned(),
+                LuaValue::Integer(_) | LuaValue::Number(_) => key.to_string()?,
                 _ => return Err(error("the keys of metadata are texts and numbers")),
             };
             Self::take(&mut self.text, key.len())?;

@@ -276,17 +276,19 @@ impl Machines {
         log(worker, Level::Error, &self.filters.config.name, &line);
     }
 
-    /// A place for a call that nobody waits for; the call is kept in it until it has ended.
-    pub(crate) fn keep_call(self: &Rc<Self>) -> u64 {
+    /// A number for a call that nobody waits for.
+    pub(crate) fn next_call(&self) -> u64 {
         let number = self.next_call.get();
         self.next_call.set(number + 1);
         number
     }
 
-    pub(crate) fn put_call(&self, number: u64, call: Box<dyn Pending>) {
+    /// Keeps a call until it has ended.
+    pub(crate) fn keep_call(&self, number: u64, call: Box<dyn Pending>) {
         self.calls.borrow_mut().insert(number, call);
     }
 
+    /// A call has ended.
     pub(crate) fn end_call(&self, number: u64) {
         // Dropped without a borrow.
         let ended = self.calls.borrow_mut().remove(&number);

@@ -136,7 +136,7 @@ impl Run {
         match self.wait.get() {
             Wait::Chunk => self.drive(|lua| Value::Nil.into_lua_multi(lua)),
             Wait::Body => self.drive(|lua| self.whole()?.into_lua_multi(lua)),
-            Wait::Trailers => self.drive(|lua| self.trailers_object().into_lua_multi(lua)),
+            Wait::Trailers => self.drive(|lua| self.headers(true).into_lua_multi(lua)),
             _ => self.verdict(),
         }
     }
@@ -316,10 +316,11 @@ impl Run {
         }
     }
 
-    fn trailers_object(self: &Rc<Self>) -> HeaderMap {
+    /// The headers, or the trailers.
+    pub(crate) fn headers(self: &Rc<Self>, trailers: bool) -> HeaderMap {
         HeaderMap {
             run: Rc::clone(self),
-            trailers: true,
+            trailers,
         }
     }
 
@@ -373,7 +374,7 @@ impl Run {
     pub(crate) fn trailers(self: &Rc<Self>, lua: &Lua) -> Ready<Option<HeaderMap>> {
         self.waiting(lua)?;
         if self.saw_trailers.get() || (self.buffered.get() && !self.end.get()) {
-            return Ok(Some(Some(self.trailers_object())));
+            return Ok(Some(Some(self.headers(true))));
         }
         if self.end.get() {
             return Ok(Some(None));
