@@ -5,5 +5,6 @@ mod calls;
 mod documented;
 mod examples;
 mod information;
+mod interleaved;
 mod limits;
 mod passing;
