@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use engine_core::limits as core;
 use engine_core::ticker::Ticker;
@@ -138,12 +139,12 @@ impl LuaFilters {
     /// # Errors
     /// A script that is no Luau text, uses `require` or `ffi`, or does not run; the first such script by name.
     pub fn load(config: LuaConfig) -> Result<Arc<Self>, LoadError> {
-        let ticker = base::ticker().map_err(|error| LoadError(format!("the ticker: {error}")))?;
+        let ticker = ticker().map_err(|error| LoadError(format!("the ticker: {error}")))?;
         let mut filters = Self {
             config,
             default: None,
             named: BTreeMap::new(),
-            ticker: Arc::new(ticker),
+            ticker,
         };
         if let Some(source) = &filters.config.default_source_code {
             filters.default = Some(filters.compile("default_source_code", source)?);
@@ -230,4 +231,16 @@ impl LuaFilters {
         tried.map_err(|error| LoadError(format!("{name} does not load: {}", error.message())))?;
         Ok(script)
     }
+}
+
+/// The clock of all filters of the process, started where none has it.
+fn ticker() -> io::Result<Arc<Ticker>> {
+    static SHARED: Mutex<Weak<Ticker>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(ticker) = shared.upgrade() {
+        return Ok(ticker);
+    }
+    let ticker = Arc::new(base::ticker()?);
+    *shared = Arc::downgrade(&ticker);
+    Ok(ticker)
 }

@@ -1,5 +1,6 @@
 //! The client's side of TLS as scripts see it, and what its certificate says.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -77,10 +78,10 @@ impl UserData for Tls {
             })
         });
         methods.add_method("issuerPeerCertificate", |_, this, ()| {
-            this.peer(|peer| peer.tbs_certificate.issuer.to_string())
+            this.peer(|peer| written(&peer.tbs_certificate.issuer))
         });
         methods.add_method("subjectPeerCertificate", |_, this, ()| {
-            this.peer(|peer| peer.tbs_certificate.subject.to_string())
+            this.peer(|peer| written(&peer.tbs_certificate.subject))
         });
         methods.add_method("parsedSubjectPeerCertificate", |_, this, ()| {
             this.peer(|peer| Some(ParsedName(peer.tbs_certificate.subject.clone())))
@@ -186,6 +187,13 @@ fn names(peer: &Certificate, pick: impl Fn(&GeneralName) -> Option<String>) -> V
     let names = peer.tbs_certificate.get::<SubjectAltName>();
     let names = names.ok().flatten().map(|(_, names)| names.0);
     names.iter().flatten().filter_map(pick).collect()
+}
+
+/// A name as RFC 2253 has it; what cannot be written is left out.
+fn written(name: &Name) -> String {
+    let mut text = String::new();
+    let _ = write!(text, "{name}");
+    text
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -105,6 +105,16 @@ fn the_clients_certificate_is_told() {
          -----BEGIN%20CERTIFICATE-----%0AMIIB8DCCAZegAwIBAgIFAI%2BrzR\n\
          true\n<>\t0xffff\n0\t0\t0\ns.example\tTLSv1.3"
     );
+    // What is no certificate says nothing.
+    let damaged = TlsInfo {
+        mutual: true,
+        peer: Some(Bytes::from_static(b"\x30\x82damaged")),
+        ..TlsInfo::default()
+    };
+    let said = request_with(info(damaged), script);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], "true\ttrue\t");
+    assert_eq!(lines[2..8], ["\t0\t0", "", "", "nil\tnil", "\t", ""]);
     let none = TlsInfo {
         version: "TLSv1.2".into(),
         ..TlsInfo::default()
