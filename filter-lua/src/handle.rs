@@ -18,6 +18,7 @@ use crate::json;
 use crate::keys::{self, PublicKey};
 use crate::machine;
 use crate::run::{Ready, Run, error};
+use crate::stats::Stats;
 
 /// `EnvoyTimestampResolution`, as the prelude has it.
 const MILLISECOND: i64 = 1;
@@ -133,6 +134,7 @@ fn methods(registry: &mut UserDataRegistry<Handle>) {
         Ok(Configured(Metadata::of_virtual_host(this.live()?)))
     });
     registry.add_method("streamInfo", |_, this, ()| Ok(Info(this.live()?)));
+    registry.add_method("stats", |_, this, ()| Ok(Stats(this.live()?)));
     registry.add_method("connection", |_, this, ()| Ok(Connection(this.live()?)));
     registry.add_method("connectionStreamInfo", |_, this, ()| {
         Ok(ConnectionInfo(this.live()?))

@@ -48,6 +48,7 @@ mod keys;
 mod machine;
 mod run;
 mod scan;
+mod stats;
 mod tls;
 
 pub use config::{LoadError, LuaConfig, LuaFilters, LuaLimits, LuaRoute, LuaRouteConfig};

@@ -257,13 +257,17 @@ impl Machines {
             .retain(|_, known| !Rc::ptr_eq(known, machine));
     }
 
+    /// The full name of a metric of the filter.
+    pub(crate) fn metric(&self, name: &str) -> String {
+        match &*self.filters.config.stat_prefix {
+            "" => format!("lua.{name}"),
+            prefix => format!("lua.{prefix}.{name}"),
+        }
+    }
+
     /// Adds one to a metric of the filter.
     pub(crate) fn count(&self, worker: &dyn Worker, what: &str) {
-        let name = match &*self.filters.config.stat_prefix {
-            "" => format!("lua.{what}"),
-            prefix => format!("lua.{prefix}.{what}"),
-        };
-        worker.metrics().count(&name);
+        worker.metrics().count(&self.metric(what));
     }
 
     /// Logs and counts a failure that ends a stream or a script.

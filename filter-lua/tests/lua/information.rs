@@ -420,6 +420,36 @@ fn changed_request_headers_choose_the_route_anew_unless_they_should_not() {
 }
 
 #[test]
+fn scripts_have_metrics_of_their_own() {
+    let mut config = config(
+        "function envoy_on_request(handle)
+            local stats = handle:stats()
+            local counter, gauge, histogram = stats:counter('c'), stats:gauge('g'), stats:histogram('h', 'ms')
+            counter:inc() counter:add(5)
+            gauge:set(10) gauge:inc() gauge:dec() gauge:add(2) gauge:sub(15)
+            histogram:recordValue(3)
+            print(counter:value(), gauge:value())
+            for _, wrong in {
+                function() counter:add(-1) end, function() gauge:set(0/0) end, function() stats:gauge('c') end,
+                function() stats:histogram('x', 'miles') end, function() stats:counter(string.rep('x', 201)) end,
+            } do
+                print((pcall(wrong)))
+            end
+        end",
+    );
+    config.stat_prefix = "mine".into();
+    let thread = LuaFilters::load(config).expect("it loads").on_thread();
+    let mut stream = Stream::on(&thread, &worker());
+    stream.request(true);
+    assert_eq!(
+        stream.log(),
+        format!("info: 6\t-3{}", "\ninfo: false".repeat(5))
+    );
+    let counted = ["c", "h", "executions"].map(|name| stream.counted(&format!("lua.mine.{name}")));
+    assert_eq!(counted, [6, 1, 1]);
+}
+
+#[test]
 fn filter_state_is_what_filters_gave_the_stream() {
     let script = "function envoy_on_request(handle)
         local state = handle:streamInfo():filterState()
