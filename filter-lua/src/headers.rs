@@ -41,7 +41,7 @@ impl HeaderMap {
         use_them(&mut found)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Headers) -> T) -> mlua::Result<T> {
+    fn change(&self, change: impl FnOnce(&mut Headers) -> mlua::Result<()>) -> mlua::Result<()> {
         if !self.trailers && !self.run.holds_headers() {
             return Err(error("the headers went on and can no longer be changed"));
         }
@@ -49,7 +49,21 @@ impl HeaderMap {
         if is_request && self.run.machines()?.filters.config.clear_route_cache {
             self.run.stream()?.clear_route_cache();
         }
-        self.with(|headers| Ok(change(headers)))
+        self.with(change)
+    }
+
+    /// Puts a value to a name, where the headers do not become too large by it.
+    fn put(
+        &self,
+        (name, value): (LuaString, LuaString),
+        put: impl FnOnce(&mut Headers, &[u8], &[u8]),
+    ) -> mlua::Result<()> {
+        let (name, value) = (name.as_bytes(), value.as_bytes());
+        self.change(|headers| {
+            check(headers, &name, &value)?;
+            put(headers, &name, &value);
+            Ok(())
+        })
     }
 
     fn walk(&self, lua: &Lua) -> mlua::Result<Function> {
@@ -85,13 +99,11 @@ pub(crate) fn walk<K: IntoLua, V: IntoLua>(
 
 impl UserData for HeaderMap {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("add", |_, this, (name, value): (LuaString, LuaString)| {
-            let (name, value) = (name.as_bytes(), value.as_bytes());
-            this.change(|headers| {
-                check(headers, &name, &value)?;
-                headers.add(name, value);
-                Ok(())
-            })?
+        methods.add_method("add", |_, this, pair| {
+            this.put(pair, |headers, name, value| headers.add(name, value))
+        });
+        methods.add_method("replace", |_, this, pair| {
+            this.put(pair, |headers, name, value| headers.replace(name, value))
         });
         methods.add_method("get", |lua, this, name: LuaString| {
             let joined = this.with(|headers| {
@@ -115,20 +127,11 @@ impl UserData for HeaderMap {
             this.with(|headers| Ok(headers.all(name.as_bytes()).count()))
         });
         methods.add_method("remove", |_, this, name: LuaString| {
-            this.change(|headers| headers.remove(name.as_bytes()))?;
-            Ok(())
+            this.change(|headers| {
+                headers.remove(name.as_bytes());
+                Ok(())
+            })
         });
-        methods.add_method(
-            "replace",
-            |_, this, (name, value): (LuaString, LuaString)| {
-                let (name, value) = (name.as_bytes(), value.as_bytes());
-                this.change(|headers| {
-                    check(headers, &name, &value)?;
-                    headers.replace(name, value);
-                    Ok(())
-                })?
-            },
-        );
         methods.add_method("setHttp1ReasonPhrase", |_, this, phrase: LuaString| {
             if this.trailers || this.run.direction == Direction::Request {
                 return Err(error(
@@ -139,7 +142,7 @@ impl UserData for HeaderMap {
             if phrase.chars().any(char::is_control) {
                 return Err(error("setHttp1ReasonPhrase(): a control character"));
             }
-            this.change(|_| ())?;
+            this.change(|_| Ok(()))?;
             this.run.stream()?.info_mut().reason = Some(phrase);
             Ok(())
         });

@@ -1,8 +1,10 @@
 //! Whatever comes in which order and in which pieces: everything passes once, with its end, and nothing hangs.
 
+use std::rc::Rc;
+
 use filters::Direction::Request;
-use filters::Part;
 use filters::callout::CallFailed;
+use filters::{EndReason, Part};
 
 use crate::bench::{Stream, thread, worker};
 
@@ -50,6 +52,42 @@ fn requests() -> Vec<Vec<Event>> {
     ]
 }
 
+fn put(stream: &mut Stream, event: Event) {
+    match event {
+        Event::Headers { end } => stream.request(end),
+        Event::Data(data, end) => stream.data(Request, data, end),
+        Event::Trailers => stream.trailers(Request),
+    };
+}
+
+#[test]
+fn a_stream_may_go_at_any_moment() {
+    for script in SCRIPTS {
+        let source = format!("function envoy_on_request(h) {HELPERS} handle = h {script} end");
+        let thread = thread(&source);
+        let worker = worker();
+        for events in requests() {
+            for gone in 0..=events.len() {
+                for answers in 0..3 {
+                    let mut stream = Stream::on(&thread, &worker);
+                    for event in &events[..gone] {
+                        put(&mut stream, *event);
+                    }
+                    for _ in 0..answers {
+                        worker.answer(Err(CallFailed::Reset));
+                        stream.chain.pump();
+                    }
+                    stream.chain.finish(EndReason::Reset);
+                    assert_eq!(worker.calls(), 0, "{script} {events:?} {gone} {answers}");
+                    assert_eq!(stream.log(), "");
+                }
+            }
+        }
+        drop(thread);
+        assert_eq!(Rc::strong_count(&worker), 1, "nothing is kept of {script}");
+    }
+}
+
 #[test]
 fn everything_passes_once_whenever_calls_are_answered() {
     for script in SCRIPTS {
@@ -78,11 +116,7 @@ fn everything_passes_once_whenever_calls_are_answered() {
                     }
                 };
                 for (number, event) in events.iter().enumerate() {
-                    match *event {
-                        Event::Headers { end } => stream.request(end),
-                        Event::Data(data, end) => stream.data(Request, data, end),
-                        Event::Trailers => stream.trailers(Request),
-                    };
+                    put(&mut stream, *event);
                     if answered & 1 << number != 0 {
                         stream.worker.answer(Err(CallFailed::Reset));
                         stream.chain.pump();
