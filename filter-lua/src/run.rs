@@ -161,7 +161,7 @@ impl Run {
         let drive = || self.drive(|lua| call::answer(lua, answer, duplicates));
         let verdict = panics::catch(drive).unwrap_or_else(|Panic(seen)| {
             let error = Error::new(ErrorKind::Internal, format!("a panic: {seen}"));
-            self.answer_for(&stream, &machines, &error);
+            self.answer_for(&stream, &machines, "panics", &error);
             self.verdict()
         });
         match verdict {
@@ -226,7 +226,7 @@ impl Run {
         error: Error,
     ) {
         if matches!(error.kind(), ErrorKind::Limit(_)) {
-            self.answer_for(stream, machines, &error);
+            self.answer_for(stream, machines, "limits", &error);
             machines.retire(machine);
             machine.watch.forgive();
             return;
@@ -244,10 +244,10 @@ impl Run {
     }
 
     /// Ends the coroutine and answers its stream.
-    fn answer_for(&self, stream: &StreamRef, machines: &Machines, error: &Error) {
+    fn answer_for(&self, stream: &StreamRef, machines: &Machines, metric: &str, error: &Error) {
         self.close();
         self.wait.set(Wait::End);
-        machines.report(&**stream.worker(), "limits", &self.script, error);
+        machines.report(&**stream.worker(), metric, &self.script, error);
         stream.local_reply(failure());
     }
 

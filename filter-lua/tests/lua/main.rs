@@ -7,4 +7,5 @@ mod examples;
 mod information;
 mod interleaved;
 mod limits;
+mod panics;
 mod passing;
