@@ -48,7 +48,7 @@ impl Default for LuaConfig {
 /// What a script may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LuaLimits {
-    /// Bytes of a virtual machine, for all streams on it together; 32 MiB.
+    /// Bytes of a virtual machine, for all streams on it together; 64 MiB.
     pub memory: u64,
     /// Milliseconds that a coroutine may run until it ends or waits; 100. Loading a script may take a second.
     pub deadline_ms: u32,
@@ -59,7 +59,7 @@ pub struct LuaLimits {
 impl Default for LuaLimits {
     fn default() -> Self {
         Self {
-            memory: 32 << 20,
+            memory: 64 << 20,
             deadline_ms: 100,
             stack: 512 << 10,
         }
