@@ -44,6 +44,8 @@ never engine-wasm-wasmer "wasmtime|mlua|partition|engine-lua|engine-builtin"
 never engine-lua "wasmtime|wasmer|wasmparser|partition|engine-wasm-abi|engine-builtin"
 never engine-builtin "$runtimes|partition|engine-wasm-abi|engine-lua"
 never partition "$runtimes|$engines|$executors"
+never filters "$runtimes|$engines|partition|engine-core"
+never filter-lua "wasmtime|wasmer|wasmparser|partition|engine-wasm-abi|engine-builtin"
 never functions "$runtimes|$engines|partition|arrow-array|$executors"
 never functions "wasmer|mlua|engine-lua|engine-builtin" --features wasmtime
 never proxy "$runtimes|partition|functions"

@@ -2,10 +2,12 @@
 //! as several steps of Lua code.
 
 use std::cell::Cell;
+use std::io;
 use std::os::raw::c_int;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use engine_core::ticker::Ticker;
 use mlua::{Lua, ffi};
 
 /// How many ticks all engines of the process have seen.
@@ -31,9 +33,14 @@ struct Wait {
     bytes: Cell<usize>,
 }
 
-/// Has every running sandbox look at its next interrupt.
-pub(crate) fn tick() {
-    TICKS.fetch_add(1, Ordering::Relaxed);
+/// Starts a ticker for deadlines, which has every running sandbox look at its next interrupt.
+///
+/// # Errors
+/// The operating system's, where it gives no thread.
+pub fn ticker() -> io::Result<Ticker> {
+    Ticker::start_with(|| {
+        TICKS.fetch_add(1, Ordering::Relaxed);
+    })
 }
 
 /// Lets interrupts pass until the one of this number, at least the first, or until the next tick, or until the virtual
@@ -52,7 +59,8 @@ pub(crate) fn left() -> u32 {
 }
 
 /// Keeps what another sandbox on this thread waits for, until it is dropped.
-pub(crate) struct Turn {
+#[derive(Debug)]
+pub struct Turn {
     left: u32,
     bytes: usize,
 }

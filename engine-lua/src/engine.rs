@@ -26,7 +26,7 @@ pub struct LuaEngine {
 
 impl LuaEngine {
     pub(crate) fn new(limits: EngineLimits) -> Result<Self> {
-        let ticker = Ticker::start_with(countdown::tick).map_err(|e| internal("the ticker", e))?;
+        let ticker = countdown::ticker().map_err(|e| internal("the ticker", e))?;
         Ok(Self {
             limits,
             ticker: Arc::new(ticker),
@@ -73,7 +73,7 @@ impl LuaEngine {
 }
 
 /// The settings under which every chunk is compiled, so that a package behaves the same everywhere.
-pub(crate) fn compiler() -> mlua::chunk::Compiler {
+pub fn compiler() -> mlua::chunk::Compiler {
     mlua::chunk::Compiler::new()
         .set_optimization_level(2)
         .set_debug_level(1)

@@ -8,7 +8,7 @@ const MESSAGE: usize = 4096;
 
 /// Why Lua code ended early.
 #[derive(Debug)]
-pub(crate) enum Cause {
+pub enum Cause {
     /// An error of the contract, raised by a host function or by the watch.
     Contract(Error),
     /// The allocator refused.
@@ -20,7 +20,7 @@ pub(crate) enum Cause {
 }
 
 /// Makes an error of the contract one that a Lua callback can raise.
-pub(crate) fn raise(error: Error) -> mlua::Error {
+pub fn raise(error: Error) -> mlua::Error {
     mlua::Error::external(error)
 }
 
@@ -49,7 +49,7 @@ impl Cause {
     ///
     /// They come as plain strings, and `coroutine.wrap` puts a position before them. A guest that raises the same words
     /// itself is taken at its word: its invocation ends with that limit instead of a trap.
-    pub(crate) fn of_text(text: &str) -> Self {
+    pub fn of_text(text: &str) -> Self {
         if text.ends_with("not enough memory") {
             Self::Memory
         } else if text.ends_with("stack overflow") || text.ends_with("error in error handling") {
@@ -100,7 +100,7 @@ pub(crate) fn internal(what: &str, error: impl std::fmt::Display) -> Error {
 }
 
 /// A syntax error's text with the place first: the compiler says `:3: message`.
-pub(crate) fn syntax(chunk: &str, error: &mlua::Error) -> String {
+pub fn syntax(chunk: &str, error: &mlua::Error) -> String {
     let text = match error {
         mlua::Error::SyntaxError { message, .. } => message.clone(),
         other => other.to_string(),

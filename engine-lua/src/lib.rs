@@ -117,11 +117,21 @@ mod error;
 mod factory;
 mod glue;
 mod instance;
+mod library;
 mod marshal;
 mod package;
 mod random;
 mod sandbox;
 mod watch;
+
+/// The sandbox without packages, for crates that run Luau for something else.
+pub mod base {
+    pub use crate::countdown::{Turn, ticker};
+    pub use crate::engine::compiler;
+    pub use crate::error::{Cause, raise, syntax};
+    pub use crate::library::{install, load};
+    pub use crate::watch::{Deadline, Watch};
+}
 
 pub use engine::LuaEngine;
 pub use factory::LuaFactory;

@@ -9,14 +9,11 @@ use engine_core::call::Call;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::{HostSlot, Party};
 use engine_core::manifest::ExtensionDecl;
-use mlua::chunk::ChunkMode;
-use mlua::{
-    FromLuaMulti, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic, VmState,
-};
+use mlua::{FromLuaMulti, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic};
 
 use crate::api::{self, Api};
 use crate::engine::compiler;
-use crate::error::raise;
+use crate::library::{self, load};
 use crate::marshal::{Failure, Integers, Marshal, Record};
 use crate::package::Chunk;
 use crate::watch::{Deadline, Watch};
@@ -100,14 +97,9 @@ impl Sandbox {
         let host = lua.create_table()?;
         globals.raw_set("host", &host)?;
         let native = api::install(&lua, &api, &host)?;
-        let prelude = load(&lua, "=prelude", prelude)?;
-        let locate: Function = prelude.call((&native, &host, chunk.name.as_str()))?;
-        let interrupt = Rc::clone(watch);
-        lua.set_interrupt(move |lua| match interrupt.step(lua) {
-            Ok(()) => Ok(VmState::Continue),
-            Err(error) => Err(raise(error)),
-        });
-        watch.start(&lua)?;
+        let locate = library::install(&lua, &native, Value::NULL, &chunk.name)?;
+        load(&lua, "=prelude", prelude)?.call::<()>((&native, &host))?;
+        watch.guard(&lua)?;
         let glue = load(&lua, "=glue", &chunk.glue)?;
         let (entries, steps) = glue.call((native, host))?;
         api.steps.get_or_init(|| steps);
@@ -270,9 +262,4 @@ fn support() -> mlua::Result<[&'static [u8]; 2]> {
         }
     };
     Ok([helpers, prelude])
-}
-
-fn load(lua: &Lua, name: &str, bytecode: &[u8]) -> mlua::Result<Function> {
-    let chunk = lua.load(bytecode).set_name(name);
-    chunk.set_mode(ChunkMode::Binary).into_function()
 }

@@ -1,15 +1,16 @@
 //! The watch over running Lua code: deadline, memory, stack and fuel, checked at every interrupt.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::limits::{Limit, Limits};
 use engine_core::ticker::Ticker;
-use mlua::Lua;
+use mlua::{Lua, VmState};
 
 use crate::countdown::{self, Turn};
-use crate::error::Cause;
+use crate::error::{Cause, raise};
 
 /// Bytes of stack that one Lua call counts as: its record and the registers of a usual function.
 pub(crate) const FRAME: u32 = 128;
@@ -19,17 +20,17 @@ const LOOK_EVERY: u64 = 64;
 
 /// When running code has to end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
+pub struct Deadline {
     /// The tick at which the time is over.
-    pub(crate) at: u64,
+    pub at: u64,
     /// The time in milliseconds, for the message.
-    pub(crate) ms: u32,
+    pub ms: u32,
 }
 
 /// Ends an invocation that hits a limit of its sandbox, and keeps it ended: what the watch refused once it refuses
 /// at every later interrupt and host call, so that no `pcall` can go on.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     ticker: Arc<Ticker>,
     limits: Limits,
     /// Bytes that the empty sandbox takes; they are the engine's, not the guest's.
@@ -45,7 +46,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(ticker: Arc<Ticker>, limits: Limits, deadline: Deadline) -> Self {
+    /// A watch that keeps the `memory`, `stack` and `fuel` of these limits; it must have a virtual machine to
+    /// [guard](Self::guard).
+    pub fn new(ticker: Arc<Ticker>, limits: Limits, deadline: Deadline) -> Self {
         Self {
             ticker,
             limits,
@@ -58,12 +61,25 @@ impl Watch {
         }
     }
 
+    /// Watches over a virtual machine from now on; what it has by now is not counted as the guest's.
+    ///
+    /// # Errors
+    /// The virtual machine's.
+    pub fn guard(self: &Rc<Self>, lua: &Lua) -> mlua::Result<()> {
+        let interrupt = Rc::clone(self);
+        lua.set_interrupt(move |lua| match interrupt.step(lua) {
+            Ok(()) => Ok(VmState::Continue),
+            Err(error) => Err(raise(error)),
+        });
+        self.start(lua)
+    }
+
     /// Sets what the empty sandbox takes, the allocator's cap above the limit, and the countdown of the interrupts, for
     /// which one must be set.
     ///
     /// The cap is the backstop for one large allocation between two interrupts. It leaves room for what the collector
     /// has not got round to.
-    pub(crate) fn start(&self, lua: &Lua) -> mlua::Result<()> {
+    fn start(&self, lua: &Lua) -> mlua::Result<()> {
         self.base.set(lua.used_memory());
         let slack = (self.limits.memory / 4).max(256 << 10);
         let cap = self.limits.memory.saturating_add(slack);
@@ -76,7 +92,7 @@ impl Watch {
     }
 
     /// Begins an invocation, or the run of a chunk, which lasts until the turn is dropped.
-    pub(crate) fn begin(&self, deadline: Deadline) -> Turn {
+    pub fn begin(&self, deadline: Deadline) -> Turn {
         let turn = Turn::begin();
         self.steps.set(0);
         self.wait.set(1);
@@ -107,8 +123,11 @@ impl Watch {
     }
 
     /// Goes on, unless the invocation is lost or its deadline is over.
+    ///
+    /// # Errors
+    /// The error that lost the invocation.
     #[inline]
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         if self.ticker.now() < self.deadline.get().at {
             return Ok(());
         }
@@ -146,7 +165,10 @@ impl Watch {
     }
 
     /// Bytes that the guest takes; refuses to go on where they are over its limit even without garbage.
-    pub(crate) fn check_memory(&self, lua: &Lua) -> Result<u64> {
+    ///
+    /// # Errors
+    /// The memory limit's, which loses the invocation.
+    pub fn check_memory(&self, lua: &Lua) -> Result<u64> {
         let memory = self.memory(lua);
         if memory <= self.limits.memory {
             return Ok(memory);
@@ -186,12 +208,17 @@ impl Watch {
     }
 
     /// The error that lost the invocation.
-    pub(crate) fn lost(&self) -> Option<Error> {
+    pub fn lost(&self) -> Option<Error> {
         self.lost.borrow().clone()
     }
 
+    /// Lets a virtual machine go on behind a lost invocation, for what else is suspended on it.
+    pub fn forgive(&self) {
+        self.lost.take();
+    }
+
     /// The error for a cause; Lua's own limits lose the invocation.
-    pub(crate) fn settle(&self, cause: Cause) -> Error {
+    pub fn settle(&self, cause: Cause) -> Error {
         match cause {
             Cause::Contract(error) => error,
             Cause::Memory => self.fail(Error::limit(Limit::Memory, self.limits.memory)),

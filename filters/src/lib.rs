@@ -48,5 +48,5 @@ pub use chain::{Chain, Part, Settings};
 pub use filter::{Direction, EndReason, Filter, Next, Verdict};
 pub use handle::{StreamGone, StreamHandle};
 pub use headers::Headers;
-pub use stream::{LocalReply, StreamInfo, StreamRef};
+pub use stream::{LocalReply, StreamInfo, StreamRef, UpstreamOverride};
 pub use worker::{Level, Worker};

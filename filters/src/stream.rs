@@ -39,16 +39,31 @@ pub struct StreamInfo {
     pub cluster: String,
     /// The server's address, once there is one.
     pub upstream: Option<SocketAddr>,
+    /// The server's address that a filter asks for in the place of the cluster's choice.
+    pub upstream_override: Option<UpstreamOverride>,
     /// When the stream began, in nanoseconds since 1970.
     pub start: u64,
     /// The status of the response, once there is one.
     pub status: u16,
+    /// The words behind the status of HTTP/1, where a filter chose them.
+    pub reason: Option<String>,
     /// Why the proxy itself answered, where it did.
     pub details: String,
     /// Bytes of the request's body that arrived.
     pub received: u64,
     /// Bytes of the response's body that were sent.
     pub sent: u64,
+    /// Whether a filter asks for the connection's end behind this stream.
+    pub drain: bool,
+}
+
+/// A server's address that a filter asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamOverride {
+    /// An address of IP, with or without a port.
+    pub host: String,
+    /// Whether no other server will do: where this one cannot be had, the request fails with 503.
+    pub strict: bool,
 }
 
 /// What is known of a connection with TLS.

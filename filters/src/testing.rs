@@ -14,13 +14,17 @@ use crate::worker::{Level, Worker};
 
 /// A worker that keeps what is logged and makes no calls; its clock stands still.
 ///
-/// Calls to the cluster [`TestWorker::CLUSTER`] are kept until the test answers them; there is no other one.
+/// Calls to the clusters that it knows are kept until the test answers them.
 #[derive(Debug, Default)]
 pub struct TestWorker {
     /// What was logged: level, filter, line.
     pub lines: RefCell<Vec<(Level, String, String)>>,
     /// The calls that were begun, in order.
     pub calls: RefCell<Vec<TestCall>>,
+    /// The clusters that it knows beside [`TestWorker::CLUSTER`].
+    pub clusters: RefCell<Vec<String>>,
+    /// Whether it makes no call now.
+    pub busy: Cell<bool>,
     metrics: Arc<Metrics>,
 }
 
@@ -46,6 +50,10 @@ impl TestCall {
     pub fn is_given_up(&self) -> bool {
         self.given_up.get()
     }
+
+    fn is_under_way(&self) -> bool {
+        self.done.is_some() && !self.is_given_up()
+    }
 }
 
 /// A new [`TestWorker`].
@@ -54,7 +62,7 @@ pub fn worker() -> Rc<TestWorker> {
 }
 
 impl TestWorker {
-    /// The only cluster.
+    /// A cluster that it knows.
     pub const CLUSTER: &str = "test";
 
     /// Ends a call, by its number from 0 on, that was begun, not ended and not given up; answers whether it is one.
@@ -67,6 +75,22 @@ impl TestWorker {
         drop(calls);
         done(result);
         true
+    }
+
+    /// How many calls were neither ended nor given up.
+    pub fn under_way(&self) -> usize {
+        let calls = self.calls.borrow();
+        calls.iter().filter(|call| call.is_under_way()).count()
+    }
+
+    /// Ends the oldest call under way, and gives back what it asked; nothing where there is none.
+    pub fn answer_next(&self, result: Result<HttpAnswer, CallFailed>) -> Option<HttpCall> {
+        let oldest = {
+            let calls = self.calls.borrow();
+            let number = calls.iter().position(TestCall::is_under_way)?;
+            (number, calls[number].call.clone())
+        };
+        self.answer(oldest.0, result).then_some(oldest.1)
     }
 }
 
@@ -89,7 +113,10 @@ impl Worker for TestWorker {
     }
 
     fn http(&self, call: HttpCall, done: HttpDone) -> Result<Box<dyn Pending>, CallRefused> {
-        if call.cluster != Self::CLUSTER {
+        if self.busy.get() {
+            return Err(CallRefused::Unavailable);
+        }
+        if call.cluster != Self::CLUSTER && !self.clusters.borrow().contains(&call.cluster) {
             return Err(CallRefused::UnknownCluster);
         }
         let given_up = Rc::default();

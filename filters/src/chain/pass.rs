@@ -74,18 +74,23 @@ impl Slot {
     /// What a filter can wait for: behind the whole body only trailers are told.
     fn coming(&self, next: Next) -> Next {
         match next {
-            Next::Whole if !self.is_whole() || !self.waiting.is_empty() => next,
+            Next::Whole if !self.is_whole() || self.has_news() => next,
             Next::Whole if self.trailers => Next::EachWaiting,
             Next::Whole => Next::Resumed,
             next => next,
         }
     }
 
+    /// Whether there is data, or the end of it, that the filter was not told of.
+    fn has_news(&self) -> bool {
+        !self.waiting.is_empty() || (self.end && !self.told_end)
+    }
+
     /// Moves everything to what the filter is told of; answers whether that is the end, or nothing if there is nothing to
     /// tell.
     fn tell(&mut self) -> Option<bool> {
         let whole = self.hold == Some(Next::Whole);
-        let news = !self.waiting.is_empty() || (self.end && !self.told_end);
+        let news = self.has_news();
         let ready = if whole {
             self.is_whole() && (news || !self.told.is_empty())
         } else {

@@ -93,6 +93,51 @@ fn who_waits_for_the_whole_body_is_told_once() {
 }
 
 #[test]
+fn who_holds_may_wait_for_something_else() {
+    let told = Notes::default();
+    let script = Script::new("a", &told).headers(|_| Verdict::Hold(Next::Resumed));
+    let stream = Rc::clone(&script.stream);
+    let mut chain = chain(vec![script], 99);
+    request(&mut chain, false);
+    let stream = stream.borrow().clone().expect("a stream");
+    data(&mut chain, Request, "x", false);
+    stream.resume_with(Request, Verdict::Hold(Next::Whole));
+    chain.pump();
+    assert_eq!(notes(&told), "a: request headers");
+    data(&mut chain, Request, "y", true);
+    assert_eq!(notes(&told), "a: request data \"xy\", end");
+    stream.resume_with(Request, Verdict::Hold(Next::Whole));
+    chain.pump();
+    assert_eq!(out(&mut chain, Request), "headers | x | y, end");
+    assert_eq!(notes(&told), "");
+}
+
+#[test]
+fn who_comes_to_wait_for_the_whole_body_is_told_of_an_empty_one_too() {
+    for trailers in [false, true] {
+        let told = Notes::default();
+        let script = Script::new("a", &told).headers(|_| Verdict::Hold(Next::Resumed));
+        let stream = Rc::clone(&script.stream);
+        let mut chain = chain(vec![script], 99);
+        request(&mut chain, false);
+        if trailers {
+            chain.trailers(Request, Headers::default());
+        } else {
+            data(&mut chain, Request, "", true);
+        }
+        let stream = stream.borrow().clone().expect("a stream");
+        stream.resume_with(Request, Verdict::Hold(Next::Whole));
+        chain.pump();
+        let expected = if trailers {
+            "headers | trailers"
+        } else {
+            "headers, end"
+        };
+        assert_eq!(out(&mut chain, Request), expected, "{}", notes(&told));
+    }
+}
+
+#[test]
 fn discarded_data_is_gone_and_the_end_is_not() {
     let told = Notes::default();
     let script = Script::new("a", &told)

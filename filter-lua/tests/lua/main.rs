@@ -1,0 +1,11 @@
+//! Filters in Lua on streams, without a network.
+
+mod bench;
+mod calls;
+mod documented;
+mod examples;
+mod information;
+mod interleaved;
+mod limits;
+mod panics;
+mod passing;
