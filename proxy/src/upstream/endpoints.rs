@@ -35,65 +35,64 @@ pub(super) struct Endpoint {
 
 /// The endpoints of a cluster, in turn.
 pub(super) struct Endpoints {
-    known: Rc<RefCell<Vec<Endpoint>>>,
+    /// By the places of the configuration, of which a name may have any number of addresses.
+    known: Rc<RefCell<Vec<Vec<Endpoint>>>>,
     next: Cell<usize>,
-    /// Whether the names were looked up once.
-    ready: watch::Receiver<bool>,
-    refresh: Option<AbortHandle>,
+    /// How many names were not looked up yet.
+    missing: watch::Receiver<usize>,
+    refresh: Vec<AbortHandle>,
 }
 
 impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.known.borrow().iter()).finish()
+        self.known.borrow().fmt(f)
     }
 }
 
 impl Endpoints {
     /// The endpoints of a cluster, whose names are looked up again and again as long as this lives.
     pub(super) fn new(cluster: &Cluster, lookup: Lookup) -> Self {
-        let (done, ready) = watch::channel(cluster.discovery == Discovery::Static);
-        let mut all = Self {
-            known: Rc::default(),
-            next: Cell::new(0),
-            ready,
-            refresh: None,
-        };
         if cluster.discovery == Discovery::Static {
             let fixed = cluster.endpoints.iter().filter_map(|endpoint| {
                 let address = endpoint.host.parse().ok()?;
                 Some(one(endpoint, SocketAddr::new(address, endpoint.port)))
             });
-            all.known.borrow_mut().extend(fixed);
-            return all;
+            return Self {
+                known: Rc::new(RefCell::new(vec![fixed.collect()])),
+                next: Cell::new(0),
+                missing: watch::channel(0).1,
+                refresh: Vec::new(),
+            };
         }
-        let (known, cluster) = (all.known.clone(), cluster.clone());
-        let task = tokio::task::spawn_local(async move {
-            // What every name said last, which holds while it cannot be looked up.
-            let mut found = vec![Vec::new(); cluster.endpoints.len()];
-            loop {
-                for (endpoint, found) in cluster.endpoints.iter().zip(&mut found) {
-                    if let Ok(addresses) = lookup(endpoint.host.clone(), endpoint.port).await {
-                        let mut addresses = of_family(addresses, cluster.family);
-                        if cluster.discovery == Discovery::LogicalDns {
-                            addresses.truncate(1);
-                        }
-                        *found = addresses.into_iter().map(|a| one(endpoint, a)).collect();
-                    }
+        let names = cluster.endpoints.len();
+        let known = Rc::new(RefCell::new(vec![Vec::new(); names]));
+        let (done, missing) = watch::channel(names);
+        let (done, lookup) = (Rc::new(done), Rc::new(lookup));
+        let refresh = (0..names).map(|place| {
+            let (known, done) = (known.clone(), done.clone());
+            let work = refresh(cluster.clone(), place, lookup.clone(), move |found| {
+                if let Some(found) = found {
+                    known.borrow_mut()[place] = found;
                 }
-                *known.borrow_mut() = found.concat();
-                done.send_replace(true);
-                tokio::time::sleep(cluster.dns_refresh).await;
-            }
+                done.send_modify(|missing| *missing = missing.saturating_sub(1));
+            });
+            tokio::task::spawn_local(work).abort_handle()
         });
-        all.refresh = Some(task.abort_handle());
-        all
+        Self {
+            refresh: refresh.collect(),
+            known,
+            next: Cell::new(0),
+            missing,
+        }
     }
 
-    /// All endpoints, from the one whose turn it is; once the names were looked up for the first time.
+    /// All endpoints, from the one whose turn it is; once there is one, or every name was looked up.
     pub(super) async fn turn(&self) -> Vec<Endpoint> {
+        let known = || self.known.borrow().concat();
+        let settled = |missing: &usize| *missing == 0 || !known().is_empty();
         // An error would say that the looking up has ended, which it does with this.
-        let _ = self.ready.clone().wait_for(|ready| *ready).await;
-        let mut all = self.known.borrow().clone();
+        let _ = self.missing.clone().wait_for(settled).await;
+        let mut all = known();
         let next = self.next.get();
         self.next.set(next.wrapping_add(1));
         if !all.is_empty() {
@@ -104,9 +103,30 @@ impl Endpoints {
     }
 }
 
+/// Looks up one name of a cluster for ever; what it said holds while it cannot be looked up.
+async fn refresh(
+    cluster: Cluster,
+    place: usize,
+    lookup: Rc<Lookup>,
+    tell: impl Fn(Option<Vec<Endpoint>>),
+) {
+    let endpoint = &cluster.endpoints[place];
+    loop {
+        let found = lookup(endpoint.host.clone(), endpoint.port).await;
+        tell(found.ok().map(|addresses| {
+            let mut addresses = of_family(addresses, cluster.family);
+            if cluster.discovery == Discovery::LogicalDns {
+                addresses.truncate(1);
+            }
+            addresses.into_iter().map(|a| one(endpoint, a)).collect()
+        }));
+        tokio::time::sleep(cluster.dns_refresh).await;
+    }
+}
+
 impl Drop for Endpoints {
     fn drop(&mut self) {
-        if let Some(refresh) = &self.refresh {
+        for refresh in &self.refresh {
             refresh.abort();
         }
     }

@@ -35,7 +35,7 @@ pub(crate) use connect::Stream;
 use endpoints::{Endpoint, Endpoints};
 use pool::{Client, Pool};
 
-/// How long a connection may be idle before it is closed.
+/// How long a connection may be idle at least; a quarter later at most, it is closed.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A cluster with what is made of it once for all threads.

@@ -27,6 +27,9 @@ pub(super) const MAX_IDLE: usize = 128;
 /// How many streams a connection of HTTP/2 has at most where the configuration says nothing.
 const MAX_STREAMS: usize = 100;
 
+/// The least buffer that the HTTP stack takes.
+const MIN_BUFFER: usize = 8192;
+
 /// The connections of a cluster, by address.
 #[derive(Default)]
 pub(super) struct Pool(RefCell<HashMap<SocketAddr, Rc<Peer>>>);
@@ -219,15 +222,18 @@ impl Peer {
             UpstreamProtocol::Alpn(options) => stream.chose_http2().then_some(options),
         };
         let broken = |error: hyper::Error| UpstreamError::Connect(words(&error));
+        let limit = (blueprint.cluster.buffer_limit as usize).max(MIN_BUFFER);
         let Some(options) = options else {
             self.is_http1.set(true);
-            let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            let (sender, connection) = http1::Builder::new()
+                .max_buf_size(limit)
+                .handshake(TokioIo::new(stream))
                 .await
                 .map_err(broken)?;
             tokio::task::spawn_local(connection);
             return Ok(Client::Http1(sender, false));
         };
-        let handshake = builder(&options).handshake(TokioIo::new(stream));
+        let handshake = builder(&options, limit).handshake(TokioIo::new(stream));
         let (sender, mut connection) = handshake.await.map_err(broken)?;
         let ours = options.max_concurrent_streams;
         let ours = ours.map_or(MAX_STREAMS, |max| max.max(1) as usize);
@@ -251,10 +257,11 @@ impl Peer {
     }
 }
 
-fn builder(options: &Http2Options) -> http2::Builder<Local> {
+fn builder(options: &Http2Options, buffer: usize) -> http2::Builder<Local> {
     let mut builder = http2::Builder::new(Local);
     builder
         .timer(TokioTimer::new())
+        .max_send_buf_size(buffer)
         .initial_stream_window_size(options.initial_stream_window_size)
         .initial_connection_window_size(options.initial_connection_window_size);
     builder
