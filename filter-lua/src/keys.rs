@@ -3,9 +3,9 @@
 use mlua::{UserData, UserDataMethods};
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use rsa::pkcs8::DecodePublicKey;
+use rsa::sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use rsa::{Pkcs1v15Sign, RsaPublicKey};
 use sha1::Sha1;
-use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 use crate::run::error;
 

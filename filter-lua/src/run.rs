@@ -164,11 +164,7 @@ impl Run {
             self.answer_for(&stream, &machines, "panics", &error);
             self.verdict()
         });
-        match verdict {
-            Verdict::Continue | Verdict::Discard => stream.resume(self.direction),
-            Verdict::Hold(Next::Resumed) => {}
-            Verdict::Hold(next) => stream.hold(self.direction, next),
-        }
+        stream.resume_with(self.direction, verdict);
     }
 
     /// Whether it has answered its stream, or had to be ended.

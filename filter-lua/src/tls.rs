@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use filters::stream::TlsInfo;
 use mlua::{UserData, UserDataMethods};
-use sha2::{Digest, Sha256};
+use rsa::sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use x509_cert::der::{Decode, Tag, Tagged};

@@ -101,7 +101,7 @@ impl Stream {
             body: Bytes::from_static(body.as_bytes()),
             trailers: Headers::default(),
         };
-        let call = self.worker.answer(Ok(answer)).expect("a call");
+        let call = self.worker.answer_next(Ok(answer)).expect("a call");
         self.chain.pump();
         let headers = words(&call.headers);
         let body = String::from_utf8_lossy(&call.body);

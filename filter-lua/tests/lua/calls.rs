@@ -69,7 +69,7 @@ fn nobody_waits_for_an_asynchronous_call() {
         stream.request(true);
         assert_eq!(stream.out(Request), format!("{REQUEST}, end"));
         stream.chain.finish(EndReason::Done);
-        assert_eq!(stream.worker.calls(), 1, "it outlives its stream");
+        assert_eq!(stream.worker.under_way(), 1, "it outlives its stream");
         assert!(stream.answer("200", "x").ends_with("None"));
         assert_eq!(stream.log(), "info: ");
     }
@@ -83,19 +83,19 @@ fn a_call_that_fails_is_a_503() {
     stream.request(true);
     stream
         .worker
-        .answer(Err(CallFailed::Timeout))
+        .answer_next(Err(CallFailed::Timeout))
         .expect("a call");
     // From now on the worker makes no calls.
-    stream.worker.clusters.take();
+    stream.worker.busy.set(true);
     stream.chain.pump();
     let mut other = Stream::new(&script("print((call(handle, 5))[':status'])"));
-    other.worker.clusters.take();
+    other.worker.busy.set(true);
     other.request(true);
     assert_eq!(other.log(), "info: 503");
     assert_eq!(stream.log(), "info: 503\tupstream failure");
     stream
         .worker
-        .answer(Err(CallFailed::Reset))
+        .answer_next(Err(CallFailed::Reset))
         .expect("a call");
     stream.chain.pump();
     assert_eq!(stream.log(), "info: 503\tupstream failure");
@@ -251,10 +251,10 @@ fn where_lua_cannot_wait_nothing_hangs() {
             "{log}"
         );
         assert_eq!(stream.out(Request), format!("{REQUEST} | \"x\", end"));
-        assert_eq!(stream.worker.calls(), 0, "the call is given up");
+        assert_eq!(stream.worker.under_way(), 0, "the call is given up");
         let mut stream = Stream::new(&script(&format!("{within} print(handle:body():length())")));
         stream.request(false);
-        stream.worker.answer(Err(CallFailed::Reset));
+        stream.worker.answer_next(Err(CallFailed::Reset));
         stream.chain.pump();
         stream.data(Request, "xy", true);
         assert_eq!(stream.log(), "info: 2");
@@ -276,9 +276,9 @@ fn an_answer_to_a_stream_that_is_gone_is_for_nobody() {
     let worker = worker();
     let mut stream = Stream::on(&thread, &worker);
     stream.request(true);
-    assert_eq!(worker.calls(), 1);
+    assert_eq!(worker.under_way(), 1);
     stream.chain.finish(EndReason::Reset);
-    assert_eq!(worker.calls(), 0, "the call is given up");
-    assert!(worker.answer(Err(CallFailed::Reset)).is_none());
+    assert_eq!(worker.under_way(), 0, "the call is given up");
+    assert!(worker.answer_next(Err(CallFailed::Reset)).is_none());
     assert_eq!(stream.log(), "");
 }

@@ -25,7 +25,7 @@ fn authorise(answer: Result<&'static str, CallFailed>) -> Stream {
         body: "who are you?".into(),
         ..HttpAnswer::default()
     });
-    let call = stream.worker.answer(answer).expect("a call");
+    let call = stream.worker.answer_next(answer).expect("a call");
     assert_eq!(call.headers.text("authorization"), Some("Bearer t"));
     stream.chain.pump();
     stream

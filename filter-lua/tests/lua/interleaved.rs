@@ -74,11 +74,15 @@ fn a_stream_may_go_at_any_moment() {
                         put(&mut stream, *event);
                     }
                     for _ in 0..answers {
-                        worker.answer(Err(CallFailed::Reset));
+                        worker.answer_next(Err(CallFailed::Reset));
                         stream.chain.pump();
                     }
                     stream.chain.finish(EndReason::Reset);
-                    assert_eq!(worker.calls(), 0, "{script} {events:?} {gone} {answers}");
+                    assert_eq!(
+                        worker.under_way(),
+                        0,
+                        "{script} {events:?} {gone} {answers}"
+                    );
                     assert_eq!(stream.log(), "");
                 }
             }
@@ -118,12 +122,12 @@ fn everything_passes_once_whenever_calls_are_answered() {
                 for (number, event) in events.iter().enumerate() {
                     put(&mut stream, *event);
                     if answered & 1 << number != 0 {
-                        stream.worker.answer(Err(CallFailed::Reset));
+                        stream.worker.answer_next(Err(CallFailed::Reset));
                         stream.chain.pump();
                     }
                     take(&mut stream);
                 }
-                while stream.worker.answer(Err(CallFailed::Reset)).is_some() {
+                while stream.worker.answer_next(Err(CallFailed::Reset)).is_some() {
                     stream.chain.pump();
                 }
                 take(&mut stream);

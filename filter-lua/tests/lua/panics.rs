@@ -67,7 +67,7 @@ fn a_panic_answers_its_stream_alone() {
         }
         chain.headers(Request, headers, true);
         if later {
-            worker.answer(Err(CallFailed::Reset)).expect("a call");
+            worker.answer_next(Err(CallFailed::Reset)).expect("a call");
             chain.pump();
         }
         assert!(chain.is_answered() && chain.take(Response).is_some());
@@ -89,7 +89,7 @@ fn a_panic_answers_its_stream_alone() {
     }
     // The virtual machine is as good as before.
     let worker = worker();
-    worker.clusters.take();
+    worker.busy.set(true);
     let mut stream = Stream::on(&thread, &worker);
     stream.request(true);
     assert_eq!(stream.log(), "info: calls\ninfo: never");

@@ -336,7 +336,7 @@ fn a_stream_may_go_wherever_its_script_waits() {
         let mut stream = Stream::new(&source);
         stream.request(false);
         stream.chain.finish(EndReason::Reset);
-        assert_eq!(stream.worker.calls(), 0, "{script}");
+        assert_eq!(stream.worker.under_way(), 0, "{script}");
         drop(stream.chain);
         let lines = stream.worker.lines.take();
         assert_eq!(lines, [], "{script}");

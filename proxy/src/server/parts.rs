@@ -216,8 +216,11 @@ impl Preparing<'_> {
     fn text(&mut self, source: &DataSource) -> Option<String> {
         let bytes = self.bytes(source)?;
         let text = String::from_utf8(bytes);
-        text.map_err(|_| self.problems.push(format!("{}: this is no UTF-8", source.place)))
-            .ok()
+        text.map_err(|_| {
+            self.problems
+                .push(format!("{}: this is no UTF-8", source.place))
+        })
+        .ok()
     }
 
     fn bytes(&mut self, source: &DataSource) -> Option<Vec<u8>> {

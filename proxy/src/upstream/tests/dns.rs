@@ -109,7 +109,7 @@ fn families_choose_among_addresses() {
     }
     assert_eq!(choose(DnsFamily::Auto, &[v4]), [v4]);
     assert_eq!(choose(DnsFamily::V4Preferred, &[v6]), [v6]);
-    assert_eq!(choose(DnsFamily::V6, &[v4]), []);
+    assert!(choose(DnsFamily::V6, &[v4]).is_empty());
 }
 
 #[test]
