@@ -16,6 +16,7 @@ fmt:
     cargo fmt --check --manifest-path examples/flights/guest/Cargo.toml
     cargo fmt --check --manifest-path benches/orders/guest/Cargo.toml
     cargo fmt --check --manifest-path examples/stream/guest/Cargo.toml
+    cargo fmt --all --check --manifest-path examples/proxy/filters/rust/Cargo.toml
     cargo fmt --check --manifest-path functions/guests/bindgen/Cargo.toml
     cargo fmt --check --manifest-path functions/guests/contract/Cargo.toml
     cargo fmt --check --manifest-path benches/peers/Cargo.toml
