@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use bytes::Bytes;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::manifest::{PackageManifest, Policy};
 use engine_core::registry::Registry;
@@ -87,6 +88,21 @@ impl ProxyWasm {
             }),
             modules: Mutex::default(),
         }
+    }
+
+    /// Sets a value that machines of an id share, whatever it was.
+    ///
+    /// # Errors
+    /// The limits on what is shared.
+    pub fn set_shared(&self, vm_id: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        let set = self.process.shared.set(&vm_id.into(), key, value, 0);
+        set.map_err(|_| Error::new(ErrorKind::Rejected, "machines may not share more"))
+    }
+
+    /// A value that machines of an id share.
+    pub fn shared(&self, vm_id: &str, key: &[u8]) -> Option<Bytes> {
+        let found = self.process.shared.get(&vm_id.into(), key);
+        found.map(|(value, _)| value)
     }
 
     /// Compiles a plugin's module, or takes it from a plugin with the same machine.

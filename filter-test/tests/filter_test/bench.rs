@@ -1,0 +1,1 @@
+//! What is wrong is told: wrong expectations, filters that hang, trap, hold or differ.

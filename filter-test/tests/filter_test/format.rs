@@ -1,0 +1,1 @@
+//! What a file of cases may say, and how it is refused.
