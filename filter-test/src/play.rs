@@ -76,6 +76,7 @@ fn play(cases: &Cases, case: &Case, plugin: &dyn Plugin) -> Played {
         failures: Vec::new(),
         failed: 0,
         streams: BTreeMap::new(),
+        restless: false,
         open: Vec::new(),
         seen: Vec::new(),
     };
@@ -113,6 +114,8 @@ struct Play<'a> {
     /// How often the plugin has failed before this step.
     failed: u64,
     streams: BTreeMap<u32, Stream>,
+    /// The plugin gives itself more to do each time; nothing of that is done any more.
+    restless: bool,
     /// Calls that the case leaves open.
     open: Vec<Call>,
     seen: Vec<Vec<(&'static str, String)>>,
@@ -194,10 +197,11 @@ impl Play<'_> {
     fn settle(&mut self, subject: &dyn Subject) {
         for _ in 0..MOST {
             self.streams.values_mut().for_each(Stream::settle);
-            if !subject.deliver() {
+            if self.restless || !subject.deliver() {
                 return;
             }
         }
+        self.restless = true;
         self.fail(
             "the plugin",
             "to come to rest",

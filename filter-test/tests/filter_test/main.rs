@@ -4,10 +4,21 @@ mod bench;
 mod examples;
 mod format;
 
+use std::sync::Once;
+
+use engine_core::cache::CodeCache;
+use engine_core::registry::Registry;
 use filter_test::{Cases, Plugin, Report, Wasm, run};
 
 /// Runs cases for a module on both runtimes.
 fn on_both(code: &[u8], cases: &str) -> Report {
+    static CACHE: Once = Once::new();
+    // A module is compiled once, and not for each case.
+    CACHE.call_once(|| {
+        let cache =
+            CodeCache::open(concat!(env!("CARGO_TARGET_TMPDIR"), "/code")).expect("a folder");
+        Registry::global().keep_code_in(cache);
+    });
     let cases = Cases::parse(cases).expect("cases");
     let variants = filter_test::engines().into_iter().map(|engine| Wasm {
         code: code.into(),
