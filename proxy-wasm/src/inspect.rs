@@ -5,9 +5,10 @@ use std::fmt;
 use engine_core::limits::Limits;
 use engine_wasm_abi::inspect::{self, Producer};
 use engine_wasm_abi::load;
+use engine_wasm_abi::start::export_start;
 
 use crate::abi::Version;
-use crate::exports::{Callback, version};
+use crate::exports::{Callback, MODULE_START, version};
 use crate::module::check;
 
 /// What [`inspect`] found out.
@@ -27,7 +28,8 @@ pub struct Report {
 
 /// Looks at a module without running it. Takes any bytes.
 pub fn inspect(code: &[u8], limits: &Limits) -> Report {
-    let inspection = inspect::inspect(code);
+    let code = export_start(code, MODULE_START);
+    let inspection = inspect::inspect(&code);
     let info = &inspection.info;
     let mut problems: Vec<_> = inspection
         .problems
@@ -39,6 +41,10 @@ pub fn inspect(code: &[u8], limits: &Limits) -> Report {
     let callbacks = Callback::ALL.iter().filter_map(|&callback| {
         let found = exports.get(callback)?;
         let (name, ..) = callback.spec();
+        // Not the module's own words.
+        if name == MODULE_START {
+            return None;
+        }
         Some((name.to_owned(), found.params))
     });
     let imports = info.imports.iter();

@@ -13,10 +13,11 @@ use engine_wasm_abi::engine::WasmEngine;
 use engine_wasm_abi::inspect::{ItemType, ModuleInfo, inspect};
 use engine_wasm_abi::load::{self, Checked, MEMORY, Offer};
 use engine_wasm_abi::runtime::{Budget, Guest, HostFunction, Runtime, RuntimeModule};
+use engine_wasm_abi::start::export_start;
 
 use crate::config::{PluginConfig, VmConfig};
 use crate::context::State;
-use crate::exports::Exports;
+use crate::exports::{Exports, MODULE_START};
 use crate::imports;
 use crate::shared::{Shared, SharedLimits};
 
@@ -203,7 +204,8 @@ impl Module {
         runtime.factory().check_limits(&manifest)?;
         load::check_engine_limits(runtime.limits(), &config.limits)?;
         load::check_code_bytes(&config.code, &config.limits)?;
-        let inspection = inspect(&config.code);
+        let code = export_start(&config.code, MODULE_START);
+        let inspection = inspect(&code);
         let mut problems: Vec<_> = inspection
             .problems
             .iter()
@@ -218,7 +220,7 @@ impl Module {
             return Err(Error::new(ErrorKind::Package, report));
         }
         let checked = Checked {
-            code: &config.code,
+            code: &code,
             imports,
             exports: &[],
             functions: &exports.functions,
