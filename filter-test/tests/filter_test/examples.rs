@@ -44,3 +44,17 @@ fn metrics_tick_does_what_its_cases_say() {
 fn rate_limit_does_what_its_cases_say() {
     example("rate-limit", "examples/proxy/filters/rate-limit.wasm");
 }
+
+#[test]
+fn assemblyscript_does_what_its_cases_say() {
+    example(
+        "assemblyscript",
+        "examples/proxy/filters/assemblyscript.wasm",
+    );
+}
+
+#[test]
+fn go_does_what_its_cases_say() {
+    // Its module is too large to lie in the repository; CI has it built.
+    example("go", "target/guests/go-filter.wasm");
+}
