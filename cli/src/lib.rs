@@ -21,6 +21,8 @@ mod cache;
 mod call;
 mod check;
 mod engines;
+#[cfg(feature = "filters")]
+mod filter;
 mod input;
 mod open;
 mod output;
@@ -73,6 +75,8 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Check(args) => check::check(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Pipe(args) => pipe::pipe(&args),
+        #[cfg(feature = "filters")]
+        Command::Filter(args) => filter::filter(&args),
         Command::Engines => engines::engines(),
         Command::Completions { shell } => {
             args::completions(shell);

@@ -10,12 +10,15 @@ use engine_wasm_abi::start::export_start;
 use crate::abi::Version;
 use crate::exports::{Callback, MODULE_START, version};
 use crate::module::check;
+use crate::sdk;
 
 /// What [`inspect`] found out.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The newest version of the ABI that the module says it speaks.
     pub version: Option<Version>,
+    /// With which SDK it was written, or in which language, as far as traces tell.
+    pub sdk: Option<String>,
     /// What made it: compilers and SDKs, with their versions.
     pub producers: Vec<String>,
     /// The callbacks that it has, with the number of their parameters.
@@ -50,6 +53,7 @@ pub fn inspect(code: &[u8], limits: &Limits) -> Report {
     let imports = info.imports.iter();
     Report {
         version: version(info),
+        sdk: sdk::guess(&code, info),
         producers: info.producers.iter().map(producer).collect(),
         callbacks: callbacks.collect(),
         imports: imports
@@ -72,6 +76,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = self.version.map_or("none", Version::name);
         writeln!(f, "ABI: {version}")?;
+        if let Some(sdk) = &self.sdk {
+            writeln!(f, "SDK: {sdk}")?;
+        }
         for producer in &self.producers {
             writeln!(f, "made by: {producer}")?;
         }
