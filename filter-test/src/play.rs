@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::iter;
 use std::rc::Rc;
 
 use filters::callout::{CallFailed, HttpAnswer};
@@ -47,7 +48,9 @@ struct Played {
 
 /// The first step after which two variants differ, where there is one.
 fn difference(cases: &Cases, case: &Case, one: &Played, other: &Played) -> Option<CaseReport> {
-    let steps = std::iter::once(None).chain(cases.steps(case).enumerate().map(Some));
+    let steps = cases.steps(case).enumerate().map(Some);
+    // Before and behind them are the start and the end.
+    let steps = iter::once(None).chain(steps).chain(iter::once(None));
     let step = one.seen.iter().zip(&other.seen).zip(steps);
     let ((one_seen, other_seen), step) = step.into_iter().find(|((one, other), _)| one != other)?;
     let facts = one_seen.iter().zip(other_seen);
@@ -446,7 +449,8 @@ impl Play<'_> {
 
     fn remember(&mut self, stream: Option<u32>, lines: &[String]) {
         let stream = stream.and_then(|stream| self.streams.get(&stream));
-        let mut facts = stream.map(Stream::facts).unwrap_or_default();
+        let mut facts = vec![("the start", "done".to_owned())];
+        facts.extend(stream.map(Stream::facts).into_iter().flatten());
         let lines: Vec<_> = lines.iter().map(|line| without_cause(line)).collect();
         facts.push(("log", format!("{lines:?}")));
         let metrics = self.world.metrics().prometheus();
