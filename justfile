@@ -31,7 +31,7 @@ clippy:
 features:
     #!/usr/bin/env bash
     set -euo pipefail
-    for feature in wasmtime wasmer lua builtin disk filters; do
+    for feature in wasmtime wasmer lua builtin disk wasmtime,filters; do
         echo "== only $feature"
         cargo check --quiet -p extengine-cli --no-default-features --features "$feature"
     done

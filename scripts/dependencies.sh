@@ -44,6 +44,7 @@ never engine-lua "wasmtime|wasmer|wasmparser|partition|engine-wasm-abi|engine-bu
 never engine-builtin "$runtimes|partition|engine-wasm-abi|engine-lua"
 never partition "$runtimes|$engines|$executors"
 never functions "$runtimes|$engines|partition|arrow-array|$executors"
+never filter-test "wasmtime|wasmer|mlua|engine-lua|engine-builtin|partition"
 never functions "wasmer|mlua|engine-lua|engine-builtin" --features wasmtime
 
 only() { # only FEATURE PATTERN: a build with one engine compiles no other runtime.

@@ -184,12 +184,14 @@ pub(crate) struct Message {
     pub(crate) more: bool,
 }
 
-/// A call to another service: what it must be, and how it ends. It stays open where nothing is said of its end.
+/// A call to another service, HTTP or gRPC: what it must be, and how it ends. It stays open where nothing is said of its end.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Callout {
     pub(crate) cluster: Option<Want>,
     pub(crate) path: Option<Want>,
+    pub(crate) service: Option<Want>,
+    pub(crate) method: Option<Want>,
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, Want>,
     pub(crate) body: Option<Want>,
@@ -205,9 +207,12 @@ pub(crate) struct Answer {
     #[serde(default)]
     pub(crate) headers: Pairs,
     #[serde(default)]
-    pub(crate) body: Blob,
+    pub(crate) body: Chunks,
     #[serde(default)]
     pub(crate) trailers: Pairs,
+    /// How a gRPC call ends.
+    #[serde(default)]
+    pub(crate) grpc_status: u32,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -324,6 +329,12 @@ impl Cases {
                 if step.actions() > 1 {
                     return Err(wrong(format!(
                         "line {line}: a step is one of `request`, `response`, `callout`, `advance_ms`, `close` and `end`"
+                    )));
+                }
+                let ends = |call: &Callout| call.answer.is_some() && call.failed.is_some();
+                if step.callout.as_ref().is_some_and(ends) {
+                    return Err(wrong(format!(
+                        "line {line}: a callout ends with `answer` or with `failed`, and not with both"
                     )));
                 }
             }

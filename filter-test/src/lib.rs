@@ -44,9 +44,10 @@ mod wants;
 mod wasm;
 mod world;
 
-pub use case::{Cases, Setup};
+pub use case::{Cases, Foreign, Setup};
 pub use play::run;
 pub use plugin::{Native, Plugin, Subject};
 pub use report::{CaseReport, Failure, Report};
+pub use wants::Blob;
 pub use wasm::{Wasm, engines};
 pub use world::World;

@@ -1,19 +1,18 @@
 //! Plays cases: does their steps one by one, and looks at what came of each.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::iter;
 use std::rc::Rc;
 
-use filters::callout::{CallFailed, HttpAnswer};
+use filters::callout::{CallFailed, GrpcEvent, HttpAnswer};
 use filters::{Direction, EndReason, Headers, Worker};
 
-use crate::case::{Callout, Case, Cases, Expect, Failed, Setup, Side, Step, Went};
+use crate::case::{Answer, Callout, Case, Cases, Expect, Failed, Setup, Side, Step, Went};
 use crate::plugin::{Plugin, Subject};
 use crate::report::{CaseReport, Failure, Report};
 use crate::seen::{RESPONSE, Stream, filled};
 use crate::wants::{Want, show, show_all};
-use crate::world::{Call, World};
+use crate::world::{Call, Made, World};
 
 /// How often something may be done in one step that is due again each time.
 const MOST: usize = 10_000;
@@ -230,43 +229,43 @@ impl Play<'_> {
 
     /// Looks at the call that was made first, and ends it as the case says.
     fn callout(&mut self, callout: &Callout) {
-        let Some(made) = self.world.calls.borrow_mut().pop_front() else {
+        let Some(call) = self.world.calls.borrow_mut().pop_front() else {
             return self.fail("callout", "a call", "nothing");
         };
-        let call = &made.call;
-        self.want(
-            "callout, cluster",
-            callout.cluster.as_ref(),
-            &[call.cluster.as_bytes()],
-        );
-        let path: Vec<_> = call.headers.all(":path").collect();
+        let cluster = call.cluster().as_bytes();
+        self.want("callout, cluster", callout.cluster.as_ref(), &[cluster]);
+        let sent = call.fate.sent.borrow().concat();
+        let (headers, body, timeout, grpc) = match &call.made {
+            Made::Http(made, _) => (&made.headers, &*made.body, made.timeout, None),
+            Made::Grpc(made, _) => (&made.metadata, &*sent, made.timeout, Some(made)),
+        };
+        let path: Vec<_> = headers.all(":path").collect();
         self.want("callout, path", callout.path.as_ref(), &path);
-        self.want_headers("callout, header", &callout.headers, &call.headers);
-        self.want("callout, body", callout.body.as_ref(), &[&call.body]);
+        let service: Vec<_> = grpc.iter().map(|made| made.service.as_bytes()).collect();
+        self.want("callout, service", callout.service.as_ref(), &service);
+        let method: Vec<_> = grpc.iter().map(|made| made.method.as_bytes()).collect();
+        self.want("callout, method", callout.method.as_ref(), &method);
+        self.want_headers("callout, header", &callout.headers, headers);
+        self.want("callout, body", callout.body.as_ref(), &[body]);
         if let Some(wanted) = callout.timeout_ms {
-            let found = call.timeout.map(|time| time.as_millis());
+            let found = timeout.map(|time| time.as_millis());
             if found != Some(wanted.into()) {
-                self.fail(
-                    "callout, timeout_ms",
-                    wanted.to_string(),
-                    found.map_or("none".into(), |time| time.to_string()),
-                );
+                let found = found.map_or("none".into(), |time| time.to_string());
+                self.fail("callout, timeout_ms", wanted.to_string(), found);
             }
         }
         let end = match (&callout.answer, callout.failed) {
-            (Some(answer), _) => Ok(HttpAnswer {
-                headers: filled(&answer.headers.0, RESPONSE),
-                body: answer.body.0.clone(),
-                trailers: answer.trailers.0.clone(),
-            }),
-            (None, Some(Failed::Timeout)) => Err(CallFailed::Timeout),
-            (None, Some(Failed::Reset)) => Err(CallFailed::Reset),
-            (None, None) => return self.open.push(made),
+            (Some(answer), _) => Ok(answer),
+            (None, Some(failed)) => Err(failed),
+            (None, None) => return self.open.push(call),
         };
-        if Cell::get(&made.given_up) {
+        if call.fate.given_up.get() {
             return self.fail("callout", "a call under way", "one that was given up");
         }
-        (made.done)(end);
+        match call.made {
+            Made::Http(_, done) => done(http_end(end)),
+            Made::Grpc(_, mut events) => grpc_end(end).into_iter().for_each(|event| events(event)),
+        }
     }
 
     /// Looks at what came of a step, and remembers it.
@@ -457,10 +456,7 @@ impl Play<'_> {
         let metrics: Vec<_> = metrics.lines().filter(|line| !is_of_host(line)).collect();
         facts.push(("metrics", metrics.join("\n")));
         let calls = self.world.calls.borrow();
-        let calls: Vec<_> = calls
-            .iter()
-            .map(|call| format!("{:?}", call.call))
-            .collect();
+        let calls: Vec<_> = calls.iter().map(Call::show).collect();
         facts.push(("callouts", calls.join("\n")));
         self.seen.push(facts);
     }
@@ -497,11 +493,44 @@ impl Play<'_> {
         let lines = self.world.lines.take();
         self.look_at_failure(&Expect::default(), &lines);
         for call in self.world.calls.take() {
-            let found = format!("a call to cluster {}", show(call.call.cluster.as_bytes()));
+            let found = format!("a call to cluster {}", show(call.cluster().as_bytes()));
             self.fail("callouts at the end", "a step `callout` for each", found);
         }
         self.remember(None, &lines);
     }
+}
+
+/// The end of an HTTP call as the case has it.
+fn http_end(end: Result<&Answer, Failed>) -> Result<HttpAnswer, CallFailed> {
+    match end {
+        Ok(answer) => Ok(HttpAnswer {
+            headers: filled(&answer.headers.0, RESPONSE),
+            body: answer.body.0.concat().into(),
+            trailers: answer.trailers.0.clone(),
+        }),
+        Err(Failed::Timeout) => Err(CallFailed::Timeout),
+        Err(Failed::Reset) => Err(CallFailed::Reset),
+    }
+}
+
+/// What comes back on a gRPC call as the case has it, up to its end.
+fn grpc_end(end: Result<&Answer, Failed>) -> Vec<GrpcEvent> {
+    let answer = match end {
+        Ok(answer) => answer,
+        // The numbers are gRPC's own.
+        Err(Failed::Timeout) => return vec![GrpcEvent::Closed(4, "deadline exceeded".into())],
+        Err(Failed::Reset) => return vec![GrpcEvent::Closed(14, "unavailable".into())],
+    };
+    let mut events = Vec::new();
+    if !answer.headers.0.is_empty() {
+        events.push(GrpcEvent::InitialMetadata(answer.headers.0.clone()));
+    }
+    events.extend(answer.body.0.iter().cloned().map(GrpcEvent::Message));
+    if !answer.trailers.0.is_empty() {
+        events.push(GrpcEvent::TrailingMetadata(answer.trailers.0.clone()));
+    }
+    events.push(GrpcEvent::Closed(answer.grpc_status, String::new()));
+    events
 }
 
 /// A line without what a failing guest's runtime said.

@@ -35,6 +35,8 @@ pub trait Subject {
     fn tick(&self) {}
 
     /// Does what waits to be done outside of the streams' callbacks; answers whether there was anything.
+    ///
+    /// Nothing else is waited for: a plugin with work on other threads waits for it here.
     fn deliver(&self) -> bool {
         false
     }

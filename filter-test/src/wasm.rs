@@ -13,6 +13,7 @@ use proxy_wasm::{
 
 use crate::case::{Foreign, Setup};
 use crate::plugin::{Plugin, Subject};
+use crate::wants::Blob;
 use crate::world::World;
 
 /// The runtimes that are compiled in.
@@ -36,7 +37,7 @@ pub struct Wasm {
 
 impl Wasm {
     fn config(&self, setup: &Setup) -> PluginConfig {
-        let bytes = |blob: &Option<crate::wants::Blob>| {
+        let bytes = |blob: &Option<Blob>| {
             blob.as_ref()
                 .map(|blob| blob.0.to_vec())
                 .unwrap_or_default()

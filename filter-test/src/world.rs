@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use filters::callout::{
     CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending,
 };
@@ -38,19 +39,57 @@ impl std::fmt::Debug for World {
 
 /// A call that no step has looked at yet.
 pub(crate) struct Call {
-    pub(crate) call: HttpCall,
-    pub(crate) done: HttpDone,
-    pub(crate) given_up: Rc<Cell<bool>>,
+    pub(crate) made: Made,
+    pub(crate) fate: Rc<Fate>,
+}
+
+/// What a call is, and who is told of its end.
+pub(crate) enum Made {
+    Http(HttpCall, HttpDone),
+    Grpc(GrpcCall, GrpcEvents),
+}
+
+/// What becomes of a call while it is under way.
+#[derive(Default)]
+pub(crate) struct Fate {
+    pub(crate) given_up: Cell<bool>,
+    /// The messages of a gRPC call.
+    pub(crate) sent: RefCell<Vec<Bytes>>,
 }
 
 /// A call under way, as who made it has it.
-struct UnderWay(Rc<Cell<bool>>);
+struct UnderWay(Rc<Fate>);
 
 impl Pending for UnderWay {}
 
+impl GrpcStream for UnderWay {
+    fn send(&mut self, message: Bytes, _: bool) {
+        self.0.sent.borrow_mut().push(message);
+    }
+
+    fn close(&mut self) {}
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.set(true);
+        self.0.given_up.set(true);
+    }
+}
+
+impl Call {
+    /// The call as somebody reads it.
+    pub(crate) fn show(&self) -> String {
+        match &self.made {
+            Made::Http(call, _) => format!("{call:?}"),
+            Made::Grpc(call, _) => format!("{call:?} {:?}", self.fate.sent),
+        }
+    }
+
+    pub(crate) fn cluster(&self) -> &str {
+        match &self.made {
+            Made::Http(call, _) => &call.cluster,
+            Made::Grpc(call, _) => &call.cluster,
+        }
     }
 }
 
@@ -62,6 +101,20 @@ impl World {
             clusters: setup.clusters.clone(),
             ..Self::default()
         })
+    }
+
+    fn call(&self, made: Made) -> Result<UnderWay, CallRefused> {
+        let fate = Rc::new(Fate::default());
+        let call = Call {
+            made,
+            fate: Rc::clone(&fate),
+        };
+        let known = |clusters: &Vec<String>| clusters.iter().any(|known| known == call.cluster());
+        if !self.clusters.as_ref().is_none_or(known) {
+            return Err(CallRefused::UnknownCluster);
+        }
+        self.calls.borrow_mut().push_back(call);
+        Ok(UnderWay(fate))
     }
 }
 
@@ -97,20 +150,10 @@ impl Worker for World {
     }
 
     fn http(&self, call: HttpCall, done: HttpDone) -> Result<Box<dyn Pending>, CallRefused> {
-        let known = |clusters: &Vec<String>| clusters.contains(&call.cluster);
-        if !self.clusters.as_ref().is_none_or(known) {
-            return Err(CallRefused::UnknownCluster);
-        }
-        let given_up = Rc::new(Cell::new(false));
-        self.calls.borrow_mut().push_back(Call {
-            call,
-            done,
-            given_up: Rc::clone(&given_up),
-        });
-        Ok(Box::new(UnderWay(given_up)))
+        Ok(Box::new(self.call(Made::Http(call, done))?))
     }
 
-    fn grpc(&self, _: GrpcCall, _: GrpcEvents) -> Result<Box<dyn GrpcStream>, CallRefused> {
-        Err(CallRefused::Unavailable)
+    fn grpc(&self, call: GrpcCall, events: GrpcEvents) -> Result<Box<dyn GrpcStream>, CallRefused> {
+        Ok(Box::new(self.call(Made::Grpc(call, events))?))
     }
 }

@@ -1,10 +1,11 @@
 //! What is wrong is told: wrong expectations, and filters that hang, trap, panic, hold or differ.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use filter_test::{Cases, Native, Report, run};
-use filters::callout::{HttpCall, Pending};
+use filters::callout::{GrpcCall, GrpcStream, HttpCall, Pending};
 use filters::metrics::MetricKind;
 use filters::{Direction, Filter, Headers, Level, LocalReply, Next, StreamRef, Verdict};
 
@@ -14,6 +15,7 @@ use crate::on_both;
 #[derive(Default)]
 struct Everything {
     call: RefCell<Option<Box<dyn Pending>>>,
+    stream: RefCell<Option<Box<dyn GrpcStream>>>,
 }
 
 impl Filter for Everything {
@@ -45,6 +47,21 @@ impl Filter for Everything {
                     timeout: Some(Duration::from_millis(7)),
                 };
                 *self.call.borrow_mut() = worker.http(call, Box::new(|_| {})).ok();
+            }
+            Some("/grpc") => {
+                let call = GrpcCall {
+                    cluster: "g".into(),
+                    service: "a.B".into(),
+                    method: "C".into(),
+                    metadata: Headers::from_iter([("x-m", "3")]),
+                    timeout: None,
+                };
+                let log = Rc::clone(worker);
+                let events = move |event| log.log(Level::Info, "", &format!("{event:?}"));
+                if let Ok(mut stream) = worker.grpc(call, Box::new(events)) {
+                    stream.send("asked".into(), true);
+                    *self.stream.borrow_mut() = Some(stream);
+                }
             }
             _ => {}
         }
@@ -300,6 +317,37 @@ fn a_wrong_callout_is_told() {
 }
 
 #[test]
+fn a_grpc_call_is_looked_at_and_answered_event_by_event() {
+    let step = |callout: &str, expect: &str| {
+        let call = request("/grpc", "");
+        played(&format!(
+            "{call}[[case.step]]\ncallout = {{ {callout} }}\n{expect}"
+        ))
+    };
+    let right =
+        r#"cluster = "g", service = "a.B", method = "C", headers = { x-m = "3" }, body = "asked""#;
+    let answer = r#"answer = { headers = { i = "1" }, body = ["one", "two"], trailers = { t = "2" }, grpc_status = 5 }"#;
+    let told = r#"expect.log = ["InitialMetadata", "Message(b\"one\")", "Message(b\"two\")", "TrailingMetadata", "Closed(5"]"#;
+    let report = step(&format!("{right}, {answer}"), told);
+    assert!(report.is_ok(), "{report}");
+    let report = step("failed = \"timeout\"", "expect.log = [\"Closed(4\"]");
+    assert!(report.is_ok(), "{report}");
+    let found = failures(&step(
+        "service = \"a.C\", method = \"D\", path = \"/\", body = \"\"",
+        "",
+    ));
+    assert_eq!(
+        found,
+        [
+            "step 2 (line 5), callout, path: expected \"/\", found nothing",
+            "step 2 (line 5), callout, service: expected \"a.C\", found \"a.B\"",
+            "step 2 (line 5), callout, method: expected \"D\", found \"C\"",
+            "step 2 (line 5), callout, body: expected \"\", found \"asked\"",
+        ]
+    );
+}
+
+#[test]
 fn a_request_that_stays_held_is_told_unless_the_case_means_it() {
     let report = played(&request("/hold", ""));
     assert_eq!(
@@ -475,4 +523,51 @@ fn time_and_randomness_are_the_cases_own() {
     assert_eq!(lines("time = 5, seed = 1"), lines("time = 5, seed = 1"));
     assert!(lines("time = 5")[0].contains("at 5000000000 with"));
     assert_ne!(lines("seed = 1"), lines("seed = 2"));
+}
+
+#[test]
+fn a_tcp_connection_is_played_from_its_beginning_to_its_end() {
+    struct Upper;
+
+    impl Filter for Upper {
+        fn on_connection(&mut self, stream: &StreamRef) -> Verdict {
+            stream.worker().log(Level::Info, "upper", "connected");
+            Verdict::Continue
+        }
+
+        fn on_data(&mut self, stream: &StreamRef, direction: Direction, _: bool) -> Verdict {
+            if let Some(mut body) = stream.body(direction) {
+                let upper = body.to_bytes().to_ascii_uppercase();
+                let len = body.len();
+                body.replace(0..len, upper.into());
+            }
+            Verdict::Continue
+        }
+
+        fn on_close(&mut self, stream: &StreamRef, direction: Direction, _: bool) {
+            let line = format!("closed {direction:?}");
+            stream.worker().log(Level::Info, "upper", &line);
+        }
+    }
+
+    let cases = r#"
+        [[case]]
+        name = "it"
+        tcp = true
+        [[case.step]]
+        request = { body = "ab", more = true }
+        expect = { request = "passed", request_body = "AB", log = ["connected"] }
+        [[case.step]]
+        response = { body = ["c", "d"] }
+        expect = { response = "passed", response_body = "CD", no_log = ["connected"] }
+        [[case.step]]
+        close = "server"
+        expect.log = ["closed Response"]
+        [[case.step]]
+        close = "client"
+        expect.log = ["closed Request"]
+    "#;
+    let plugin = Native("upper", || Box::new(Upper) as Box<dyn Filter>);
+    let report = run(&Cases::parse(cases).expect("cases"), &[&plugin]);
+    assert!(report.is_ok(), "{report}");
 }

@@ -52,6 +52,11 @@ fn what_is_not_known_is_refused_by_name_and_line() {
             4,
             "a step is one of",
         ),
+        (
+            "[[case]]\nname = \"a\"\n[[case.step]]\ncallout = { answer = {}, failed = \"reset\" }",
+            3,
+            "and not with both",
+        ),
         ("[[case]]\nstep = []", 1, "missing field `name`"),
     ];
     for (text, line, words) in refused {
