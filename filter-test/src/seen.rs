@@ -77,7 +77,7 @@ impl Stream {
                 Direction::Response => RESPONSE,
             };
             let headers = filled(&headers.0, defaults);
-            let end = !behind && message.body.is_none();
+            let end = !behind && chunks.is_empty();
             self.chain.headers(direction, headers, end);
         }
         for (number, chunk) in chunks.iter().enumerate() {
