@@ -264,7 +264,7 @@ impl Play<'_> {
         }
         match call.made {
             Made::Http(_, done) => done(http_end(end)),
-            Made::Grpc(_, mut events) => grpc_end(end).into_iter().for_each(|event| events(event)),
+            Made::Grpc(_, events) => grpc_end(end).into_iter().for_each(events),
         }
     }
 
