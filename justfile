@@ -16,6 +16,7 @@ fmt:
     cargo fmt --check --manifest-path examples/flights/guest/Cargo.toml
     cargo fmt --check --manifest-path benches/orders/guest/Cargo.toml
     cargo fmt --check --manifest-path examples/stream/guest/Cargo.toml
+    cargo fmt --all --check --manifest-path examples/proxy/filters/rust/Cargo.toml
     cargo fmt --check --manifest-path functions/guests/bindgen/Cargo.toml
     cargo fmt --check --manifest-path functions/guests/contract/Cargo.toml
     cargo fmt --check --manifest-path benches/peers/Cargo.toml
@@ -30,7 +31,7 @@ clippy:
 features:
     #!/usr/bin/env bash
     set -euo pipefail
-    for feature in wasmtime wasmer lua builtin disk; do
+    for feature in wasmtime wasmer lua builtin disk wasmtime,filters; do
         echo "== only $feature"
         cargo check --quiet -p extengine-cli --no-default-features --features "$feature"
     done

@@ -37,6 +37,11 @@ guests=(
   "functions/guests/bindgen functions/tests/guests/bindgen.wasm"
   "examples/stream/guest examples/stream/plugins/delays.wasm"
   "functions/guests/contract functions/tests/guests/contract.wasm"
+  "examples/proxy/filters/rust/add-header examples/proxy/filters/add-header.wasm"
+  "examples/proxy/filters/rust/body-rewrite examples/proxy/filters/body-rewrite.wasm"
+  "examples/proxy/filters/rust/jwt examples/proxy/filters/jwt.wasm"
+  "examples/proxy/filters/rust/metrics-tick examples/proxy/filters/metrics-tick.wasm"
+  "examples/proxy/filters/rust/rate-limit examples/proxy/filters/rate-limit.wasm"
 )
 
 say() { echo "build.sh: $*" >&2; }

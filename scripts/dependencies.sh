@@ -47,8 +47,10 @@ never partition "$runtimes|$engines|$executors"
 never filters "$runtimes|$engines|partition|engine-core"
 never filter-lua "wasmtime|wasmer|wasmparser|partition|engine-wasm-abi|engine-builtin"
 never functions "$runtimes|$engines|partition|arrow-array|$executors"
+never filter-test "wasmtime|wasmer|mlua|engine-lua|engine-builtin|partition"
 never functions "wasmer|mlua|engine-lua|engine-builtin" --features wasmtime
-never proxy "$runtimes|partition|functions"
+never proxy "wasmtime|wasmer|mlua|partition|functions"
+never proxy-wasm "wasmtime|wasmer|mlua|partition|functions"
 
 only() { # only FEATURE PATTERN: a build with one engine compiles no other runtime.
     never extengine-cli "$2" --no-default-features --features "$1"

@@ -90,6 +90,10 @@ Examples:
   extengine proxy examples/proxy/envoy.yaml --concurrency 2
   extengine proxy envoy.yaml --mode validate")]
     Proxy(ProxyArgs),
+    /// Test filters, and look into them.
+    #[cfg(feature = "filters")]
+    #[command(subcommand)]
+    Filter(Filter),
     /// List the engines that are compiled in, their versions, and the limits that each keeps.
     Engines,
     /// Print a completion script for a shell.
@@ -250,6 +254,43 @@ pub(crate) struct Pipe {
     /// What becomes of a line whose call fails.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Null)]
     pub(crate) on_error: OnError,
+}
+
+/// What is done with a filter.
+#[cfg(feature = "filters")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Filter {
+    /// Run cases for a filter, without a network.
+    #[command(after_help = "\
+Each case gives a line: {\"case\": \"…\", \"engine\": \"wasmtime\", \"ok\": true}, with what failed where it did. Without --engine every
+runtime that is compiled in runs them, and what differs between them has failed. Cases are TOML; see filter-test/README.md.
+
+Example:
+  extengine filter test examples/proxy/filters/jwt.wasm examples/proxy/filters/jwt.toml")]
+    Test(FilterTest),
+    /// Say what a filter exports and imports, what it was made with, and whether it would run.
+    #[command(after_help = "\
+Example:
+  extengine filter inspect examples/proxy/filters/jwt.wasm")]
+    Inspect {
+        /// The filter: a proxy-wasm module.
+        #[arg(value_name = "PLUGIN")]
+        plugin: PathBuf,
+    },
+}
+
+#[cfg(feature = "filters")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct FilterTest {
+    /// The filter: a proxy-wasm module.
+    #[arg(value_name = "PLUGIN")]
+    pub(crate) plugin: PathBuf,
+    /// The cases, in TOML.
+    #[arg(value_name = "CASES")]
+    pub(crate) cases: PathBuf,
+    /// The engine: wasmtime or wasmer [default: all that are compiled in].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) engine: Option<String>,
 }
 
 /// What becomes of a line whose call fails.

@@ -21,6 +21,8 @@ mod cache;
 mod call;
 mod check;
 mod engines;
+#[cfg(feature = "filters")]
+mod filter;
 mod input;
 mod open;
 mod output;
@@ -77,6 +79,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Pipe(args) => pipe::pipe(&args),
         #[cfg(feature = "filters")]
         Command::Proxy(args) => proxy::proxy(&args),
+        Command::Filter(args) => filter::filter(&args),
         Command::Engines => engines::engines(),
         Command::Completions { shell } => {
             args::completions(shell);

@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod load;
 pub mod memory;
 pub mod runtime;
+pub mod start;
 pub mod wasi;
 
 mod check;

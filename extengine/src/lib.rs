@@ -38,6 +38,8 @@ pub use engine_wasm_wasmtime as wasmtime;
 /// The SDK in which native extensions are written; bring it into scope as `extengine_guest`.
 #[cfg(feature = "builtin")]
 pub use extengine_guest as guest;
+#[cfg(feature = "filters")]
+pub use filter_test;
 #[cfg(feature = "functions")]
 pub use functions;
 #[cfg(feature = "filters")]

@@ -1,5 +1,6 @@
 //! What the thread of a stream offers to its filters: a log, a clock, metrics and calls to other services.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::callout::{CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending};
@@ -63,6 +64,14 @@ pub trait Worker {
 
     /// Nanoseconds since 1970 began.
     fn time(&self) -> u64;
+
+    /// Fills a place with random bytes: the system's, where the worker has no others.
+    ///
+    /// # Errors
+    /// Where the system gives none.
+    fn random(&self, place: &mut [u8]) -> io::Result<()> {
+        Ok(getrandom::fill(place)?)
+    }
 
     /// The metrics of the process.
     fn metrics(&self) -> &Arc<Metrics>;

@@ -203,7 +203,8 @@ impl WasiState for State {
 
     fn random(&self, _: i64) -> Result<[u8; RANDOM_BLOCK]> {
         let mut block = [0; RANDOM_BLOCK];
-        getrandom::fill(&mut block)
+        self.worker
+            .random(&mut block)
             .map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
         Ok(block)
     }

@@ -8,7 +8,7 @@ use engine_wasm_abi::runtime::NumberFunction;
 use crate::abi::Version;
 
 macro_rules! callbacks {
-    ($($variant:ident $name:literal [$($params:literal)*] $result:ident)*) => {
+    ($($variant:ident $name:expr, [$($params:literal)*] $result:ident)*) => {
         /// A function that a host calls.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
@@ -30,37 +30,41 @@ macro_rules! callbacks {
 }
 
 callbacks! {
-    Initialize "_initialize" [0] no
-    Main "main" [2] yes
-    Start "_start" [0] no
-    MemoryAllocate "proxy_on_memory_allocate" [1] yes
-    Malloc "malloc" [1] yes
-    ContextCreate "proxy_on_context_create" [2] no
-    VmStart "proxy_on_vm_start" [2] yes
-    Configure "proxy_on_configure" [2] yes
-    Done "proxy_on_done" [1] yes
-    Log "proxy_on_log" [1] no
-    Delete "proxy_on_delete" [1] no
-    Tick "proxy_on_tick" [1] no
-    QueueReady "proxy_on_queue_ready" [2] no
-    ForeignFunction "proxy_on_foreign_function" [3] no
-    NewConnection "proxy_on_new_connection" [1] yes
-    DownstreamData "proxy_on_downstream_data" [3] yes
-    UpstreamData "proxy_on_upstream_data" [3] yes
-    DownstreamClose "proxy_on_downstream_connection_close" [2] no
-    UpstreamClose "proxy_on_upstream_connection_close" [2] no
-    RequestHeaders "proxy_on_request_headers" [3 2] yes
-    RequestBody "proxy_on_request_body" [3] yes
-    RequestTrailers "proxy_on_request_trailers" [2] yes
-    ResponseHeaders "proxy_on_response_headers" [3 2] yes
-    ResponseBody "proxy_on_response_body" [3] yes
-    ResponseTrailers "proxy_on_response_trailers" [2] yes
-    HttpCallResponse "proxy_on_http_call_response" [5] no
-    GrpcInitialMetadata "proxy_on_grpc_receive_initial_metadata" [3] no
-    GrpcReceive "proxy_on_grpc_receive" [3] no
-    GrpcTrailingMetadata "proxy_on_grpc_receive_trailing_metadata" [3] no
-    GrpcClose "proxy_on_grpc_close" [3] no
+    ModuleStart MODULE_START, [0] no
+    Initialize "_initialize", [0] no
+    Main "main", [2] yes
+    Start "_start", [0] no
+    MemoryAllocate "proxy_on_memory_allocate", [1] yes
+    Malloc "malloc", [1] yes
+    ContextCreate "proxy_on_context_create", [2] no
+    VmStart "proxy_on_vm_start", [2] yes
+    Configure "proxy_on_configure", [2] yes
+    Done "proxy_on_done", [1] yes
+    Log "proxy_on_log", [1] no
+    Delete "proxy_on_delete", [1] no
+    Tick "proxy_on_tick", [1] no
+    QueueReady "proxy_on_queue_ready", [2] no
+    ForeignFunction "proxy_on_foreign_function", [3] no
+    NewConnection "proxy_on_new_connection", [1] yes
+    DownstreamData "proxy_on_downstream_data", [3] yes
+    UpstreamData "proxy_on_upstream_data", [3] yes
+    DownstreamClose "proxy_on_downstream_connection_close", [2] no
+    UpstreamClose "proxy_on_upstream_connection_close", [2] no
+    RequestHeaders "proxy_on_request_headers", [3 2] yes
+    RequestBody "proxy_on_request_body", [3] yes
+    RequestTrailers "proxy_on_request_trailers", [2] yes
+    ResponseHeaders "proxy_on_response_headers", [3 2] yes
+    ResponseBody "proxy_on_response_body", [3] yes
+    ResponseTrailers "proxy_on_response_trailers", [2] yes
+    HttpCallResponse "proxy_on_http_call_response", [5] no
+    GrpcInitialMetadata "proxy_on_grpc_receive_initial_metadata", [3] no
+    GrpcReceive "proxy_on_grpc_receive", [3] no
+    GrpcTrailingMetadata "proxy_on_grpc_receive_trailing_metadata", [3] no
+    GrpcClose "proxy_on_grpc_close", [3] no
 }
+
+/// What a module's start function is exported as, to be called first of all and within a budget.
+pub(crate) const MODULE_START: &str = "extengine:start";
 
 /// The most parameters of any callback.
 pub(crate) const MAX_PARAMS: usize = 5;

@@ -5,11 +5,13 @@ use std::fmt;
 use engine_core::limits::Limits;
 use engine_wasm_abi::inspect::{self, FuncSig, Producer};
 use engine_wasm_abi::load;
+use engine_wasm_abi::start::export_start;
 
 use crate::abi::Version;
-use crate::exports::{Callback, version};
+use crate::exports::{Callback, MODULE_START, version};
 use crate::imports;
 use crate::module::check;
+use crate::sdk;
 
 /// The functions that a host offers in the module `env`, with their types.
 pub fn host_functions() -> impl Iterator<Item = (&'static str, FuncSig)> {
@@ -27,6 +29,8 @@ pub fn callbacks() -> impl Iterator<Item = &'static str> {
 pub struct Report {
     /// The newest version of the ABI that the module says it speaks.
     pub version: Option<Version>,
+    /// With which SDK it was written, or in which language, as far as traces tell.
+    pub sdk: Option<String>,
     /// What made it: compilers and SDKs, with their versions.
     pub producers: Vec<String>,
     /// The callbacks that it has, with the number of their parameters.
@@ -39,7 +43,8 @@ pub struct Report {
 
 /// Looks at a module without running it. Takes any bytes.
 pub fn inspect(code: &[u8], limits: &Limits) -> Report {
-    let inspection = inspect::inspect(code);
+    let code = export_start(code, MODULE_START);
+    let inspection = inspect::inspect(&code);
     let info = &inspection.info;
     let mut problems: Vec<_> = inspection
         .problems
@@ -51,11 +56,16 @@ pub fn inspect(code: &[u8], limits: &Limits) -> Report {
     let callbacks = Callback::ALL.iter().filter_map(|&callback| {
         let found = exports.get(callback)?;
         let (name, ..) = callback.spec();
+        // Not the module's own words.
+        if name == MODULE_START {
+            return None;
+        }
         Some((name.to_owned(), found.params))
     });
     let imports = info.imports.iter();
     Report {
         version: version(info),
+        sdk: sdk::guess(&code, info),
         producers: info.producers.iter().map(producer).collect(),
         callbacks: callbacks.collect(),
         imports: imports
@@ -78,6 +88,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = self.version.map_or("none", Version::name);
         writeln!(f, "ABI: {version}")?;
+        if let Some(sdk) = &self.sdk {
+            writeln!(f, "SDK: {sdk}")?;
+        }
         for producer in &self.producers {
             writeln!(f, "made by: {producer}")?;
         }

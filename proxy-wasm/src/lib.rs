@@ -24,6 +24,7 @@ mod machine;
 mod module;
 mod pairs;
 mod properties;
+mod sdk;
 mod shared;
 mod vm;
 

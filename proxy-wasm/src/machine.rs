@@ -252,7 +252,7 @@ impl Machine {
     fn rest(&self) {
         self.failures.set(self.failures.get().saturating_add(1));
         let wait = self.backoff().after(self.failures.get());
-        let wait = wait.mul_f64(1.0 - chance() / 2.0);
+        let wait = wait.mul_f64(1.0 - self.chance() / 2.0);
         self.not_before
             .set(self.worker.time().saturating_add(nanos(wait)));
     }
@@ -261,6 +261,14 @@ impl Machine {
         let plugins = self.plugins.borrow();
         let backoff = plugins.first().map(|plugin| plugin.config.backoff);
         backoff.unwrap_or_default()
+    }
+
+    /// A number between 0 and 1.
+    fn chance(&self) -> f64 {
+        let mut bytes = [0; 4];
+        // Without randomness all threads start at the same time, and no worse.
+        let _ = self.worker.random(&mut bytes);
+        f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
     }
 
     fn name(&self) -> String {
@@ -281,14 +289,6 @@ impl Machine {
 
 pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap_or(u64::MAX)
-}
-
-/// A number between 0 and 1.
-fn chance() -> f64 {
-    let mut bytes = [0; 4];
-    // Without the system's randomness all threads start at the same time, and no worse.
-    let _ = getrandom::fill(&mut bytes);
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 /// A plugin on a thread.

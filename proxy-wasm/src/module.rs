@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use bytes::Bytes;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::foreign::ForeignFunctions;
 use engine_core::manifest::{PackageManifest, Policy};
@@ -13,10 +14,11 @@ use engine_wasm_abi::engine::WasmEngine;
 use engine_wasm_abi::inspect::{ItemType, ModuleInfo, inspect};
 use engine_wasm_abi::load::{self, Checked, MEMORY, Offer};
 use engine_wasm_abi::runtime::{Budget, Guest, HostFunction, Runtime, RuntimeModule};
+use engine_wasm_abi::start::export_start;
 
 use crate::config::{PluginConfig, VmConfig};
 use crate::context::State;
-use crate::exports::Exports;
+use crate::exports::{Exports, MODULE_START};
 use crate::imports;
 use crate::shared::{Shared, SharedLimits};
 
@@ -74,6 +76,21 @@ impl ProxyWasm {
             }),
             modules: Mutex::default(),
         }
+    }
+
+    /// Sets a value that machines of an id share, whatever it was.
+    ///
+    /// # Errors
+    /// The limits on what is shared.
+    pub fn set_shared(&self, vm_id: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        let set = self.process.shared.set(&vm_id.into(), key, value, 0);
+        set.map_err(|_| Error::new(ErrorKind::Rejected, "machines may not share more"))
+    }
+
+    /// A value that machines of an id share.
+    pub fn shared(&self, vm_id: &str, key: &[u8]) -> Option<Bytes> {
+        let found = self.process.shared.get(&vm_id.into(), key);
+        found.map(|(value, _)| value)
     }
 
     /// Compiles a plugin's module, or takes it from a plugin with the same machine.
@@ -174,7 +191,8 @@ impl Module {
         runtime.factory().check_limits(&manifest)?;
         load::check_engine_limits(runtime.limits(), &config.limits)?;
         load::check_code_bytes(&config.code, &config.limits)?;
-        let inspection = inspect(&config.code);
+        let code = export_start(&config.code, MODULE_START);
+        let inspection = inspect(&code);
         let mut problems: Vec<_> = inspection
             .problems
             .iter()
@@ -189,7 +207,7 @@ impl Module {
             return Err(Error::new(ErrorKind::Package, report));
         }
         let checked = Checked {
-            code: &config.code,
+            code: &code,
             imports,
             exports: &[],
             functions: &exports.functions,

@@ -81,6 +81,7 @@ impl Vm {
         });
         // Set once, here.
         let _ = vm.state.vm.set(Rc::downgrade(&vm));
+        vm.run(0, Callback::ModuleStart, &[], START_MS)?;
         if vm.has(Callback::Initialize) {
             vm.run(0, Callback::Initialize, &[], START_MS)?;
             if vm.has(Callback::Main) {

@@ -242,6 +242,12 @@ impl Chain {
         self.out_bytes[direction as usize] >= limit || self.inner.slots.iter().any(full)
     }
 
+    /// Whether a filter holds something of a direction, or what may still come of it.
+    pub fn is_held(&self, direction: Direction) -> bool {
+        let held = |slot: &[RefCell<Slot>; 2]| slot[direction as usize].borrow().is_held();
+        self.inner.slots.iter().any(held)
+    }
+
     /// Whether the answer is the chain's own: nothing more goes to the server, and nothing of it is taken.
     pub fn is_answered(&self) -> bool {
         self.answered

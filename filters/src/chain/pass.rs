@@ -56,6 +56,11 @@ impl Slot {
         self.headers == At::Behind
     }
 
+    /// Whether its filter waits for something.
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
     /// Takes the headers for passed.
     pub(crate) fn pass_headers(&mut self) {
         self.headers = At::Behind;

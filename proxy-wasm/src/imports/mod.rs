@@ -45,7 +45,7 @@ fn answer(answered: Answered) -> Result<i32> {
 }
 
 /// The guest's bytes at a place of its choice.
-fn read<'g>(guest: &'g dyn Guest<State>, at: i32, len: i32) -> std::result::Result<&'g [u8], Stop> {
+fn read(guest: &dyn Guest<State>, at: i32, len: i32) -> std::result::Result<&[u8], Stop> {
     memory::bytes(guest.memory(), "", at.cast_unsigned(), len.cast_unsigned())
         .map_err(|_| Status::InvalidMemoryAccess.into())
 }

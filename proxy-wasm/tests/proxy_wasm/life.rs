@@ -1,5 +1,7 @@
 //! The order of callbacks, contexts, ticks, queues and calls.
 
+use engine_core::error::ErrorKind;
+use engine_core::limits::Limit;
 use filters::callout::{CallFailed, GrpcEvent, HttpAnswer};
 use filters::{Direction, EndReason, Headers};
 use proxy_wasm::Message;
@@ -383,5 +385,23 @@ fn a_body_is_seen_before_the_headers_go_on_where_the_plugin_wants_that() {
         chain.data(Direction::Request, "c".into(), true);
         assert!(passed(&mut chain));
         assert_eq!(notes(&bench), "c210 h240 b220 b231", "{engine}");
+    }
+}
+
+#[test]
+fn a_start_function_runs_first_and_within_a_budget() {
+    for engine in ENGINES {
+        let code = noting(
+            "",
+            "(func $begin (call $note (i32.const 115) (i32.const 0) (i32.const 0) (i32.const 0))) (start $begin)",
+        );
+        let bench = Bench::new(config(engine, &code));
+        // No plugin has a context yet, so the line is the machine's.
+        assert_eq!(notes(&bench), "info vm: s000 c100 v190 p1=0", "{engine}");
+        let endless = noting("", "(func $begin (loop $again (br $again))) (start $begin)");
+        let error = Bench::try_new(config(engine, &endless))
+            .err()
+            .expect("it never ends");
+        assert_eq!(error.kind(), ErrorKind::Limit(Limit::Deadline), "{engine}");
     }
 }
