@@ -68,7 +68,10 @@ impl Vm {
     ) -> Result<Rc<Self>> {
         let state = State::new(module, process, worker, mailbox, machine);
         let guest = module.instantiate(state.clone())?;
-        let name = format!("wasm.{}.memory_bytes", module.vm_id);
+        let name = match &*module.vm_id {
+            "" => "wasm.memory_bytes".to_owned(),
+            vm_id => format!("wasm.vm.{vm_id}.memory_bytes"),
+        };
         let vm = Rc::new(Self {
             guest: RefCell::new(Some(guest)),
             served: Cell::new(false),

@@ -181,7 +181,7 @@ fn a_guest_that_grows_without_end_hits_its_memory_limit() {
         request(&mut chain, true);
         assert_eq!(reply(&mut chain).expect("an answer").0, "503", "{engine}");
         assert_eq!(bench.metric("wasm.probe.memory_limits"), 1, "{engine}");
-        assert_eq!(bench.metric("wasm.vm.memory_bytes"), 0, "{engine}");
+        assert_eq!(bench.metric("wasm.vm.vm.memory_bytes"), 0, "{engine}");
     }
 }
 

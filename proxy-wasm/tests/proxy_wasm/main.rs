@@ -5,4 +5,5 @@ mod failing;
 mod harness;
 mod life;
 mod matrix;
+mod others;
 mod streams;

@@ -12,6 +12,8 @@ use filters::{Chain, Direction, EndReason, Headers, Level, LocalReply, Part, Set
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use hyper::ext::ReasonPhrase;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -22,7 +24,7 @@ use super::http::{Piece, Pieces};
 use super::route::{self, Routed};
 use crate::config::{ChainEnd, HttpConnectionManager};
 use crate::headers;
-use crate::upstream::{AskByEndpointName, BoxBody, ResponseBody, UpstreamError};
+use crate::upstream::{AskByEndpointName, AskFirst, BoxBody, ResponseBody, UpstreamError};
 
 /// What a service answers, once it does.
 type Answer = Result<(Response<ResponseBody>, SocketAddr), UpstreamError>;
@@ -417,6 +419,9 @@ impl Stream {
                         if by_endpoint {
                             request.extensions_mut().insert(AskByEndpointName);
                         }
+                        if let Some(first) = stream.info().upstream_override.clone() {
+                            request.extensions_mut().insert(AskFirst(first));
+                        }
                         self.timeout = timeout;
                         self.sent(end);
                         let asked = async move { upstream.request(request).await };
@@ -451,9 +456,20 @@ impl Stream {
             let headers = Headers::from_iter([(":status", "502"), ("content-length", "0")]);
             headers::response(&headers, Pieces::none())
         });
-        let (Some(head), Ok(response)) = (self.head.take(), response) else {
+        let (Some(head), Ok(mut response)) = (self.head.take(), response) else {
             return Err(EndReason::Reset);
         };
+        let info = stream.info();
+        if info.protocol != "HTTP/2" {
+            let reason = info.reason.as_deref().map(str::as_bytes);
+            if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+                response.extensions_mut().insert(reason);
+            }
+            if info.drain {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+        }
         head.send(response).map_err(|_| EndReason::Reset)
     }
 }

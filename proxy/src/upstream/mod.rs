@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_core::error::Result;
+use filters::UpstreamOverride;
 use http::header::HOST;
 use http::uri::{Authority, Parts, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
@@ -112,6 +113,17 @@ pub(crate) async fn within<T>(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AskByEndpointName;
 
+/// Put into a request's extensions, asks the endpoint of an address, with or without a port, before all others, or it alone.
+#[derive(Clone, Debug)]
+pub(crate) struct AskFirst(pub(crate) UpstreamOverride);
+
+impl AskFirst {
+    fn is(&self, address: SocketAddr) -> bool {
+        let host = &self.0.host;
+        *host == address.to_string() || *host == address.ip().to_string()
+    }
+}
+
 /// The clusters of a worker thread.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
@@ -187,8 +199,10 @@ impl Upstream {
         &self,
         request: Request<BoxBody>,
     ) -> std::result::Result<(Response<ResponseBody>, SocketAddr), UpstreamError> {
-        let (mut client, endpoint) = self.each(|e| self.pool.client(&self.blueprint, e)).await?;
         let mut request = request;
+        let first = request.extensions_mut().remove::<AskFirst>();
+        let client = |endpoint| self.pool.client(&self.blueprint, endpoint);
+        let (mut client, endpoint) = self.each(first.as_ref(), client).await?;
         if request
             .extensions_mut()
             .remove::<AskByEndpointName>()
@@ -230,19 +244,25 @@ impl Upstream {
     /// That there is no connection.
     pub(crate) async fn connect(&self) -> std::result::Result<(Stream, SocketAddr), UpstreamError> {
         let connect = |endpoint| connect::open(&self.blueprint, endpoint);
-        let (stream, endpoint) = self.each(connect).await?;
+        let (stream, endpoint) = self.each(None, connect).await?;
         Ok((stream, endpoint.address))
     }
 
     /// Tries something with one endpoint after another, each at most once, until it succeeds.
     async fn each<T, F: Future<Output = std::result::Result<T, UpstreamError>>>(
         &self,
+        first: Option<&AskFirst>,
         attempt: impl Fn(SocketAddr) -> F,
     ) -> std::result::Result<(T, Endpoint), UpstreamError> {
         let wait = self.cluster().connect_timeout;
         let turn = tokio::time::timeout(wait, self.endpoints.turn()).await;
+        let mut turn = turn.unwrap_or_default();
+        if let Some(first) = first {
+            turn.sort_by_key(|endpoint| !first.is(endpoint.address));
+            turn.retain(|endpoint| !first.0.strict || first.is(endpoint.address));
+        }
         let mut last = UpstreamError::NoEndpoints;
-        for endpoint in turn.unwrap_or_default() {
+        for endpoint in turn {
             match attempt(endpoint.address).await {
                 Ok(done) => return Ok((done, endpoint)),
                 Err(error) => last = error,

@@ -151,6 +151,7 @@ impl Drop for Running {
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
+    pub(crate) reason: String,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
@@ -200,11 +201,13 @@ impl<S: Read + Write> Client<S> {
 
     pub(crate) fn response(&mut self) -> Response {
         let head = read_head(&mut self.0).expect("a response");
-        let mut words = head.first.split(' ');
-        let status = words.nth(1).and_then(|word| word.parse().ok());
+        let mut words = head.first.splitn(3, ' ').skip(1);
+        let status = words.next().and_then(|word| word.parse().ok());
+        let reason = words.next().unwrap_or("").to_owned();
         let body = read_body(&mut self.0, &head.headers);
         Response {
             status: status.expect("a status"),
+            reason,
             headers: head.headers,
             body,
         }

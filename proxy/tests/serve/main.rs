@@ -2,5 +2,6 @@
 
 mod filters;
 mod harness;
+mod mixed;
 mod requests;
 mod running;
