@@ -29,7 +29,8 @@
 //!     expect.request_headers = { x-greeting = "hello" }
 //!     "#,
 //! )?;
-//! let report = run(&cases, &[&Native("greet", || Box::new(Greet))]);
+//! let greet = Native("greet", || Box::new(Greet) as Box<dyn Filter>);
+//! let report = run(&cases, &[&greet]);
 //! assert!(report.is_ok(), "{report}");
 //! # Ok(())
 //! # }

@@ -247,7 +247,10 @@ pub(super) fn call_foreign(guest: Inside<'_>, places: &[u64]) -> Answered {
     match function.call(args) {
         Ok(bytes) => give(guest, &bytes, i(places, 4), i(places, 5)),
         Err(error) => {
-            state.log(Level::Warn, &format!("foreign function `{name}`: {error}"));
+            state.log(
+                Level::Warn,
+                &format!("foreign function `{name}` failed: {error}"),
+            );
             Err(Status::InternalFailure.into())
         }
     }

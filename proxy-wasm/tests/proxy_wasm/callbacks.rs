@@ -41,7 +41,7 @@ fn asking(callback: &str) -> String {
 /// The parameters and the result of each callback, as the newest version has them.
 fn shape(name: &str) -> (usize, bool) {
     match name {
-        "_initialize" | "_start" => (0, false),
+        "extengine:start" | "_initialize" | "_start" => (0, false),
         "main" => (2, true),
         "malloc" | "proxy_on_memory_allocate" | "proxy_on_done" | "proxy_on_new_connection" => {
             (1, true)
@@ -103,7 +103,8 @@ fn callback(name: &str, body: &str) -> String {
 }
 
 /// Those that the harness itself has, or that exclude one another.
-const STARTING: [&str; 6] = [
+const STARTING: [&str; 7] = [
+    "extengine:start",
     "_initialize",
     "main",
     "_start",
