@@ -178,8 +178,8 @@ async fn drive(
                 client.end |= end;
             }
         }
-        let done = client.shut && client.read.is_none()
-            || client.shut && server.as_ref().is_some_and(|server| server.shut);
+        let server_shut = server.as_ref().is_some_and(|server| server.shut);
+        let done = client.shut && (client.read.is_none() || server_shut);
         if chain.is_closing() || failed || done {
             break;
         }

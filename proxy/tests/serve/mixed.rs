@@ -115,11 +115,9 @@ fn a_script_chooses_the_words_of_the_status_and_ends_the_connection() {
 #[test]
 fn a_script_chooses_the_server() {
     let (one, other) = (echo(), crate::harness::service(|_, _| "other".into()));
-    let script = format!(
-        "function envoy_on_request(h) h:setUpstreamOverrideHost(h:headers():get('to'), h:headers():get('strict') ~= nil) end"
-    );
+    let script = "function envoy_on_request(h) h:setUpstreamOverrideHost(h:headers():get('to'), h:headers():get('strict') ~= nil) end";
     let text = config(
-        &lua(&script),
+        &lua(script),
         r#"{match: {prefix: "/"}, route: {cluster: one}}"#,
         &[("one", one.port())],
     );
