@@ -79,6 +79,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Pipe(args) => pipe::pipe(&args),
         #[cfg(feature = "filters")]
         Command::Proxy(args) => proxy::proxy(&args),
+        #[cfg(feature = "filters")]
         Command::Filter(args) => filter::filter(&args),
         Command::Engines => engines::engines(),
         Command::Completions { shell } => {
