@@ -170,3 +170,29 @@ fn a_network_filter_sees_the_bytes_in_front_of_http() {
     let running = Running::new(&text, &[("changing.wasm", &changing)], 1);
     assert_eq!(running.get("/one").body, "two");
 }
+
+#[test]
+fn a_service_that_is_one_for_all_runs_on_the_main_thread_alone() {
+    for (singleton, times) in [(true, 1), (false, 3)] {
+        let mut text = config("", &direct("/", "x"), &[]);
+        text.push_str(&format!(
+            r#"
+bootstrap_extensions:
+- name: envoy.bootstrap.wasm
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.wasm.v3.WasmService
+    singleton: {singleton}
+    config:
+      name: noting
+      vm_config: {{vm_id: service, runtime: envoy.wasm.runtime.v8, code: {{local: {{filename: "FOLDER/noting.wasm"}}}}}}
+"#
+        ));
+        let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+        running.wait_for("info noting: tick", 2 * times);
+        let lines = running.lines.lock().expect("no panic").clone();
+        let configured = lines
+            .iter()
+            .filter(|line| line.ends_with("info noting: configured"));
+        assert_eq!(configured.count(), times, "{lines:?}");
+    }
+}

@@ -169,6 +169,11 @@ impl Client {
 }
 
 impl<S: Read + Write> Client<S> {
+    /// A client on a connection that is there.
+    pub(crate) fn over(stream: S) -> Self {
+        Self(BufReader::new(stream))
+    }
+
     pub(crate) fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Response {
         self.send("GET", path, headers, None)
     }

@@ -5,3 +5,4 @@ mod harness;
 mod mixed;
 mod requests;
 mod running;
+mod tls;
