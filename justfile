@@ -55,7 +55,7 @@ bench:
 
 # The instructions of the hot paths, against the baseline in benches/guard.json; `--bless` writes it anew.
 guard *ARGS:
-    cargo build --release --workspace --bin guard
+    cargo build --release --bin guard
     scripts/guard.py "${CARGO_TARGET_DIR:-target}/release/guard" {{ ARGS }}
 
 # Rebuild the WASM guests that are committed.

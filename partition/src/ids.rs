@@ -1,19 +1,19 @@
 //! Command ids: what makes a repeated command harmless.
 
-use std::borrow::Borrow;
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use indexmap::IndexSet;
+use hashbrown::HashTable;
 
 use crate::store::Bytes;
 
 /// An accepted command that can be recognised when it comes again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    pub(crate) id: Box<str>,
+    /// The id's text.
+    pub(crate) id: Bytes,
     pub(crate) offset: u64,
     /// Hash of the command's name and arguments.
     pub(crate) hash: [u8; 16],
@@ -26,17 +26,29 @@ pub(crate) struct Accepted {
 pub(crate) struct Ids {
     window: usize,
     order: Order,
-    by_id: IndexSet<ById, RandomState>,
+    by_id: HashTable<Slot>,
+    hasher: RandomState,
+}
+
+/// Where an id is, with its hash, so that a growing table does not look at the ids again.
+#[derive(Debug)]
+struct Slot {
+    hash: u64,
+    number: u64,
 }
 
 /// How many commands are shared as one.
 const CHUNK: usize = 1024;
 
 /// Accepted commands, oldest first, and cheap to share with a checkpoint that is being written.
+///
+/// They are numbered in the order in which they came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
     /// All but the last are full.
-    chunks: VecDeque<Arc<Vec<Arc<Accepted>>>>,
+    chunks: VecDeque<Arc<Vec<Accepted>>>,
+    /// The number of the first chunk's first.
+    start: u64,
     /// How many of the first chunk are forgotten.
     forgotten: usize,
 }
@@ -49,84 +61,91 @@ impl Order {
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Accepted> {
         let chunks = self.chunks.iter().enumerate();
-        let rest = chunks.flat_map(|(at, chunk)| match at {
+        chunks.flat_map(|(at, chunk)| match at {
             0 => &chunk[self.forgotten..],
             _ => chunk,
-        });
-        rest.map(|accepted| &**accepted)
+        })
     }
 
-    fn push(&mut self, accepted: Arc<Accepted>) {
+    fn get(&self, number: u64) -> &Accepted {
+        let at = (number - self.start) as usize;
+        &self.chunks[at / CHUNK][at % CHUNK]
+    }
+
+    /// The number of the oldest, or of the next where there is none.
+    fn oldest(&self) -> u64 {
+        self.start + self.forgotten as u64
+    }
+
+    /// Takes in the newest and gives its number.
+    fn push(&mut self, accepted: Accepted) -> u64 {
+        let number = self.oldest() + self.len() as u64;
         match self.chunks.back_mut() {
             Some(last) if last.len() < CHUNK => Arc::make_mut(last).push(accepted),
-            _ => self.chunks.push_back(Arc::new(vec![accepted])),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(accepted);
+                self.chunks.push_back(Arc::new(chunk));
+            }
         }
+        number
     }
 
-    fn pop(&mut self) -> Option<Arc<Accepted>> {
-        let first = self.chunks.front()?;
-        let oldest = first.get(self.forgotten)?.clone();
+    fn pop(&mut self) {
         self.forgotten += 1;
-        if self.forgotten == first.len() {
+        if self.forgotten == CHUNK {
             self.chunks.pop_front();
+            self.start += CHUNK as u64;
             self.forgotten = 0;
         }
-        Some(oldest)
     }
 }
-
-/// An accepted command, told from others by its id alone.
-#[derive(Debug)]
-struct ById(Arc<Accepted>);
-
-impl Borrow<str> for ById {
-    fn borrow(&self) -> &str {
-        &self.0.id
-    }
-}
-
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id.hash(state);
-    }
-}
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
-    }
-}
-
-impl Eq for ById {}
 
 impl Ids {
     pub(crate) fn new(window: usize) -> Self {
         Self {
             window,
             order: Order::default(),
-            by_id: IndexSet::default(),
+            by_id: HashTable::new(),
+            hasher: RandomState::default(),
         }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Accepted> {
-        self.by_id.get(id).map(|accepted| &*accepted.0)
+        let id = id.as_bytes();
+        let hash = self.hasher.hash_one(id);
+        let same = |slot: &Slot| slot.hash == hash && *self.order.get(slot.number).id == *id;
+        let slot = self.by_id.find(hash, same)?;
+        Some(self.order.get(slot.number))
     }
 
     /// Remembers an accepted command and forgets the oldest one beyond the window.
     pub(crate) fn remember(&mut self, accepted: Accepted) {
-        let accepted = Arc::new(accepted);
-        self.by_id.replace(ById(accepted.clone()));
-        self.order.push(accepted);
-        while self.order.len() > self.window {
-            // Under a smaller window, an id may have been forgotten and accepted again.
-            if let Some(oldest) = self.order.pop()
-                && self
-                    .get(&oldest.id)
-                    .is_some_and(|last| last.offset == oldest.offset)
-            {
-                self.by_id.swap_remove(&*oldest.id);
-            }
+        if self.window == 0 {
+            return;
         }
+        if self.order.len() == self.window {
+            self.forget();
+        }
+        let hash = self.hasher.hash_one(&*accepted.id);
+        let order = &self.order;
+        let same = |slot: &Slot| slot.hash == hash && order.get(slot.number).id == accepted.id;
+        // Under a smaller window, an id may have been forgotten and accepted again.
+        if let Ok(slot) = self.by_id.find_entry(hash, same) {
+            slot.remove();
+        }
+        let number = self.order.push(accepted);
+        let slot = Slot { hash, number };
+        self.by_id.insert_unique(hash, slot, |slot| slot.hash);
+    }
+
+    fn forget(&mut self) {
+        let oldest = self.order.oldest();
+        let hash = self.hasher.hash_one(&*self.order.get(oldest).id);
+        if let Ok(slot) = self.by_id.find_entry(hash, |slot| slot.number == oldest) {
+            slot.remove();
+        }
+        self.order.pop();
     }
 
     /// Whether the last ids here are those that `other` remembers.
@@ -172,7 +191,7 @@ mod tests {
                 if offset == shared {
                     before = Some((ids.snapshot(), offsets(&ids)));
                 }
-                let id = offset.to_string().into();
+                let id = offset.to_string().into_bytes().into();
                 ids.remember(Accepted { id, offset, hash: [0; 16], result: None });
             }
             let first = count.saturating_sub(window as u64);
@@ -185,5 +204,20 @@ mod tests {
                 prop_assert!(shared.iter().map(|a| a.offset).eq(offsets));
             }
         }
+    }
+
+    #[test]
+    fn an_id_that_comes_again_stands_for_its_last_command() {
+        let mut ids = Ids::new(3);
+        for (offset, id) in ["a", "b", "a", "c"].into_iter().enumerate() {
+            ids.remember(Accepted {
+                id: id.as_bytes().into(),
+                offset: offset as u64,
+                hash: [0; 16],
+                result: None,
+            });
+        }
+        let of = |id| ids.get(id).map(|accepted| accepted.offset);
+        assert_eq!(["a", "b", "c"].map(of), [Some(2), Some(1), Some(3)]);
     }
 }

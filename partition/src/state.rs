@@ -258,7 +258,7 @@ impl State {
     fn remember(&mut self, command: Command) {
         let Some(id) = command.id else { return };
         self.ids.remember(Accepted {
-            id: id.into(),
+            id: id.into_bytes().into(),
             offset: command.offset,
             hash: ids::hash(&command.name, &command.args),
             result: command.results.into_iter().next().map(Into::into),

@@ -427,7 +427,7 @@ impl Writer {
         if let Some((id, hash)) = id
             && let Some(known) = self.state.ids.get(id)
         {
-            return self.repeat(known, hash);
+            return self.repeat(id, known, hash);
         }
         let (offset, attempt) = (self.offset, self.attempts);
         self.attempts += 1;
@@ -464,7 +464,7 @@ impl Writer {
         self.offset += 1;
         if let Some((id, hash)) = id {
             self.state.ids.remember(AcceptedId {
-                id: id.into(),
+                id: id.as_bytes().into(),
                 offset,
                 hash,
                 result: result.clone(),
@@ -505,13 +505,13 @@ impl Writer {
         self.state.jobs.insert(decl.name.to_string(), through);
     }
 
-    fn repeat(&self, known: &AcceptedId, hash: [u8; 16]) -> Result<Accepted> {
+    fn repeat(&self, id: &str, known: &AcceptedId, hash: [u8; 16]) -> Result<Accepted> {
         if known.hash != hash {
             return Err(Error::new(
                 ErrorKind::IdConflict,
                 format!(
-                    "command id `{}` was accepted before, at offset {}, for another command or other arguments",
-                    known.id, known.offset
+                    "command id `{id}` was accepted before, at offset {}, for another command or other arguments",
+                    known.offset
                 ),
             ));
         }

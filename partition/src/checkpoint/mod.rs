@@ -26,7 +26,7 @@ pub(crate) use read::read;
 pub(crate) use write::write;
 
 const MAGIC: &[u8; 8] = b"EXTCKPT1";
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How many checkpoints are kept.
 pub(crate) const KEPT: usize = 2;
 
@@ -118,7 +118,7 @@ mod tests {
             .unwrap();
         for offset in 0..ids {
             state.ids.remember(Accepted {
-                id: format!("id{offset}").into(),
+                id: format!("id{offset}").into_bytes().into(),
                 offset,
                 hash: [7; 16],
                 result: (offset % 2 == 0).then(|| [0x90][..].into()),

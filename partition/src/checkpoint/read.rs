@@ -161,7 +161,7 @@ impl<'a> Items<'a> {
                     self.list()?;
                     *ids += 1;
                     state.ids.remember(Accepted {
-                        id: self.text()?.into(),
+                        id: self.bytes()?.into(),
                         offset: self.number()?,
                         hash: self.bytes()?.try_into().map_err(|_| form())?,
                         result: match self.0.token()? {

@@ -123,7 +123,7 @@ impl Sink<'_> {
         for accepted in ids.iter() {
             let mut out = Writer(&mut items);
             out.list(4);
-            out.text(&accepted.id);
+            out.bytes(&accepted.id);
             out.int(accepted.offset as i64);
             out.bytes(&accepted.hash);
             match &accepted.result {
