@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::shadow::Other;
+
 /// Runs users' code (WebAssembly, Lua, native Rust) next to the data that it works on.
 #[derive(Debug, Parser)]
 #[command(name = "extengine", version, about, long_about = None, after_help = "\
@@ -25,6 +27,7 @@ Jobs run until the last command is answered: those that are due at the start fir
 Examples:
   extengine run examples/flights
   extengine run examples/flights --engine lua --data flights-data --commands more.jsonl
+  extengine run examples/flights --data again --shadow flights=examples/flights/flights.wasm
   tail -f commands.jsonl | extengine run examples/flights --commands - --watch")]
     Run(Run),
     /// Ask a query; every result row is one line.
@@ -169,6 +172,9 @@ pub(crate) struct Run {
     /// Look at the packages' files, and replace a package while it runs when its file changes.
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Run a file's code beside a package on the same commands, apply nothing of it, and report at the end where it differs.
+    #[arg(long, value_name = "PACKAGE=FILE")]
+    pub(crate) shadow: Vec<Other>,
 }
 
 #[derive(Debug, clap::Args)]

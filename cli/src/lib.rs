@@ -33,6 +33,7 @@ mod query;
 mod replay;
 mod rule;
 mod run;
+mod shadow;
 mod state;
 mod verify;
 mod watch;

@@ -15,6 +15,7 @@ use crate::args::Run;
 use crate::input::{Input, progress_bar};
 use crate::open;
 use crate::output::{Lines, error_line, row};
+use crate::shadow::Shadows;
 use crate::watch;
 
 /// One line of input.
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     let source = source.filter(|path| path != Path::new("-"));
     let mut input = Input::open(source.as_deref())?;
     let bar = progress_bar(source.as_deref());
+    let shadows = Shadows::start(&application, &args.shadow)?;
     let mut session = Session {
         application: &application,
         lines: Lines::new(),
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     let is_default = args.app.data.is_none();
     summary.print(&args.app.app, &data, is_default, started.elapsed());
     settled?;
+    shadows.finish();
     application.close()?;
     Ok(summary.refused.is_empty())
 }

@@ -139,6 +139,35 @@ fn partitions_share_the_flights_and_keep_their_number() {
     assert_eq!(refused.status.code(), Some(1));
 }
 
+#[cfg(feature = "lua")]
+#[test]
+fn a_shadow_reports_where_other_code_differs_and_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let same = format!("{APP}/flights.lua");
+    let code = std::fs::read_to_string(&same).unwrap();
+    let shouting = code.replace("name = args.name }", "name = args.name .. \"!\" }");
+    assert_ne!(shouting, code);
+    let other = folder.path().join("other.lua");
+    std::fs::write(&other, shouting).unwrap();
+    let run = |name: &str, file: &str| {
+        let (data, shadow) = (data(&folder, name), format!("flights={file}"));
+        let ran = output(&[
+            "run", APP, "--engine", "lua", "--data", &data, "--shadow", &shadow,
+        ]);
+        assert!(ran.status.success());
+        let hash = lines(&["state", APP, "--engine", "lua", "--data", &data, "--hash"]);
+        (hash, String::from_utf8(ran.stderr).unwrap())
+    };
+    let (hash, said) = run("same", &same);
+    assert!(said.contains("1016 commands compared, 0 differ"), "{said}");
+    let (changed, said) = run("other", other.to_str().unwrap());
+    assert!(said.contains("1016 commands compared, 16 differ"), "{said}");
+    assert!(said.contains("offset 0, AddAirline: "), "{said}");
+    assert_eq!(changed, hash);
+    let bad = output(&["run", APP, "--shadow", "flights"]);
+    assert_eq!(bad.status.code(), Some(2));
+}
+
 #[test]
 fn a_refused_command_is_status_one_and_bad_usage_is_status_two() {
     let folder = TempDir::new().unwrap();
