@@ -54,14 +54,19 @@ impl ExtensionInstance for BuiltinInstance {
         intents: &mut Intents,
     ) -> Outcome {
         let (manifest, ticker) = (&self.manifest, &self.ticker);
-        match Call::begin(invocation, manifest, ticker, host, &self.buffers, intents) {
-            Ok(call) => {
-                // `begin` has found the extension, and there is a function for each.
-                let ended = run(self.runs[invocation.extension], &call);
-                call.end(ended)
-            }
-            Err(error) => error.into(),
-        }
+        let buffers = &self.buffers;
+        Call::run(
+            invocation,
+            manifest,
+            ticker,
+            host,
+            buffers,
+            intents,
+            |call| {
+                // The extension is there, and there is a function for each.
+                run(self.runs[invocation.extension], call)
+            },
+        )
     }
 }
 

@@ -55,30 +55,37 @@ impl std::fmt::Debug for Call<'_> {
 }
 
 impl<'a> Call<'a> {
-    /// Begins an invocation: empties `intents` and starts the deadline.
+    /// Makes an invocation: empties `intents`, starts the deadline, lets the extension run, and settles how it ended.
     ///
-    /// # Errors
-    /// `unknown` where the package has no extension of that number.
+    /// Nothing runs, and the outcome is `unknown`, where the package has no extension of that number.
     #[inline]
-    pub fn begin(
+    pub fn run(
         invocation: Invocation<'a>,
         package: &'a PackageManifest,
         ticker: &'a Ticker,
         host: &'a dyn Host,
         buffers: &'a Buffers,
         intents: &'a mut Intents,
-    ) -> Result<Self> {
-        let extension = declared(package, invocation)?;
-        Ok(Self::of(
+        run: impl FnOnce(&Self) -> Result<()>,
+    ) -> Outcome {
+        let extension = match declared(package, invocation) {
+            Ok(extension) => extension,
+            Err(error) => {
+                intents.clear();
+                return error.into();
+            }
+        };
+        let call = Self::of(
             extension, invocation, package, ticker, host, buffers, intents, None,
-        ))
+        );
+        call.end(run(&call))
     }
 
     #[allow(
         clippy::too_many_arguments,
         reason = "private; the parts of the struct"
     )]
-    #[inline]
+    #[inline(always)]
     fn of(
         extension: &'a ExtensionDecl,
         invocation: Invocation<'a>,
@@ -110,7 +117,7 @@ impl<'a> Call<'a> {
 
     /// Ends the invocation: settles which error stands, and drops every intent if there is one.
     #[inline]
-    pub fn end(&self, run: Result<()>) -> Outcome {
+    fn end(&self, run: Result<()>) -> Outcome {
         let mut ledger = self.meter.ledger();
         ledger.elapsed_ms = self.ticker.since(self.started.get());
         self.buffers.close_all();

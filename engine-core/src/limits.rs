@@ -241,23 +241,23 @@ pub struct Ledger {
     /// Bytes of guest memory when the invocation ended; zero where the engine has no memory of its own.
     pub memory: u64,
     /// Reads.
-    pub host_reads: u32,
+    pub host_reads: u64,
     /// Rows read.
-    pub rows_read: u32,
+    pub rows_read: u64,
     /// Bytes of keys and values read.
     pub bytes_read: u64,
     /// Intents, without results and log lines.
-    pub intents: u32,
+    pub intents: u64,
     /// Bytes of keys and values in these intents.
     pub intent_bytes: u64,
     /// Bytes of results.
     pub result_bytes: u64,
     /// Lines logged.
-    pub log_lines: u32,
+    pub log_lines: u64,
     /// Bytes logged.
     pub log_bytes: u64,
     /// Calls of foreign functions.
-    pub foreign_calls: u32,
+    pub foreign_calls: u64,
     /// Bytes of their arguments and answers.
     pub foreign_bytes: u64,
 }

@@ -44,25 +44,25 @@ impl ExtensionInstance for LuaInstance {
         let chunk = &self.chunk;
         let extension = invocation.extension;
         let (manifest, ticker) = (&chunk.manifest, &chunk.ticker);
-        let call = Call::begin(invocation, manifest, ticker, host, &self.buffers, intents);
-        let call = match call {
-            Ok(call) => call,
-            Err(error) => {
-                self.sandbox = sandbox;
-                return error.into();
-            }
-        };
-        let sandbox = match sandbox {
-            Some(sandbox) => sandbox,
-            None => match Sandbox::new(chunk, chunk.deadline(&call)) {
-                Ok(sandbox) => Box::new(sandbox),
-                Err(error) => return call.end(Err(error)),
+        let mut used = None;
+        let buffers = &self.buffers;
+        let outcome = Call::run(
+            invocation,
+            manifest,
+            ticker,
+            host,
+            buffers,
+            intents,
+            |call| {
+                let sandbox = match sandbox {
+                    Some(sandbox) => sandbox,
+                    None => Box::new(Sandbox::new(chunk, chunk.deadline(call))?),
+                };
+                used.insert(sandbox).run(call, extension)
             },
-        };
-        let run = sandbox.run(&call, extension);
-        let outcome = call.end(run);
+        );
         if outcome.leaves_instance_usable() && chunk.manifest.policy == Policy::Keep {
-            self.sandbox = Some(sandbox);
+            self.sandbox = used;
         }
         outcome
     }

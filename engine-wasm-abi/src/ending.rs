@@ -23,6 +23,7 @@ impl Status {
     ///
     /// # Errors
     /// `abi` where there is none.
+    #[inline]
     pub(crate) fn of(number: u32) -> Result<Self> {
         Ok(match number {
             0 => Self::Ok,
@@ -42,6 +43,7 @@ impl Status {
     ///
     /// # Errors
     /// The guest's, for every status but the first.
+    #[inline]
     pub(crate) fn settle(self, state: &State, words: &[u8]) -> Result<()> {
         let kind = match self {
             Self::Ok => return Ok(()),

@@ -18,7 +18,8 @@ use crate::sandbox::Sandbox;
 /// An instance; between two invocations it has a sandbox that is initialised and reset, or none.
 pub(crate) struct WasmInstance<R: Runtime> {
     package: Arc<Shared<R>>,
-    sandbox: Option<Sandbox<R>>,
+    /// Boxed, so that it is taken out and put back for the price of a pointer.
+    sandbox: Option<Box<Sandbox<R>>>,
     buffers: Buffers,
 }
 
@@ -26,15 +27,15 @@ impl<R: Runtime> WasmInstance<R> {
     pub(crate) fn new(package: Arc<Shared<R>>, sandbox: Sandbox<R>) -> Self {
         Self {
             package,
-            sandbox: Some(sandbox),
+            sandbox: Some(Box::new(sandbox)),
             buffers: Buffers::default(),
         }
     }
 
-    fn take_sandbox(&mut self) -> Result<Sandbox<R>> {
+    fn take_sandbox(&mut self) -> Result<Box<Sandbox<R>>> {
         match self.sandbox.take() {
             Some(sandbox) => Ok(sandbox),
-            None => Sandbox::start(&self.package),
+            None => Sandbox::start(&self.package).map(Box::new),
         }
     }
 }
@@ -56,22 +57,25 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
         host: &dyn Host,
         intents: &mut Intents,
     ) -> Outcome {
-        intents.clear();
         let mut sandbox = match self.take_sandbox() {
             Ok(sandbox) => sandbox,
-            Err(error) => return error.into(),
-        };
-        let package = &*self.package;
-        let (manifest, ticker) = (&package.manifest, package.runtime.ticker());
-        let call = Call::begin(invocation, manifest, ticker, host, &self.buffers, intents);
-        let call = match call {
-            Ok(call) => call,
             Err(error) => {
-                self.sandbox = Some(sandbox);
+                intents.clear();
                 return error.into();
             }
         };
-        let outcome = call.end(sandbox.run(package.version, &call));
+        let package = &*self.package;
+        let (manifest, ticker) = (&package.manifest, package.runtime.ticker());
+        let buffers = &self.buffers;
+        let outcome = Call::run(
+            invocation,
+            manifest,
+            ticker,
+            host,
+            buffers,
+            intents,
+            |call| sandbox.run(package.version, call),
+        );
         // A sandbox that fails to reset is replaced; the invocation was over before.
         if outcome.leaves_instance_usable() && sandbox.reset(package, &invocation).is_ok() {
             match manifest.policy {
@@ -117,7 +121,7 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
     fn prepare(&mut self) {
         if self.sandbox.is_none() {
             // The next invocation tells why there is none.
-            self.sandbox = Sandbox::start(&self.package).ok();
+            self.sandbox = Sandbox::start(&self.package).ok().map(Box::new);
         }
     }
 }

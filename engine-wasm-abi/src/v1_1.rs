@@ -54,6 +54,7 @@ impl Numbers {
         Self(std::iter::repeat_with(unasked).take(extensions).collect())
     }
 
+    #[inline]
     fn get(&self, extension: usize) -> Option<i32> {
         let number = self.0.get(extension)?.load(Ordering::Relaxed);
         (number != Self::UNASKED).then_some(number)

@@ -102,6 +102,12 @@ impl Wasi {
         }
     }
 
+    /// Whether nothing is left to log.
+    #[inline]
+    pub fn is_flushed(&self) -> bool {
+        self.lines.borrow().iter().all(Vec::is_empty)
+    }
+
     /// Logs what is left when an invocation ends.
     ///
     /// # Errors

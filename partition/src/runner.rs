@@ -60,9 +60,9 @@ impl Cost {
         self.invocations += 1;
         self.fuel += used.fuel.unwrap_or_default();
         self.memory = self.memory.max(used.memory);
-        self.host_reads += u64::from(used.host_reads);
-        self.rows_read += u64::from(used.rows_read);
-        self.intents += u64::from(used.intents);
+        self.host_reads += used.host_reads;
+        self.rows_read += used.rows_read;
+        self.intents += used.intents;
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {

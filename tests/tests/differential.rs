@@ -268,22 +268,18 @@ fn see(instance: &mut Instance, state: &State, (extension, args): &Step) -> Seen
     let host = state.host();
     let answer = instance.call_with(&host, extension, args);
     let ledger = answer.ledger;
-    let mut counts = vec![ledger.host_reads.into(), ledger.foreign_calls.into()];
+    let mut counts = vec![ledger.host_reads, ledger.foreign_calls];
     let kind = answer.result.as_ref().err().map(Error::kind);
     // A WASM guest takes rows ahead, so one that is ended within a range read has read more of them.
     if kind.is_none_or(ErrorKind::leaves_instance_usable) {
-        counts.extend([
-            u64::from(ledger.rows_read),
-            ledger.bytes_read,
-            ledger.foreign_bytes,
-        ]);
+        counts.extend([ledger.rows_read, ledger.bytes_read, ledger.foreign_bytes]);
     }
     if kind.is_none() {
         counts.extend([
-            u64::from(ledger.intents),
+            ledger.intents,
             ledger.intent_bytes,
             ledger.result_bytes,
-            ledger.log_lines.into(),
+            ledger.log_lines,
             ledger.log_bytes,
         ]);
     }

@@ -118,7 +118,7 @@ pub fn calls_of_foreign_functions_are_limited(subject: &Subject) {
             extension: "Ask",
             args: asking("reverse", "abc", 5, true),
             set: |limits, n| limits.foreign_calls = n as u32,
-            used: |ledger| ledger.foreign_calls.into(),
+            used: |ledger| ledger.foreign_calls,
         },
     );
 }

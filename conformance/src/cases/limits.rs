@@ -63,7 +63,7 @@ pub fn host_reads_are_limited(subject: &Subject) {
             extension: "Reads",
             args: json!({"n": 7}),
             set: |limits, n| limits.host_reads = n as u32,
-            used: |ledger| ledger.host_reads.into(),
+            used: |ledger| ledger.host_reads,
         },
     );
 }
@@ -77,7 +77,7 @@ pub fn rows_read_are_limited(subject: &Subject) {
             extension: "Count",
             args: json!({"storage": "open", "group": "g"}),
             set: |limits, n| limits.rows_read = n as u32,
-            used: |ledger| ledger.rows_read.into(),
+            used: |ledger| ledger.rows_read,
         },
     );
 }
@@ -105,7 +105,7 @@ pub fn intents_are_limited(subject: &Subject) {
             extension: "Many",
             args: json!({"n": 5, "bytes": 0}),
             set: |limits, n| limits.intents = n as u32,
-            used: |ledger| ledger.intents.into(),
+            used: |ledger| ledger.intents,
         },
     );
 }
@@ -147,7 +147,7 @@ pub fn log_lines_are_limited(subject: &Subject) {
             extension: "Log",
             args: json!({"lines": 4, "bytes": 1}),
             set: |limits, n| limits.log_lines = n as u32,
-            used: |ledger| ledger.log_lines.into(),
+            used: |ledger| ledger.log_lines,
         },
     );
 }

@@ -78,20 +78,19 @@ impl Meter {
 
     #[inline]
     pub(super) fn ledger(&self) -> Ledger {
-        let small = |counter: &Cell<u64>| counter.get().min(u32::MAX.into()) as u32;
         Ledger {
             elapsed_ms: 0,
             fuel: self.fuel.get(),
             memory: self.memory.get(),
-            host_reads: small(&self.host_reads),
-            rows_read: small(&self.rows_read),
+            host_reads: self.host_reads.get(),
+            rows_read: self.rows_read.get(),
             bytes_read: self.bytes_read.get(),
-            intents: small(&self.intents),
+            intents: self.intents.get(),
             intent_bytes: self.intent_bytes.get(),
             result_bytes: self.result_bytes.get(),
-            log_lines: small(&self.log_lines),
+            log_lines: self.log_lines.get(),
             log_bytes: self.log_bytes.get(),
-            foreign_calls: small(&self.foreign_calls),
+            foreign_calls: self.foreign_calls.get(),
             foreign_bytes: self.foreign_bytes.get(),
         }
     }

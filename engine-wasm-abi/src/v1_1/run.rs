@@ -52,6 +52,7 @@ pub(crate) fn run_batch<G: Guest<State>>(guest: &mut G, call: &Call<'_>) -> Resu
     Ok(())
 }
 
+#[inline]
 pub(super) fn trace_run(call: &Call<'_>, how: &str) {
     call.trace(Party::Instance, Party::Guest, || {
         let extension = call.extension();

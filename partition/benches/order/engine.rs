@@ -108,16 +108,19 @@ impl ExtensionInstance for Shop {
     ) -> Outcome {
         let cursors = engine_core::call::Buffers::default();
         let (manifest, ticker) = (&self.manifest, &self.ticker);
-        let call = match Call::begin(invocation, manifest, ticker, host, &cursors, intents) {
-            Ok(call) => call,
-            Err(error) => return error.into(),
-        };
         let buffers = &mut self.buffers;
-        let ended = match &*call.extension().name {
-            "Order" => order(&call, self.storages, buffers),
-            _ => fill(&call, self.storages, buffers),
-        };
-        call.end(ended)
+        Call::run(
+            invocation,
+            manifest,
+            ticker,
+            host,
+            &cursors,
+            intents,
+            |call| match &*call.extension().name {
+                "Order" => order(call, self.storages, buffers),
+                _ => fill(call, self.storages, buffers),
+            },
+        )
     }
 }
 

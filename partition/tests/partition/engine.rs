@@ -165,15 +165,20 @@ impl ExtensionInstance for Probe {
     ) -> Outcome {
         let buffers = Buffers::default();
         let (manifest, ticker) = (&self.manifest, &self.ticker);
-        let call = match Call::begin(invocation, manifest, ticker, host, &buffers, intents) {
-            Ok(call) => call,
-            Err(error) => return error.into(),
-        };
-        let name = call.extension().name.to_string();
-        let run = self.native.runs.lock().unwrap().get(&name).cloned();
-        *self.native.calls.lock().unwrap().entry(name).or_default() += 1;
-        let ended = run.map_or(Ok(()), |run| run(&Guest(&call)));
-        call.end(ended)
+        Call::run(
+            invocation,
+            manifest,
+            ticker,
+            host,
+            &buffers,
+            intents,
+            |call| {
+                let name = call.extension().name.to_string();
+                let run = self.native.runs.lock().unwrap().get(&name).cloned();
+                *self.native.calls.lock().unwrap().entry(name).or_default() += 1;
+                run.map_or(Ok(()), |run| run(&Guest(call)))
+            },
+        )
     }
 }
 
