@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::Body;
-use crate::chain::Slot;
+use crate::chain::Place;
 use crate::filter::{Direction, Verdict};
 use crate::handle::{Event, StreamHandle};
 use crate::headers::Headers;
@@ -121,7 +121,7 @@ pub(crate) struct Inner {
     pub(crate) headers: [RefCell<Option<Headers>>; 2],
     pub(crate) trailers: [RefCell<Option<Headers>>; 2],
     /// What each filter holds, by direction.
-    pub(crate) slots: Box<[[RefCell<Slot>; 2]]>,
+    pub(crate) slots: Box<[[Place; 2]]>,
     pub(crate) info: RefCell<StreamInfo>,
     pub(crate) reply: RefCell<Option<LocalReply>>,
     pub(crate) closing: Cell<bool>,
@@ -176,7 +176,11 @@ impl StreamRef {
     /// Lets a direction that this filter holds go on: what the filter was told of goes to the next filter, and what
     /// arrived since is told to this one. Nothing happens where it holds nothing.
     pub fn resume(&self, direction: Direction) {
-        self.resume_with(direction, Verdict::Continue);
+        let slot = self.filter.and_then(|filter| self.inner.slots.get(filter));
+        // A second wish says nothing more than the first, and a guest could make them pile up.
+        if slot.is_some_and(|slot| !slot[direction as usize].resuming.replace(true)) {
+            self.resume_with(direction, Verdict::Continue);
+        }
     }
 
     /// Gives another verdict on what this filter holds of a direction, as a callback would have given it; the callback
@@ -207,8 +211,9 @@ impl StreamRef {
 
     /// Breaks the stream off.
     pub fn close(&self) {
-        self.inner.closing.set(true);
-        self.send(Event::Wake);
+        if !self.inner.closing.replace(true) {
+            self.send(Event::Wake);
+        }
     }
 
     /// Lets the proxy choose a route anew for changed headers, as long as the request has not left.

@@ -110,8 +110,13 @@ impl Thread {
             Message::Restart(_) => {
                 machine.vm();
             }
-            Message::Ticks(_) => {}
+            Message::Ticks(_) => {
+                if let Some(vm) = &*machine.vm.borrow() {
+                    vm.state.ticks_told.set(false);
+                }
+            }
             Message::QueueReady { plugin, queue, .. } => {
+                self.process.shared.rang(queue);
                 if let (Some(vm), Some(plugin)) = (machine.vm(), machine.plugin(plugin))
                     && let Some(root) = plugin.root()
                 {

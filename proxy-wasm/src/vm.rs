@@ -105,15 +105,8 @@ impl Vm {
             id,
             tick: Cell::new(None),
         });
-        let context = Context {
-            root: Rc::clone(&root),
-            stream: None,
-            lingers: Cell::new(false),
-        };
-        self.state
-            .contexts
-            .borrow_mut()
-            .insert(id, Rc::new(context));
+        let context = Context::new(&root, None);
+        self.state.contexts.borrow_mut().insert(id, context);
         self.run(id, Callback::ContextCreate, &[id, 0], START_MS)?;
         let steps = [
             (Callback::VmStart, config.vm.configuration.len()),
@@ -232,15 +225,8 @@ impl Vm {
     /// Makes a context for a stream.
     pub(crate) fn add_stream(&self, root: &Rc<Root>, stream: &StreamRef) -> Result<u32> {
         let id = self.state.new_context_id();
-        let context = Context {
-            root: Rc::clone(root),
-            stream: Some(stream.clone()),
-            lingers: Cell::new(false),
-        };
-        self.state
-            .contexts
-            .borrow_mut()
-            .insert(id, Rc::new(context));
+        let context = Context::new(root, Some(stream.clone()));
+        self.state.contexts.borrow_mut().insert(id, context);
         self.call(id, Callback::ContextCreate, &[id, root.id])?;
         Ok(id)
     }
@@ -328,6 +314,7 @@ impl Vm {
             trailers,
         } = answer.unwrap_or_default();
         let context = call.context;
+        drop(call);
         let args = [
             context,
             id,

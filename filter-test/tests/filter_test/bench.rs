@@ -59,7 +59,7 @@ impl Filter for Everything {
                 let log = Rc::clone(worker);
                 let events = move |event| log.log(Level::Info, "", &format!("{event:?}"));
                 if let Ok(mut stream) = worker.grpc(call, Box::new(events)) {
-                    stream.send("asked".into(), true);
+                    stream.send("asked".into(), true).expect("there is room");
                     *self.stream.borrow_mut() = Some(stream);
                 }
             }

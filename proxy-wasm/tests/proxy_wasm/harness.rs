@@ -12,7 +12,7 @@ use filters::callout::{
     CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending,
 };
 use filters::metrics::Metrics;
-use filters::{Chain, Direction, Headers, Level, Part, Settings, StreamInfo, Worker};
+use filters::{Chain, Direction, FilterLimits, Headers, Level, Part, Settings, StreamInfo, Worker};
 use proxy_wasm::{
     Backoff, FailurePolicy, Message, Options, PluginConfig, PluginInstance, ProxyWasm,
     SharedLimits, Thread, VmConfig,
@@ -50,6 +50,14 @@ pub(crate) struct World {
     metrics: Arc<Metrics>,
 }
 
+/// So little that one call of a guest may ask for more.
+pub(crate) const LIMITS: FilterLimits = FilterLimits {
+    stream_calls: 3,
+    calls: 5,
+    body_bytes: 64 << 10,
+    queued_bytes: 32 << 10,
+};
+
 struct Dropped(Rc<RefCell<Vec<String>>>, &'static str);
 
 impl Drop for Dropped {
@@ -61,9 +69,13 @@ impl Drop for Dropped {
 impl Pending for Dropped {}
 
 impl GrpcStream for Dropped {
-    fn send(&mut self, message: bytes::Bytes, end: bool) {
+    fn send(&mut self, message: bytes::Bytes, end: bool) -> Result<(), CallRefused> {
+        if message.len() > LIMITS.queued_bytes {
+            return Err(CallRefused::Full);
+        }
         let note = format!("sent {} end {end}", String::from_utf8_lossy(&message));
         self.0.borrow_mut().push(note);
+        Ok(())
     }
 
     fn close(&mut self) {
@@ -87,6 +99,10 @@ impl Worker for World {
 
     fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    fn limits(&self) -> FilterLimits {
+        LIMITS
     }
 
     fn http(&self, call: HttpCall, done: HttpDone) -> Result<Box<dyn Pending>, CallRefused> {
