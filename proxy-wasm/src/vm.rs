@@ -32,6 +32,8 @@ pub(crate) struct Vm {
     guest: RefCell<Option<Box<dyn Guest<State>>>>,
     /// Whether it has ended a callback of a stream well.
     pub(crate) served: Cell<bool>,
+    /// The number of the plugin that it failed for.
+    pub(crate) culprit: Cell<usize>,
     lingering: Cell<usize>,
     memory: Memory,
 }
@@ -75,6 +77,7 @@ impl Vm {
         let vm = Rc::new(Self {
             guest: RefCell::new(Some(guest)),
             served: Cell::new(false),
+            culprit: Cell::new(0),
             lingering: Cell::new(0),
             memory: Memory {
                 metric: worker.metrics().define(MetricKind::Gauge, &name),
@@ -200,6 +203,9 @@ impl Vm {
         let plugin = context
             .as_ref()
             .map_or(&*state.module.vm_id, |context| &context.root.config.name);
+        if let Some(context) = &context {
+            self.culprit.set(context.root.plugin as usize);
+        }
         let line = format!("`{name}` failed: {error}");
         state.worker.log(Level::Error, plugin, &line);
         let metrics = state.worker.metrics();

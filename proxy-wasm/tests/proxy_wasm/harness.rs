@@ -47,6 +47,8 @@ pub(crate) struct World {
     /// What was sent on gRPC streams, and what was dropped.
     pub(crate) notes: Rc<RefCell<Vec<String>>>,
     pub(crate) refuse: Cell<Option<fn() -> CallRefused>>,
+    /// The bytes of which randomness is made.
+    pub(crate) chance: Cell<u8>,
     metrics: Arc<Metrics>,
 }
 
@@ -95,6 +97,11 @@ impl Worker for World {
 
     fn time(&self) -> u64 {
         self.now.get()
+    }
+
+    fn random(&self, place: &mut [u8]) -> std::io::Result<()> {
+        place.fill(self.chance.get());
+        Ok(())
     }
 
     fn metrics(&self) -> &Arc<Metrics> {
@@ -206,9 +213,14 @@ impl Bench {
 
     /// A chain of this plugin alone.
     pub(crate) fn chain(&self) -> Chain {
+        self.chain_of(&self.plugin)
+    }
+
+    /// A chain of another plugin on the thread.
+    pub(crate) fn chain_of(&self, plugin: &Rc<PluginInstance>) -> Chain {
         let worker = Rc::clone(&self.world) as Rc<dyn Worker>;
         Chain::new(
-            vec![self.plugin.filter()],
+            vec![plugin.filter()],
             StreamInfo::default(),
             Settings { limit: 1 << 16 },
             worker,

@@ -27,7 +27,7 @@ pub struct WasmPlugin {
     pub configuration: Vec<u8>,
     /// What becomes of streams after it failed.
     pub failure_policy: FailurePolicy,
-    /// How long to wait before it is loaded again, where `failure_policy` says so.
+    /// How long to wait before it is loaded again.
     pub backoff: Backoff,
     /// The host functions that it may call and its own that are called; all where this is empty.
     pub allowed_capabilities: BTreeSet<String>,
@@ -72,12 +72,12 @@ pub struct Environment {
 /// What becomes of streams after a plugin failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// They go on without it.
+    /// They go on without it; it is loaded again as with `Closed`.
     Open,
-    /// They are refused with 503.
+    /// They are refused with 503; it is loaded again at once, unless it fails again and again.
     #[default]
     Closed,
-    /// They are refused until it is loaded again.
+    /// They are refused with 503 until it is loaded again, which is after the back-off.
     Reload,
 }
 
