@@ -1,9 +1,10 @@
 //! What a guest asks of its stream: headers, bodies, going on, closing and answering.
 
 use bytes::Bytes;
+use engine_wasm_abi::memory;
 use filters::{Direction, Headers, LocalReply, StreamRef};
 
-use super::{Answered, Inside, Stop, give, i, put_u32, read, text};
+use super::{Answered, Inside, Stop, allocate, give, i, put_u32, read, text};
 use crate::abi::{BufferKind, MapKind, Status, StreamKind, Version};
 use crate::context::State;
 use crate::pairs;
@@ -157,21 +158,26 @@ pub(super) fn remove_value(guest: Inside<'_>, map: i32, key: i32, key_len: i32) 
     })
 }
 
-/// A part of a buffer, and how long the whole is.
-fn part(state: &State, kind: i32, start: usize, max: usize) -> Found<(Vec<u8>, usize)> {
+/// Shows a part of a buffer piece by piece, and answers how long the whole is.
+fn show(
+    state: &State,
+    kind: i32,
+    (start, max): (usize, usize),
+    mut take: impl FnMut(&[u8]),
+) -> Found<usize> {
     let kind = BufferKind::of(kind).ok_or(Status::BadArgument)?;
-    let slice = |bytes: &[u8]| {
-        let from = start.min(bytes.len());
-        let to = from.saturating_add(max).min(bytes.len());
-        (bytes[from..to].to_vec(), bytes.len())
-    };
     if let Some(direction) = body_of(kind) {
         let stream = stream(state)?;
         let body = stream.body(direction).ok_or(Status::NotFound)?;
-        let mut bytes = Vec::with_capacity(max.min(body.len()));
-        body.copy(start, max, |piece| bytes.extend_from_slice(piece));
-        return Ok((bytes, body.len()));
+        body.copy(start, max, take);
+        return Ok(body.len());
     }
+    let mut slice = |bytes: &[u8]| {
+        let from = start.min(bytes.len());
+        let to = from.saturating_add(max).min(bytes.len());
+        take(&bytes[from..to]);
+        bytes.len()
+    };
     let answer = state.answer.borrow();
     let found = match kind {
         BufferKind::CallBody => answer.call_body.as_deref().map(slice),
@@ -206,12 +212,28 @@ pub(super) fn get_buffer(
     if start.checked_add(max).is_none() {
         return Err(Status::BadArgument.into());
     }
-    let (bytes, _) = part(guest.state(), kind, start as usize, max as usize)?;
-    give(guest, &bytes, at, len)
+    let (start, max) = (start as usize, max as usize);
+    let mut size = 0;
+    show(guest.state(), kind, (start, max), |piece| {
+        size += piece.len();
+    })?;
+    let block = allocate(guest, size)?;
+    // Copied into the guest's memory alone. What is shown may have changed while the guest allocated.
+    let (memory, state) = guest.split();
+    let place = memory::bytes_mut(memory, "", block.cast_unsigned(), size as u32);
+    let mut left = place.map_err(|_| Status::InvalidMemoryAccess)?;
+    show(state, kind, (start, size), |piece| {
+        let (here, behind) = std::mem::take(&mut left).split_at_mut(piece.len());
+        here.copy_from_slice(piece);
+        left = behind;
+    })?;
+    let copied = size - left.len();
+    put_u32(guest, at, block.cast_unsigned())?;
+    put_u32(guest, len, copied as u32)
 }
 
 pub(super) fn buffer_status(guest: Inside<'_>, kind: i32, size: i32, flags: i32) -> Answered {
-    let (_, whole) = part(guest.state(), kind, 0, 0)?;
+    let whole = show(guest.state(), kind, (0, 0), |_| ())?;
     put_u32(guest, size, whole as u32)?;
     put_u32(guest, flags, 0)
 }
