@@ -1,6 +1,6 @@
 //! WASM filters in a proxy that serves.
 
-use crate::harness::{Client, Running, config, direct, echo, module, service, wasm};
+use crate::harness::{Client, Running, config, direct, echo, module, on_each_engine, service, wasm};
 
 /// Logs `configured` and `tick`, ticks each 50 ms, adds `x-filter: on` to responses, traps on `x-trap`.
 fn noting() -> String {
@@ -30,10 +30,9 @@ fn noting() -> String {
     )
 }
 
-#[test]
-fn each_worker_and_the_main_thread_have_a_machine_of_their_own() {
+fn each_worker_and_the_main_thread_have_a_machine_of_their_own(engine: &str) {
     let text = config(&wasm("noting", "noting.wasm", ""), &direct("/", "x"), &[]);
-    let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+    let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 2);
     let lines = running.lines.lock().expect("no panic").clone();
     let configured = lines
         .iter()
@@ -42,21 +41,19 @@ fn each_worker_and_the_main_thread_have_a_machine_of_their_own() {
     running.wait_for("info noting: tick", 6);
 }
 
-#[test]
-fn a_direct_response_passes_the_filters() {
+fn a_direct_response_passes_the_filters(engine: &str) {
     let text = config(&wasm("noting", "noting.wasm", ""), &direct("/", "x"), &[]);
-    let running = Running::new(&text, &[("noting.wasm", &noting())], 1);
+    let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 1);
     assert_eq!(running.get("/").headers["x-filter"], "on");
 }
 
-#[test]
-fn every_tenth_request_traps_and_all_others_are_served() {
+fn every_tenth_request_traps_and_all_others_are_served(engine: &str) {
     let text = config(
         &wasm("noting", "noting.wasm", ""),
         &direct("/", "fine"),
         &[],
     );
-    let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+    let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 2);
     let clients: Vec<_> = (0..8)
         .map(|_| {
             let address = running.address("main");
@@ -84,8 +81,7 @@ fn every_tenth_request_traps_and_all_others_are_served() {
     assert_eq!(running.metric("wasm.noting.failures"), 160);
 }
 
-#[test]
-fn a_filter_asks_another_service_while_its_request_waits() {
+fn a_filter_asks_another_service_while_its_request_waits(engine: &str) {
     let asking = module(
         r#"
           (import "env" "proxy_http_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
@@ -115,7 +111,7 @@ fn a_filter_asks_another_service_while_its_request_waits() {
         routes,
         &[("one", service.port()), ("asked", asked.port())],
     );
-    let running = Running::new(&text, &[("asking.wasm", &asking)], 1);
+    let running = Running::on(engine, &text, &[("asking.wasm", &asking)], 1);
     let response = Client::new(running.address("main")).send("POST", "/", &[], Some("body"));
     assert!(
         response.body.contains("asked=answer to GET /q HTTP/1.1\n"),
@@ -125,8 +121,7 @@ fn a_filter_asks_another_service_while_its_request_waits() {
     assert!(response.body.ends_with("body"));
 }
 
-#[test]
-fn a_body_that_a_filter_would_hold_beyond_the_limit_is_refused() {
+fn a_body_that_a_filter_would_hold_beyond_the_limit_is_refused(engine: &str) {
     let holding = module(
         "",
         r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 1))"#,
@@ -138,14 +133,13 @@ fn a_body_that_a_filter_would_hold_beyond_the_limit_is_refused() {
         routes,
         &[("one", service.port())],
     );
-    let running = Running::new(&text, &[("holding.wasm", &holding)], 1);
+    let running = Running::on(engine, &text, &[("holding.wasm", &holding)], 1);
     let body = "x".repeat(200_000);
     let response = Client::new(running.address("main")).send("POST", "/", &[], Some(&body));
     assert_eq!(response.status, 413);
 }
 
-#[test]
-fn a_network_filter_sees_the_bytes_in_front_of_http() {
+fn a_network_filter_sees_the_bytes_in_front_of_http(engine: &str) {
     // Puts `GET /two` in the place of `GET /one`.
     let changing = module(
         r#"(import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))"#,
@@ -167,12 +161,11 @@ fn a_network_filter_sees_the_bytes_in_front_of_http() {
             vm_config: {runtime: envoy.wasm.runtime.v8, code: {local: {filename: "FOLDER/changing.wasm"}}}"#;
     let text =
         config("", &routes, &[]).replacen("    - filters:", &format!("    - filters:{network}"), 1);
-    let running = Running::new(&text, &[("changing.wasm", &changing)], 1);
+    let running = Running::on(engine, &text, &[("changing.wasm", &changing)], 1);
     assert_eq!(running.get("/one").body, "two");
 }
 
-#[test]
-fn a_service_that_is_one_for_all_runs_on_the_main_thread_alone() {
+fn a_service_that_is_one_for_all_runs_on_the_main_thread_alone(engine: &str) {
     for (singleton, times) in [(true, 1), (false, 3)] {
         let mut text = config("", &direct("/", "x"), &[]);
         text.push_str(&format!(
@@ -187,7 +180,7 @@ bootstrap_extensions:
       vm_config: {{vm_id: service, runtime: envoy.wasm.runtime.v8, code: {{local: {{filename: "FOLDER/noting.wasm"}}}}}}
 "#
         ));
-        let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+        let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 2);
         running.wait_for("info noting: tick", 2 * times);
         let lines = running.lines.lock().expect("no panic").clone();
         let configured = lines
@@ -195,4 +188,35 @@ bootstrap_extensions:
             .filter(|line| line.ends_with("info noting: configured"));
         assert_eq!(configured.count(), times, "{lines:?}");
     }
+}
+
+fn a_plugin_that_failed_is_away_for_as_long_as_its_policy_says(engine: &str) {
+    for (policy, failing, later) in [
+        ("FAIL_CLOSED", 503, 200),
+        ("FAIL_OPEN", 200, 200),
+        ("FAIL_RELOAD", 503, 503),
+    ] {
+        let more = format!(
+            "                failure_policy: {policy}
+                reload_config: {{backoff: {{base_interval: 3600s, max_interval: 3600s}}}}"
+        );
+        let text = config(&wasm("noting", "noting.wasm", &more), &direct("/", "x"), &[]);
+        let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 1);
+        let mut client = Client::new(running.address("main"));
+        assert_eq!(client.get("/", &[]).status, 200);
+        assert_eq!(client.get("/", &[("x-trap", "1")]).status, failing, "{policy}");
+        assert_eq!(client.get("/", &[]).status, later, "{policy}");
+        assert_eq!(running.metric("wasm.noting.failures"), 1, "{policy}");
+    }
+}
+
+on_each_engine! {
+    a_plugin_that_failed_is_away_for_as_long_as_its_policy_says
+    each_worker_and_the_main_thread_have_a_machine_of_their_own
+    a_direct_response_passes_the_filters
+    every_tenth_request_traps_and_all_others_are_served
+    a_filter_asks_another_service_while_its_request_waits
+    a_body_that_a_filter_would_hold_beyond_the_limit_is_refused
+    a_network_filter_sees_the_bytes_in_front_of_http
+    a_service_that_is_one_for_all_runs_on_the_main_thread_alone
 }
