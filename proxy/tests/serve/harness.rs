@@ -160,6 +160,17 @@ impl Running {
         panic!("`{what}` was not logged {times} times: {:?}", self.lines);
     }
 
+    /// Waits until something is so.
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        for _ in 0..1000 {
+            if is_so() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("never: {what}; {:?}", self.lines);
+    }
+
     pub(crate) fn metric(&self, name: &str) -> u64 {
         self.metrics.get(name).map_or(0, |metric| metric.get())
     }
