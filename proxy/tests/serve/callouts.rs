@@ -124,7 +124,7 @@ fn grpc_callouts_and_queues_of_two_workers_neither_lose_nor_mix_anything_under_l
         r#"{match: {prefix: "/"}, route: {cluster: one}}"#,
         &[("one", service.port()), ("grpc", grpc.port())],
     );
-    let text = text.replace("name: grpc\n", "name: grpc\n    http2_protocol_options: {}\n");
+    let text = text.replace("- name: grpc\n", "- name: grpc\n    http2_protocol_options: {}\n");
     let running = Running::on(engine, &text, &[("asking.wasm", &asking())], 2);
     // Until both workers have connections: the main thread's machine is 0, theirs are 1 and 2.
     let mut machines = BTreeSet::new();
