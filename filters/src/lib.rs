@@ -50,5 +50,5 @@ pub use filter::{Direction, EndReason, Filter, Next, Verdict};
 pub use handle::{StreamGone, StreamHandle};
 pub use headers::Headers;
 pub use limits::FilterLimits;
-pub use stream::{LocalReply, StreamInfo, StreamRef, UpstreamOverride};
+pub use stream::{LocalReply, ResponseFlag, StreamInfo, StreamRef, UpstreamOverride};
 pub use worker::{Level, Worker};

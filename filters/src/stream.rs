@@ -49,12 +49,56 @@ pub struct StreamInfo {
     pub reason: Option<String>,
     /// Why the proxy itself answered, where it did.
     pub details: String,
+    /// What went wrong, where something did.
+    pub flag: Option<ResponseFlag>,
     /// Bytes of the request's body that arrived.
     pub received: u64,
     /// Bytes of the response's body that were sent.
     pub sent: u64,
     /// Whether a filter asks for the connection's end behind this stream.
     pub drain: bool,
+}
+
+/// What went wrong with a stream, as Envoy's access logs and filters name it; the number is the place of its bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFlag {
+    /// There was no server to ask.
+    NoHealthyUpstream = 1,
+    /// The server did not answer in time.
+    UpstreamRequestTimeout = 2,
+    /// There was no connection to the server.
+    UpstreamConnectionFailure = 5,
+    /// The server broke the connection off.
+    UpstreamConnectionTermination = 6,
+    /// There was no route.
+    NoRouteFound = 8,
+    /// The client left.
+    DownstreamConnectionTermination = 14,
+    /// Nothing moved for too long.
+    StreamIdleTimeout = 16,
+    /// The route's cluster is not there.
+    NoClusterFound = 24,
+}
+
+impl ResponseFlag {
+    /// Its letters in an access log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoHealthyUpstream => "UH",
+            Self::UpstreamRequestTimeout => "UT",
+            Self::UpstreamConnectionFailure => "UF",
+            Self::UpstreamConnectionTermination => "UC",
+            Self::NoRouteFound => "NR",
+            Self::DownstreamConnectionTermination => "DC",
+            Self::StreamIdleTimeout => "SI",
+            Self::NoClusterFound => "NC",
+        }
+    }
+
+    /// Its bit, as filters read it.
+    pub fn bit(self) -> u64 {
+        1 << self as u32
+    }
 }
 
 /// A server's address that a filter asks for.

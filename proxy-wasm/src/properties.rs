@@ -5,7 +5,7 @@
 //! Source of the names: the attributes that Envoy documents.
 
 use bytes::Bytes;
-use filters::{Direction, Headers, StreamRef};
+use filters::{Direction, Headers, ResponseFlag, StreamRef};
 
 use crate::abi::Status;
 use crate::context::State;
@@ -144,7 +144,7 @@ fn of_response(stream: &StreamRef, rest: &[&[u8]]) -> Option<Bytes> {
     match rest {
         [b"code"] if info.status > 0 => number(info.status.into()),
         [b"code_details"] => some(&info.details),
-        [b"flags"] => number(0),
+        [b"flags"] => number(info.flag.map_or(0, ResponseFlag::bit)),
         [b"size"] => number(info.sent),
         [b"grpc_status"] => {
             let status = headers.as_ref()?.text("grpc-status")?;

@@ -1,5 +1,7 @@
 //! WASM filters in a proxy that serves.
 
+use std::net::TcpListener;
+
 use crate::harness::{Client, Running, config, direct, echo, module, on_each_engine, service, wasm};
 
 /// Logs `configured` and `tick`, ticks each 50 ms, adds `x-filter: on` to responses, traps on `x-trap`.
@@ -210,7 +212,64 @@ fn a_plugin_that_failed_is_away_for_as_long_as_its_policy_says(engine: &str) {
     }
 }
 
+/// Logs `response.flags`, eight bytes, when a stream is over.
+fn flags() -> String {
+    module(
+        r#"
+          (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+          (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
+        "#,
+        r#"
+          (data (i32.const 64) "response\00flags")
+          (func (export "proxy_on_log") (param i32)
+            (drop (call $get (i32.const 64) (i32.const 14) (i32.const 16) (i32.const 20)))
+            (drop (call $log (i32.const 2) (i32.load (i32.const 16)) (i32.load (i32.const 20)))))
+        "#,
+    )
+}
+
+fn what_went_wrong_is_told(engine: &str) {
+    let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
+    let bound = || TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (gone, silent, closing) = (port(&bound()), bound(), bound());
+    let ports = [
+        ("gone", gone),
+        ("silent", port(&silent)),
+        ("closing", port(&closing)),
+    ];
+    std::thread::spawn(move || closing.incoming().for_each(drop));
+    let routes = r#"
+        {match: {prefix: "/fine"}, direct_response: {status: 200}},
+        {match: {prefix: "/gone"}, route: {cluster: gone}},
+        {match: {prefix: "/closing"}, route: {cluster: closing}},
+        {match: {prefix: "/late"}, route: {cluster: silent, timeout: 0.1s}},
+        {match: {prefix: "/leave"}, route: {cluster: silent, timeout: 0s}}"#;
+    let text = config(&wasm("flags", "flags.wasm", ""), routes, &ports);
+    let running = Running::on(engine, &text, &[("flags.wasm", &flags())], 1);
+    for (path, status, bit) in [
+        ("/fine", 200, None),
+        ("/none", 404, Some(8)),
+        ("/gone", 503, Some(5)),
+        ("/closing", 503, Some(6)),
+        ("/late", 504, Some(2)),
+        ("/leave", 0, Some(14)),
+    ] {
+        running.lines.lock().expect("no panic").clear();
+        let mut client = Client::new(running.address("main"));
+        if status == 0 {
+            client.raw(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+            drop(client);
+        } else {
+            assert_eq!(client.get(path, &[]).status, status, "{path}");
+        }
+        let flags: u64 = bit.map_or(0, |bit: u32| 1 << bit);
+        let flags = String::from_utf8(flags.to_le_bytes().to_vec()).expect("text");
+        running.wait_for(&format!("info flags: {flags}"), 1);
+    }
+}
+
 on_each_engine! {
+    what_went_wrong_is_told
     a_plugin_that_failed_is_away_for_as_long_as_its_policy_says
     each_worker_and_the_main_thread_have_a_machine_of_their_own
     a_direct_response_passes_the_filters
