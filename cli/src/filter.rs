@@ -57,8 +57,8 @@ fn variants(args: &FilterTest) -> Result<Vec<Box<dyn Plugin>>> {
 fn script(code: Vec<u8>, engine: Option<&str>) -> Result<Vec<Box<dyn Plugin>>> {
     chosen(engine, vec!["lua"])?;
     let source = String::from_utf8(code);
-    let source = source
-        .map_err(|_| Error::new(ErrorKind::Package, "this is no script: it is no UTF-8"))?;
+    let source =
+        source.map_err(|_| Error::new(ErrorKind::Package, "this is no script: it is no UTF-8"))?;
     Ok(vec![Box::new(extengine::filter_test::Lua { source })])
 }
 

@@ -63,7 +63,11 @@ fn a_script_has_cases_too() {
     assert_eq!(lines(&output)[0]["engine"], "lua");
     let output = filter(&["test", &script, &cases, "--engine", "wasmtime"]);
     assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
-    assert!(errors(&output).contains("there are: lua"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("there are: lua"),
+        "{}",
+        errors(&output)
+    );
 }
 
 #[test]

@@ -104,11 +104,7 @@ fn ready<T: IntoLuaMulti>(lua: &Lua, ready: Ready<T>) -> mlua::Result<MultiValue
 }
 
 /// The answer that `respond` is given.
-fn reply(
-    stream: &StreamRef,
-    headers: &Table,
-    body: Option<LuaString>,
-) -> mlua::Result<LocalReply> {
+fn reply(stream: &StreamRef, headers: &Table, body: Option<LuaString>) -> mlua::Result<LocalReply> {
     let mut headers = call::headers_of(headers)?;
     let status = headers
         .text(":status")

@@ -339,8 +339,7 @@ impl Play<'_> {
         let of_lua = ["lua.errors", "lua.limits", "lua.panics"];
         let names = [&*of_wasm, "filters_panics_total"];
         let names = names.into_iter().chain(of_lua);
-        let metrics = names
-            .filter_map(|name| self.world.metrics().get(name));
+        let metrics = names.filter_map(|name| self.world.metrics().get(name));
         metrics.map(|metric| metric.get()).sum()
     }
 

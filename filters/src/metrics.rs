@@ -236,6 +236,9 @@ mod tests {
         assert!(make("other", "one more") && make("guest", "one more"));
         assert!(!make("other", &"x".repeat(Metrics::LONGEST + 1)));
         metrics.count("of the host");
-        assert_eq!(metrics.get("of the host").map(|metric| metric.get()), Some(1));
+        assert_eq!(
+            metrics.get("of the host").map(|metric| metric.get()),
+            Some(1)
+        );
     }
 }

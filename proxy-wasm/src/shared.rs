@@ -164,7 +164,9 @@ impl Shared {
         if let Some(queue) = self.queues.get(&id) {
             let less = |rung: usize| rung.checked_sub(1);
             // One that was registered anew may not have rung since.
-            let _ = queue.rung.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            let _ = queue
+                .rung
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         }
     }
 

@@ -322,15 +322,23 @@ fn a_body_that_a_script_makes_is_bounded() {
         ..FilterLimits::default()
     });
     for (body, says) in [
-        ("handle:body():setBytes(text)", "setBytes: a body has at most 9 bytes"),
-        ("handle:respond({[':status']='200'}, text)", "respond: a body has at most 9 bytes"),
+        (
+            "handle:body():setBytes(text)",
+            "setBytes: a body has at most 9 bytes",
+        ),
+        (
+            "handle:respond({[':status']='200'}, text)",
+            "respond: a body has at most 9 bytes",
+        ),
         (
             "handle:httpCall('a', {[':method']='GET', [':path']='/', [':authority']='a'}, text, 5)",
             "httpCall: a body has at most 9 bytes",
         ),
     ] {
         let script = |len: usize| {
-            format!("function envoy_on_request(handle) local text = string.rep('x', {len}) {body} end")
+            format!(
+                "function envoy_on_request(handle) local text = string.rep('x', {len}) {body} end"
+            )
         };
         let log = |len: usize| {
             let mut stream = Stream::on(&thread(&script(len)), &worker);

@@ -601,7 +601,11 @@ fn a_script_reads_its_configuration() {
 fn a_script_that_fails_is_told_unless_the_case_means_it() {
     for (source, setup, words) in [
         ("error('on purpose')", "", "on purpose"),
-        ("while true do end", "limits = { deadline_ms = 50 }", "50 ms"),
+        (
+            "while true do end",
+            "limits = { deadline_ms = 50 }",
+            "50 ms",
+        ),
     ] {
         let found = failures(&script(source, setup, ""));
         assert!(
@@ -618,8 +622,19 @@ fn a_script_that_fails_is_told_unless_the_case_means_it() {
 #[test]
 fn what_a_script_tells_other_filters_is_seen() {
     let tells = "handle:streamInfo():dynamicMetadata():set('a.b', 'c', { 1 })";
-    let report = script(tells, "", "expect.metadata = { \"a.b.c\" = \"[1]\", \"a.b\" = false }");
+    let report = script(
+        tells,
+        "",
+        "expect.metadata = { \"a.b.c\" = \"[1]\", \"a.b\" = false }",
+    );
     assert!(report.is_ok(), "{report}");
-    let found = failures(&script(tells, "", "expect.metadata = { \"a.b.c\" = \"[2]\" }"));
-    assert!(found[0].contains("metadata `a.b.c`: expected \"[2]\", found \"[1]\""), "{found:?}");
+    let found = failures(&script(
+        tells,
+        "",
+        "expect.metadata = { \"a.b.c\" = \"[2]\" }",
+    ));
+    assert!(
+        found[0].contains("metadata `a.b.c`: expected \"[2]\", found \"[1]\""),
+        "{found:?}"
+    );
 }

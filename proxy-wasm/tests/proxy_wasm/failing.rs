@@ -240,7 +240,8 @@ fn the_plugin_that_failed_says_how_its_machine_is_replaced() {
         with(&mut chain, "x-trap");
         assert_eq!(reply(&mut chain).expect("an answer").0, "503", "{engine}");
         assert_eq!(status(&bench, "x-good"), 503, "it rests on {engine}");
-        let failures = ["probe", "other"].map(|name| bench.metric(&format!("wasm.{name}.failures")));
+        let failures =
+            ["probe", "other"].map(|name| bench.metric(&format!("wasm.{name}.failures")));
         assert_eq!(failures, [1, 1], "{engine}");
         let reloads = ["probe", "other"].map(|name| bench.metric(&format!("wasm.{name}.reloads")));
         assert_eq!(reloads, [1, 1], "both are on the machine on {engine}");
@@ -276,7 +277,11 @@ fn a_machine_that_does_not_start_again_is_counted_and_tried_later() {
         bench.world.now.set(due);
         bench.thread.tick();
         assert_eq!(bench.metric("wasm.probe.reload_failures"), 2, "{engine}");
-        assert_eq!(bench.thread.next_tick(), Some(due + 2_000_000_000), "{engine}");
+        assert_eq!(
+            bench.thread.next_tick(),
+            Some(due + 2_000_000_000),
+            "{engine}"
+        );
     }
 }
 

@@ -259,7 +259,9 @@ fn calls_are_bounded_by_stream_and_by_machine() {
             let lines = bench.lines();
             let refused = lines.iter().any(|line| line.contains("too much under way"));
             assert!(refused, "{lines:?} on {engine}");
-            let mut notes = lines.iter().filter_map(|line| line.strip_prefix("info probe: m"));
+            let mut notes = lines
+                .iter()
+                .filter_map(|line| line.strip_prefix("info probe: m"));
             let note = notes.next().expect("a note").to_owned();
             (chain, note)
         };
@@ -267,7 +269,11 @@ fn calls_are_bounded_by_stream_and_by_machine() {
         let (_second, two) = begun();
         assert_eq!((three.as_str(), two.as_str()), ("300", "200"), "{engine}");
         first.finish(EndReason::Done);
-        assert_eq!(begun().1, "300", "what is over leaves its place on {engine}");
+        assert_eq!(
+            begun().1,
+            "300",
+            "what is over leaves its place on {engine}"
+        );
     }
 }
 

@@ -107,7 +107,11 @@ fn a_part_of_a_body_is_read_across_its_chunks() {
             (99, 1, ""),
             (4, 0, ""),
         ] {
-            assert_eq!(read(engine, &reading(start, max, "")), part, "{start} {max} on {engine}");
+            assert_eq!(
+                read(engine, &reading(start, max, "")),
+                part,
+                "{start} {max} on {engine}"
+            );
         }
     }
 }
@@ -128,7 +132,11 @@ fn a_guest_that_changes_the_body_while_it_allocates_reads_what_is_there_then() {
             )
         };
         for (text, part) in [("1234", "34"), ("123456789", "3456"), ("1", ""), ("", "")] {
-            assert_eq!(read(engine, &reading(2, 4, &changing(text))), part, "{text} on {engine}");
+            assert_eq!(
+                read(engine, &reading(2, 4, &changing(text))),
+                part,
+                "{text} on {engine}"
+            );
         }
     }
 }

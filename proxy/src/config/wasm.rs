@@ -163,7 +163,9 @@ fn capability(reader: &Reader<'_>, key: &Key) {
     }
     let advice = match nearest(name, proxy_wasm::capabilities()) {
         Some(known) => format!("did you mean `{known}`?"),
-        None => "write the name of a callback, or of a function of the host's or of WASI".to_owned(),
+        None => {
+            "write the name of a callback, or of a function of the host's or of WASI".to_owned()
+        }
     };
     let message = format!("there is no capability `{name}`: {advice}");
     reader.report().problem(key.place, message);

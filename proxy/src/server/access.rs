@@ -191,15 +191,32 @@ static_resources:
         };
         let chain = Chain::new(Vec::new(), info, Settings::default(), worker);
         let stream = chain.stream();
-        let mut seen = Chain::new(Vec::new(), StreamInfo::default(), Settings::default(), testing::worker());
+        let mut seen = Chain::new(
+            Vec::new(),
+            StreamInfo::default(),
+            Settings::default(),
+            testing::worker(),
+        );
         let empty = seen.stream();
-        seen.headers(Direction::Request, Headers::from_iter([(":method", "PUT"), ("x-long", "abcdef")]), false);
-        seen.headers(Direction::Response, Headers::from_iter([(":status", "200"), ("x-r", "r")]), false);
+        seen.headers(
+            Direction::Request,
+            Headers::from_iter([(":method", "PUT"), ("x-long", "abcdef")]),
+            false,
+        );
+        seen.headers(
+            Direction::Response,
+            Headers::from_iter([(":status", "200"), ("x-r", "r")]),
+            false,
+        );
         seen.trailers(Direction::Response, Headers::from_iter([("x-t", "t")]));
         let metadata = [("k".to_owned(), Bytes::from(r#"{"a":{"b":7},"t":"x"}"#))];
         empty.metadata().insert("f".into(), metadata.into());
         for (operator, full, nothing) in [
-            ("%START_TIME%", "2023-11-14T22:13:18.766Z", "1970-01-01T00:00:00.000Z"),
+            (
+                "%START_TIME%",
+                "2023-11-14T22:13:18.766Z",
+                "1970-01-01T00:00:00.000Z",
+            ),
             ("%PROTOCOL%", "HTTP/2", "-"),
             ("%RESPONSE_CODE%", "503", "200"),
             ("%RESPONSE_CODE_DETAILS%", "upstream_failed", "-"),

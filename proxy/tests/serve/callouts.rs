@@ -111,7 +111,10 @@ fn asking() -> String {
 fn ask(client: &mut Client, id: &str) -> String {
     let response = client.get("/", &[("x-id", id)]);
     assert_eq!(response.status, 200, "{}", response.body);
-    let pairs = response.body.lines().filter_map(|line| line.split_once('='));
+    let pairs = response
+        .body
+        .lines()
+        .filter_map(|line| line.split_once('='));
     let headers: BTreeMap<_, _> = pairs.collect();
     assert_eq!((headers["x-id"], headers["x-answer"]), (id, id));
     headers["x-machine"].to_owned()
@@ -124,7 +127,10 @@ fn grpc_callouts_and_queues_of_two_workers_neither_lose_nor_mix_anything_under_l
         r#"{match: {prefix: "/"}, route: {cluster: one}}"#,
         &[("one", service.port()), ("grpc", grpc.port())],
     );
-    let text = text.replace("- name: grpc\n", "- name: grpc\n    http2_protocol_options: {}\n");
+    let text = text.replace(
+        "- name: grpc\n",
+        "- name: grpc\n    http2_protocol_options: {}\n",
+    );
     let running = Running::on(engine, &text, &[("asking.wasm", &asking())], 2);
     // Until both workers have connections: the main thread's machine is 0, theirs are 1 and 2.
     let mut machines = BTreeSet::new();
@@ -152,7 +158,9 @@ fn grpc_callouts_and_queues_of_two_workers_neither_lose_nor_mix_anything_under_l
         thread.join().expect("every answer was right");
     }
     // What was put into the queue is taken out by one of the machines, each message once.
-    running.wait_until("every message is taken", || running.metric("taken") == sent + 800);
+    running.wait_until("every message is taken", || {
+        running.metric("taken") == sent + 800
+    });
     assert_eq!(running.metric("wasm.asking.failures"), 0);
 }
 

@@ -2,7 +2,9 @@
 
 use std::net::TcpListener;
 
-use crate::harness::{Client, Running, config, direct, echo, module, on_each_engine, service, wasm};
+use crate::harness::{
+    Client, Running, config, direct, echo, module, on_each_engine, service, wasm,
+};
 
 /// Logs `configured` and `tick`, ticks each 50 ms, adds `x-filter: on` to responses, traps on `x-trap`.
 fn noting() -> String {
@@ -202,11 +204,19 @@ fn a_plugin_that_failed_is_away_for_as_long_as_its_policy_says(engine: &str) {
             "                failure_policy: {policy}
                 reload_config: {{backoff: {{base_interval: 3600s, max_interval: 3600s}}}}"
         );
-        let text = config(&wasm("noting", "noting.wasm", &more), &direct("/", "x"), &[]);
+        let text = config(
+            &wasm("noting", "noting.wasm", &more),
+            &direct("/", "x"),
+            &[],
+        );
         let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 1);
         let mut client = Client::new(running.address("main"));
         assert_eq!(client.get("/", &[]).status, 200);
-        assert_eq!(client.get("/", &[("x-trap", "1")]).status, failing, "{policy}");
+        assert_eq!(
+            client.get("/", &[("x-trap", "1")]).status,
+            failing,
+            "{policy}"
+        );
         assert_eq!(client.get("/", &[]).status, later, "{policy}");
         assert_eq!(running.metric("wasm.noting.failures"), 1, "{policy}");
     }

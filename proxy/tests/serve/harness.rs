@@ -66,12 +66,7 @@ impl Running {
     }
 
     /// The same with WASM filters on an engine.
-    pub(crate) fn on(
-        engine: &str,
-        config: &str,
-        modules: &[(&str, &str)],
-        workers: usize,
-    ) -> Self {
+    pub(crate) fn on(engine: &str, config: &str, modules: &[(&str, &str)], workers: usize) -> Self {
         Self::try_on(engine, config, modules, workers).expect("it is served")
     }
 

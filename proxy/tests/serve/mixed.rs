@@ -82,7 +82,8 @@ fn three_kinds_of_filters_pass_requests_in_order_and_responses_in_reverse(engine
         lua(script),
         wasm("tracing", "tracing.wasm", "")
     );
-    let running = Running::on(engine, 
+    let running = Running::on(
+        engine,
         &config(&filters, routes, &[("one", service.port())]),
         &[("tracing.wasm", &tracing())],
         1,

@@ -43,7 +43,9 @@ fn a_filter_that_refuses_its_configuration_refuses_the_proxy(engine: &str) {
         .err()
         .expect("refused");
     assert!(error.to_string().contains("proxy_on_configure"), "{error}");
-    let missing = Running::try_on(engine, &text, &[], 1).err().expect("refused");
+    let missing = Running::try_on(engine, &text, &[], 1)
+        .err()
+        .expect("refused");
     assert!(missing.to_string().contains("no.wasm"), "{missing}");
 }
 

@@ -297,7 +297,11 @@ fn messages_that_wait_to_be_sent_are_refused_beyond_the_limit() {
             assert_eq!(stream.send(message.clone(), false), Ok(()));
         }
         assert_eq!(stream.send(message.clone(), true), Err(CallRefused::Full));
-        assert_eq!(stream.send("x".into(), false), Ok(()), "a small one has room");
+        assert_eq!(
+            stream.send("x".into(), false),
+            Ok(()),
+            "a small one has room"
+        );
         // Once they are sent there is room again.
         while stream.send(message.clone(), true).is_err() {
             tokio::task::yield_now().await;
