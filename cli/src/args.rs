@@ -271,8 +271,9 @@ pub(crate) enum Filter {
 Each case gives a line: {\"case\": \"…\", \"engine\": \"wasmtime\", \"ok\": true}, with what failed where it did. Without --engine every
 runtime that is compiled in runs them, and what differs between them has failed. Cases are TOML; see filter-test/README.md.
 
-Example:
-  extengine filter test examples/proxy/filters/jwt.wasm examples/proxy/filters/jwt.toml")]
+Examples:
+  extengine filter test examples/proxy/filters/jwt.wasm examples/proxy/filters/jwt.toml
+  extengine filter test examples/filters-lua/redact.lua examples/filters-lua/redact.toml")]
     Test(FilterTest),
     /// Say what a filter exports and imports, what it was made with, and whether it would run.
     #[command(after_help = "\
@@ -288,13 +289,13 @@ Example:
 #[cfg(feature = "filters")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct FilterTest {
-    /// The filter: a proxy-wasm module.
+    /// The filter: a proxy-wasm module, or a script in Lua whose name ends in `.lua`.
     #[arg(value_name = "PLUGIN")]
     pub(crate) plugin: PathBuf,
     /// The cases, in TOML.
     #[arg(value_name = "CASES")]
     pub(crate) cases: PathBuf,
-    /// The engine: wasmtime or wasmer [default: all that are compiled in].
+    /// The engine: wasmtime or wasmer, lua for a script [default: all that are compiled in].
     #[arg(long, value_name = "NAME")]
     pub(crate) engine: Option<String>,
 }

@@ -21,18 +21,11 @@ pub(crate) fn filter(args: &Filter) -> Result<bool> {
 }
 
 fn test(args: &FilterTest) -> Result<bool> {
-    let code: Arc<[u8]> = read(&args.plugin)?.into();
     let text = String::from_utf8_lossy(&read(&args.cases)?).into_owned();
     let cases =
         Cases::parse(&text).map_err(|error| error.at(|| args.cases.display().to_string()))?;
-    let chosen: Vec<_> = chosen(args.engine.as_deref())?
-        .into_iter()
-        .map(|engine| Wasm {
-            code: Arc::clone(&code),
-            engine: engine.to_owned(),
-        })
-        .collect();
-    let plugins: Vec<_> = chosen.iter().map(|wasm| wasm as &dyn Plugin).collect();
+    let variants = variants(args)?;
+    let plugins: Vec<_> = variants.iter().map(|variant| &**variant).collect();
     let report = run(&cases, &plugins);
     let mut lines = Lines::new();
     for case in &report.cases {
@@ -43,9 +36,39 @@ fn test(args: &FilterTest) -> Result<bool> {
     Ok(report.is_ok())
 }
 
-/// The engines that are compiled in, or the one of them that was asked for.
-fn chosen(engine: Option<&str>) -> Result<Vec<&'static str>> {
-    let all = engines();
+/// The filter on every engine that it is to run on.
+fn variants(args: &FilterTest) -> Result<Vec<Box<dyn Plugin>>> {
+    let code = read(&args.plugin)?;
+    let engine = args.engine.as_deref();
+    if args.plugin.extension().is_some_and(|end| end == "lua") {
+        return script(code, engine);
+    }
+    let code: Arc<[u8]> = code.into();
+    let variants = chosen(engine, engines())?.into_iter().map(|engine| {
+        Box::new(Wasm {
+            code: Arc::clone(&code),
+            engine: engine.to_owned(),
+        }) as Box<dyn Plugin>
+    });
+    Ok(variants.collect())
+}
+
+#[cfg(feature = "lua")]
+fn script(code: Vec<u8>, engine: Option<&str>) -> Result<Vec<Box<dyn Plugin>>> {
+    chosen(engine, vec!["lua"])?;
+    let source = String::from_utf8(code);
+    let source =
+        source.map_err(|_| Error::new(ErrorKind::Package, "this is no script: it is no UTF-8"))?;
+    Ok(vec![Box::new(extengine::filter_test::Lua { source })])
+}
+
+#[cfg(not(feature = "lua"))]
+fn script(_: Vec<u8>, engine: Option<&str>) -> Result<Vec<Box<dyn Plugin>>> {
+    chosen(engine, Vec::new()).map(|_| Vec::new())
+}
+
+/// All of some engines, or the one of them that was asked for.
+fn chosen(engine: Option<&str>, all: Vec<&'static str>) -> Result<Vec<&'static str>> {
     let found: Vec<_> = all
         .iter()
         .copied()
@@ -54,10 +77,10 @@ fn chosen(engine: Option<&str>) -> Result<Vec<&'static str>> {
     if found.is_empty() {
         let message = match engine {
             Some(engine) => format!(
-                "no engine `{engine}` runs filters here; there are: {}",
+                "no engine `{engine}` runs this filter here; there are: {}",
                 all.join(", ")
             ),
-            None => "this build has no engine that runs filters".into(),
+            None => "this build has no engine that runs this filter".into(),
         };
         return Err(Error::new(ErrorKind::Unknown, message));
     }

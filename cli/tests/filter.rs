@@ -53,6 +53,23 @@ fn cases_that_hold_end_with_success() {
     );
 }
 
+#[cfg(feature = "lua")]
+#[test]
+fn a_script_has_cases_too() {
+    const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/filters-lua");
+    let [script, cases] = ["lua", "toml"].map(|end| format!("{SCRIPTS}/redact.{end}"));
+    let output = filter(&["test", &script, &cases]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(lines(&output)[0]["engine"], "lua");
+    let output = filter(&["test", &script, &cases, "--engine", "wasmtime"]);
+    assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("there are: lua"),
+        "{}",
+        errors(&output)
+    );
+}
+
 #[test]
 fn what_does_not_hold_is_a_line_with_its_place() {
     let output = with_cases(
@@ -77,7 +94,7 @@ fn wrong_files_and_engines_are_refused() {
         (
             with_cases("[[case]]\nname = \"a\"", &["--engine", "v8"]),
             2,
-            "no engine `v8` runs filters here",
+            "no engine `v8` runs this filter here",
         ),
         (
             filter(&["test", "nothing.wasm", "nothing.toml"]),

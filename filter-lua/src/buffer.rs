@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use filters::Body;
 use mlua::{LuaString, UserData, UserDataMethods};
 
+use crate::call;
 use crate::run::{Run, error};
 
 /// What the filter holds of a body, until it goes on.
@@ -45,7 +45,8 @@ impl UserData for Buffer {
             lua.create_string(bytes)
         });
         methods.add_method("setBytes", |_, this, bytes: LuaString| {
-            let bytes = Bytes::copy_from_slice(&bytes.as_bytes());
+            let stream = this.run.stream()?;
+            let bytes = call::content(&stream, "setBytes", Some(&bytes))?;
             let len = bytes.len();
             this.with(|body| {
                 body.clear();
@@ -53,7 +54,7 @@ impl UserData for Buffer {
                 Ok(())
             })?;
             if this.run.holds_headers()
-                && let Some(mut headers) = this.run.stream()?.headers(this.run.direction)
+                && let Some(mut headers) = stream.headers(this.run.direction)
             {
                 headers.replace("content-length", len.to_string());
             }

@@ -52,25 +52,37 @@ pub(crate) fn http_call(
     let call = HttpCall {
         cluster: cluster.to_str()?.to_owned(),
         headers,
-        body: body.map_or_else(Bytes::new, |body| Bytes::copy_from_slice(&body.as_bytes())),
+        body: content(&run.stream()?, "httpCall", body.as_ref())?,
         trailers: Headers::default(),
         timeout,
     };
     if !options.asynchronous {
         return run.call(lua, call, options.return_duplicate_headers);
     }
-    let machines = run.machines()?;
-    let number = machines.next_call();
-    let weak = Rc::downgrade(&machines);
-    let done = move |_| {
-        if let Some(machines) = weak.upgrade() {
-            machines.end_call(number);
-        }
-    };
-    if let Some(pending) = begin(&run.stream()?, call, Box::new(done))? {
-        machines.keep_call(number, pending);
-    }
+    run.call_for_nobody(call)?;
     Ok(Some(MultiValue::new()))
+}
+
+/// A body that a script gives, empty where it gives none.
+pub(crate) fn content(
+    stream: &StreamRef,
+    method: &str,
+    body: Option<&LuaString>,
+) -> mlua::Result<Bytes> {
+    let Some(body) = body else {
+        return Ok(Bytes::new());
+    };
+    let limits = stream.worker().limits();
+    let content = limits.body(&body.as_bytes());
+    content.ok_or_else(|| {
+        let most = limits.body_bytes;
+        error(format!("{method}: a body has at most {most} bytes"))
+    })
+}
+
+/// What a script is told that has too many calls under way.
+pub(crate) fn full() -> mlua::Error {
+    error("httpCall: too many calls are under way")
 }
 
 /// Begins a call; nothing where the worker makes none now.
@@ -87,6 +99,7 @@ pub(crate) fn begin(
             Err(error(format!("httpCall: there is no cluster `{cluster}`")))
         }
         Err(CallRefused::BadRequest(why)) => Err(error(format!("httpCall: {why}"))),
+        Err(CallRefused::Full) => Err(full()),
     }
 }
 

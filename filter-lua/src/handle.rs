@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use filters::{Direction, Level, LocalReply, UpstreamOverride};
+use filters::{Direction, Level, LocalReply, StreamRef, UpstreamOverride};
 use mlua::{
     Function, IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserDataFields,
     UserDataMethods, UserDataRef, UserDataRegistry,
@@ -68,7 +67,8 @@ pub(crate) fn install(lua: &Lua, prelude: &Function) -> mlua::Result<()> {
         "respond",
         lua.create_function(
             |lua, (handle, headers, body): (Ref, Table, Option<LuaString>)| {
-                handle.0.respond(lua, reply(&headers, body)?)
+                let reply = reply(&handle.0.stream()?, &headers, body)?;
+                handle.0.respond(lua, reply)
             },
         ),
     )?;
@@ -104,7 +104,7 @@ fn ready<T: IntoLuaMulti>(lua: &Lua, ready: Ready<T>) -> mlua::Result<MultiValue
 }
 
 /// The answer that `respond` is given.
-fn reply(headers: &Table, body: Option<LuaString>) -> mlua::Result<LocalReply> {
+fn reply(stream: &StreamRef, headers: &Table, body: Option<LuaString>) -> mlua::Result<LocalReply> {
     let mut headers = call::headers_of(headers)?;
     let status = headers
         .text(":status")
@@ -116,7 +116,7 @@ fn reply(headers: &Table, body: Option<LuaString>) -> mlua::Result<LocalReply> {
     Ok(LocalReply {
         status,
         headers,
-        body: body.map_or_else(Bytes::new, |body| Bytes::copy_from_slice(&body.as_bytes())),
+        body: call::content(stream, "respond", body.as_ref())?,
         grpc_status: None,
         details: "lua_response".to_owned(),
     })

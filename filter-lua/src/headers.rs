@@ -7,20 +7,15 @@ use mlua::{Function, IntoLua, Lua, LuaString, MetaMethod, UserData, UserDataMeth
 
 use crate::run::{Run, error};
 
-/// How many headers there may be, and their bytes, where a script adds one: they are the host's memory.
-const MOST: usize = 1_000;
-const BYTES: usize = 1 << 20;
+/// Bytes of the words behind a status that a script chooses.
+const PHRASE: usize = 1 << 10;
 
-/// Refuses to make headers too large.
+/// Refuses to make headers too large: they are the host's memory.
 pub(crate) fn check(headers: &Headers, name: &[u8], value: &[u8]) -> mlua::Result<()> {
-    let sizes = headers
-        .pairs()
-        .map(|(name, value)| name.len() + value.len());
-    let bytes = sizes.sum::<usize>() + name.len() + value.len();
-    if headers.len() >= MOST || bytes > BYTES {
-        return Err(error("the headers would be too large"));
+    if headers.fits(name, value) {
+        return Ok(());
     }
-    Ok(())
+    Err(error("the headers would be too large"))
 }
 
 /// The headers or trailers of a direction.
@@ -139,8 +134,9 @@ impl UserData for HeaderMap {
                 ));
             }
             let phrase = phrase.to_str()?.to_owned();
-            if phrase.chars().any(char::is_control) {
-                return Err(error("setHttp1ReasonPhrase(): a control character"));
+            if phrase.chars().any(char::is_control) || phrase.len() > PHRASE {
+                let text = "setHttp1ReasonPhrase(): a control character, or too many letters";
+                return Err(error(text));
             }
             this.change(|_| Ok(()))?;
             this.run.stream()?.info_mut().reason = Some(phrase);

@@ -287,6 +287,11 @@ impl Machines {
         number
     }
 
+    /// How many calls are kept.
+    pub(crate) fn kept_calls(&self) -> usize {
+        self.calls.borrow().len()
+    }
+
     /// Keeps a call until it has ended.
     pub(crate) fn keep_call(&self, number: u64, call: Box<dyn Pending>) {
         self.calls.borrow_mut().insert(number, call);

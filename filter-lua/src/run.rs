@@ -68,6 +68,8 @@ pub(crate) struct Run {
     /// How often what was held went on: which of the script's buffers are still here.
     generation: Cell<u32>,
     pending: RefCell<Option<Box<dyn Pending>>>,
+    /// How many calls are under way that nobody waits for.
+    calls: Cell<usize>,
 }
 
 impl Run {
@@ -94,6 +96,7 @@ impl Run {
             saw_trailers: Cell::new(false),
             generation: Cell::new(0),
             pending: RefCell::new(None),
+            calls: Cell::new(0),
         });
         let verdict = match machine.lua.create_thread(function.clone()) {
             Ok(thread) => {
@@ -416,6 +419,32 @@ impl Run {
             }
             None => call::answer(lua, Err(CallFailed::Reset), duplicates).map(Some),
         }
+    }
+}
+
+impl Run {
+    /// Begins a call that outlives the stream.
+    pub(crate) fn call_for_nobody(self: &Rc<Self>, call: HttpCall) -> mlua::Result<()> {
+        let (stream, machines) = (self.stream()?, self.machines()?);
+        let limits = stream.worker().limits();
+        if self.calls.get() >= limits.stream_calls || machines.kept_calls() >= limits.calls {
+            return Err(call::full());
+        }
+        let number = machines.next_call();
+        let (run, kept) = (Rc::downgrade(self), Rc::downgrade(&machines));
+        let done = move |_| {
+            if let Some(run) = run.upgrade() {
+                run.calls.update(|calls| calls - 1);
+            }
+            if let Some(kept) = kept.upgrade() {
+                kept.end_call(number);
+            }
+        };
+        if let Some(pending) = call::begin(&stream, call, Box::new(done))? {
+            self.calls.update(|calls| calls + 1);
+            machines.keep_call(number, pending);
+        }
+        Ok(())
     }
 }
 

@@ -8,9 +8,6 @@ use mlua::{LuaString, UserData, UserDataMethods};
 
 use crate::run::{Run, error};
 
-/// Bytes of a metric's name: it is the host's memory, and for good.
-const NAME: usize = 200;
-
 /// The units of a histogram that scripts name. They change nothing here.
 const UNITS: [&str; 5] = ["ms", "milliseconds", "microseconds", "bytes", "unspecified"];
 
@@ -24,14 +21,15 @@ struct Histogram(Arc<Metric>);
 impl Stats {
     fn define(&self, kind: MetricKind, name: &LuaString) -> mlua::Result<Arc<Metric>> {
         let name = &*name.to_str()?;
-        if name.len() > NAME {
-            return Err(error("the name of a metric is too long"));
-        }
         let stream = self.0.stream()?;
-        let name = self.0.machines()?.metric(name);
-        let metric = stream.worker().metrics().define(kind, &name);
+        let machines = self.0.machines()?;
+        let (owner, name) = (machines.metric(""), machines.metric(name));
+        let metric = stream.worker().metrics().define_for(&owner, kind, &name);
         metric.ok_or_else(|| {
-            let text = format!("the metric `{name}` is of another kind, or there are too many");
+            let name = &name[..name.floor_char_boundary(100)];
+            let text = format!(
+                "the metric `{name}` is of another kind, its name is too long, or there are too many"
+            );
             error(text)
         })
     }

@@ -40,7 +40,7 @@ impl Lines {
 pub struct Setup {
     /// The plugin's name in the log and in metrics; `plugin`.
     pub name: Option<String>,
-    /// The plugin's configuration.
+    /// The plugin's configuration; JSON where it is a script.
     pub configuration: Option<Blob>,
     /// The configuration of its virtual machine.
     pub vm_configuration: Option<Blob>,
@@ -296,6 +296,8 @@ pub(crate) struct Expect {
     pub(crate) metrics: BTreeMap<String, i64>,
     #[serde(default)]
     pub(crate) properties: BTreeMap<String, Want>,
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, Want>,
     #[serde(default)]
     pub(crate) shared: BTreeMap<String, Want>,
     pub(crate) closed: Option<bool>,

@@ -37,6 +37,8 @@
 //! ```
 
 mod case;
+#[cfg(feature = "lua")]
+mod lua;
 mod play;
 mod plugin;
 mod report;
@@ -46,6 +48,8 @@ mod wasm;
 mod world;
 
 pub use case::{Cases, Foreign, Setup};
+#[cfg(feature = "lua")]
+pub use lua::Lua;
 pub use play::run;
 pub use plugin::{Native, Plugin, Subject};
 pub use report::{CaseReport, Failure, Report};

@@ -336,10 +336,10 @@ impl Play<'_> {
     /// How often the plugin has failed.
     fn failures_so_far(&self) -> u64 {
         let of_wasm = format!("wasm.{}.failures", self.setup.name());
+        let of_lua = ["lua.errors", "lua.limits", "lua.panics"];
         let names = [&*of_wasm, "filters_panics_total"];
-        let metrics = names
-            .iter()
-            .filter_map(|name| self.world.metrics().get(name));
+        let names = names.into_iter().chain(of_lua);
+        let metrics = names.filter_map(|name| self.world.metrics().get(name));
         metrics.map(|metric| metric.get()).sum()
     }
 
@@ -399,6 +399,11 @@ impl Play<'_> {
             let found = stream.and_then(|stream| stream.property(path));
             let found: Vec<&[u8]> = found.iter().map(|value| &value[..]).collect();
             self.want(format!("property `{path}`"), Some(wanted), &found);
+        }
+        for (path, wanted) in &expect.metadata {
+            let found = stream.and_then(|stream| stream.metadata(path));
+            let found: Vec<&[u8]> = found.iter().map(|value| &value[..]).collect();
+            self.want(format!("metadata `{path}`"), Some(wanted), &found);
         }
         if let Some(wanted) = expect.closed {
             let found = stream.is_some_and(|stream| stream.chain.is_closing());

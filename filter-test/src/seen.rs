@@ -146,6 +146,14 @@ impl Stream {
         properties.get(&property(path)).cloned()
     }
 
+    /// What a filter told others: its name, a dot, and a key.
+    pub(crate) fn metadata(&self, path: &str) -> Option<Bytes> {
+        let (filter, key) = path.rsplit_once('.')?;
+        let stream = self.chain.stream();
+        let metadata = stream.metadata();
+        metadata.get(filter)?.get(key).cloned()
+    }
+
     pub(crate) fn details(&self) -> String {
         self.chain.stream().info().details.clone()
     }
@@ -158,6 +166,7 @@ impl Stream {
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
         let [request, response] = Direction::BOTH;
         let properties = self.chain.stream().properties().clone();
+        let metadata = self.chain.stream().metadata().clone();
         vec![
             ("request", self.went(request).name().into()),
             ("response", self.went(response).name().into()),
@@ -172,6 +181,7 @@ impl Stream {
             ("response body", format!("{:?}", self.body(response))),
             ("details", self.details()),
             ("properties", format!("{properties:?}")),
+            ("metadata", format!("{metadata:?}")),
             ("closed", self.chain.is_closing().to_string()),
         ]
     }

@@ -63,8 +63,9 @@ struct UnderWay(Rc<Fate>);
 impl Pending for UnderWay {}
 
 impl GrpcStream for UnderWay {
-    fn send(&mut self, message: Bytes, _: bool) {
+    fn send(&mut self, message: Bytes, _: bool) -> Result<(), CallRefused> {
         self.0.sent.borrow_mut().push(message);
+        Ok(())
     }
 
     fn close(&mut self) {}

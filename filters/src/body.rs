@@ -58,6 +58,9 @@ impl Body {
     pub fn copy(&self, start: usize, max: usize, mut take: impl FnMut(&[u8])) {
         let (mut skip, mut left) = (start, max);
         for chunk in &self.chunks {
+            if left == 0 {
+                return;
+            }
             let from = skip.min(chunk.len());
             skip -= from;
             let piece = &chunk[from..][..left.min(chunk.len() - from)];

@@ -50,7 +50,9 @@ pub enum CallRefused {
     UnknownCluster,
     /// What should be sent is no request; in words.
     BadRequest(String),
-    /// The worker makes no such calls, or has too many of them under way.
+    /// The filter has as much under way as it [may](crate::FilterLimits): calls, or messages that wait to be sent.
+    Full,
+    /// The worker makes no such calls.
     Unavailable,
 }
 
@@ -93,8 +95,11 @@ pub type GrpcEvents = Box<dyn FnMut(GrpcEvent)>;
 
 /// A gRPC stream under way, which is cancelled when this is dropped.
 pub trait GrpcStream {
-    /// Sends a message, the last one where `end` is set.
-    fn send(&mut self, message: Bytes, end: bool);
+    /// Sends a message, the last one where `end` is set. A stream that is over takes it and does nothing.
+    ///
+    /// # Errors
+    /// `Full` where too much waits to be sent already; the message is not sent then, and neither is the end.
+    fn send(&mut self, message: Bytes, end: bool) -> Result<(), CallRefused>;
 
     /// Says that nothing more will be sent.
     fn close(&mut self);

@@ -13,6 +13,18 @@ use bytes::Bytes;
 pub struct Headers(Arc<Vec<(Bytes, Bytes)>>);
 
 impl Headers {
+    /// The most pairs, and the most bytes of names and values, that a guest may make of headers.
+    pub const MOST: usize = 1_024;
+    /// See [`Headers::MOST`].
+    pub const MOST_BYTES: usize = 1 << 20;
+
+    /// Whether a guest may put one pair more.
+    pub fn fits(&self, name: &[u8], value: &[u8]) -> bool {
+        let sizes = self.pairs().map(|(name, value)| name.len() + value.len());
+        let bytes = sizes.sum::<usize>() + name.len() + value.len();
+        self.len() < Self::MOST && bytes <= Self::MOST_BYTES
+    }
+
     /// How many pairs there are.
     pub fn len(&self) -> usize {
         self.0.len()

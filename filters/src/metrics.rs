@@ -81,22 +81,41 @@ impl Metric {
 #[derive(Debug, Default)]
 pub struct Metrics {
     by_name: DashMap<String, Arc<Metric>>,
+    /// How many each owner made.
+    owners: DashMap<String, usize>,
 }
 
 impl Metrics {
-    /// The most metrics that may be defined: a guest that makes up names does not fill the memory.
+    /// The most metrics of one owner: a guest that makes up names fills neither the memory nor the place of others.
     pub const MOST: usize = 10_000;
 
-    /// The metric of a name, made at the first time. Nothing where the name is another kind's, or there are too many.
+    /// The most bytes of a name.
+    pub const LONGEST: usize = 1_024;
+
+    /// The metric of a name of the host's own, as [`Metrics::define_for`].
     pub fn define(&self, kind: MetricKind, name: &str) -> Option<Arc<Metric>> {
+        self.define_for("", kind, name)
+    }
+
+    /// The metric of a name, made at the first time, for a guest of this name.
+    ///
+    /// Nothing where the name is another kind's or too long, or the guest has made too many.
+    pub fn define_for(&self, owner: &str, kind: MetricKind, name: &str) -> Option<Arc<Metric>> {
         if let Some(known) = self.by_name.get(name) {
             return (known.kind == kind).then(|| Arc::clone(&known));
         }
-        if self.by_name.len() >= Self::MOST {
+        if name.len() > Self::LONGEST {
+            return None;
+        }
+        let mut made = self.owners.entry(owner.to_owned()).or_default();
+        if *made >= Self::MOST {
             return None;
         }
         let metric = self.by_name.entry(name.to_owned());
-        let metric = Arc::clone(&metric.or_insert_with(|| Arc::new(Metric::new(kind))));
+        let metric = Arc::clone(&metric.or_insert_with(|| {
+            *made += 1;
+            Arc::new(Metric::new(kind))
+        }));
         (metric.kind == kind).then_some(metric)
     }
 
@@ -202,5 +221,24 @@ mod tests {
         assert!(metrics.define(MetricKind::Gauge, "c").is_none());
         assert!(counter.add(2) && !counter.add(-1));
         assert_eq!(metrics.get("c").map(|metric| metric.get()), Some(2));
+    }
+
+    #[test]
+    fn a_guest_that_makes_up_names_leaves_room_for_others() {
+        let metrics = Metrics::default();
+        let make = |owner: &str, name: &str| {
+            let made = metrics.define_for(owner, MetricKind::Counter, name);
+            made.is_some()
+        };
+        assert!((0..Metrics::MOST).all(|number| make("guest", &number.to_string())));
+        assert!(!make("guest", "one more"));
+        assert!(make("guest", "7"), "it is there already");
+        assert!(make("other", "one more") && make("guest", "one more"));
+        assert!(!make("other", &"x".repeat(Metrics::LONGEST + 1)));
+        metrics.count("of the host");
+        assert_eq!(
+            metrics.get("of the host").map(|metric| metric.get()),
+            Some(1)
+        );
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::Body;
-use crate::chain::Slot;
+use crate::chain::Place;
 use crate::filter::{Direction, Verdict};
 use crate::handle::{Event, StreamHandle};
 use crate::headers::Headers;
@@ -49,12 +49,56 @@ pub struct StreamInfo {
     pub reason: Option<String>,
     /// Why the proxy itself answered, where it did.
     pub details: String,
+    /// What went wrong, where something did.
+    pub flag: Option<ResponseFlag>,
     /// Bytes of the request's body that arrived.
     pub received: u64,
     /// Bytes of the response's body that were sent.
     pub sent: u64,
     /// Whether a filter asks for the connection's end behind this stream.
     pub drain: bool,
+}
+
+/// What went wrong with a stream, as Envoy's access logs and filters name it; the number is the place of its bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFlag {
+    /// There was no server to ask.
+    NoHealthyUpstream = 1,
+    /// The server did not answer in time.
+    UpstreamRequestTimeout = 2,
+    /// There was no connection to the server.
+    UpstreamConnectionFailure = 5,
+    /// The server broke the connection off.
+    UpstreamConnectionTermination = 6,
+    /// There was no route.
+    NoRouteFound = 8,
+    /// The client left.
+    DownstreamConnectionTermination = 14,
+    /// Nothing moved for too long.
+    StreamIdleTimeout = 16,
+    /// The route's cluster is not there.
+    NoClusterFound = 24,
+}
+
+impl ResponseFlag {
+    /// Its letters in an access log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoHealthyUpstream => "UH",
+            Self::UpstreamRequestTimeout => "UT",
+            Self::UpstreamConnectionFailure => "UF",
+            Self::UpstreamConnectionTermination => "UC",
+            Self::NoRouteFound => "NR",
+            Self::DownstreamConnectionTermination => "DC",
+            Self::StreamIdleTimeout => "SI",
+            Self::NoClusterFound => "NC",
+        }
+    }
+
+    /// Its bit, as filters read it.
+    pub fn bit(self) -> u64 {
+        1 << self as u32
+    }
 }
 
 /// A server's address that a filter asks for.
@@ -121,7 +165,7 @@ pub(crate) struct Inner {
     pub(crate) headers: [RefCell<Option<Headers>>; 2],
     pub(crate) trailers: [RefCell<Option<Headers>>; 2],
     /// What each filter holds, by direction.
-    pub(crate) slots: Box<[[RefCell<Slot>; 2]]>,
+    pub(crate) slots: Box<[[Place; 2]]>,
     pub(crate) info: RefCell<StreamInfo>,
     pub(crate) reply: RefCell<Option<LocalReply>>,
     pub(crate) closing: Cell<bool>,
@@ -176,7 +220,11 @@ impl StreamRef {
     /// Lets a direction that this filter holds go on: what the filter was told of goes to the next filter, and what
     /// arrived since is told to this one. Nothing happens where it holds nothing.
     pub fn resume(&self, direction: Direction) {
-        self.resume_with(direction, Verdict::Continue);
+        let slot = self.filter.and_then(|filter| self.inner.slots.get(filter));
+        // A second wish says nothing more than the first, and a guest could make them pile up.
+        if slot.is_some_and(|slot| !slot[direction as usize].resuming.replace(true)) {
+            self.resume_with(direction, Verdict::Continue);
+        }
     }
 
     /// Gives another verdict on what this filter holds of a direction, as a callback would have given it; the callback
@@ -207,8 +255,9 @@ impl StreamRef {
 
     /// Breaks the stream off.
     pub fn close(&self) {
-        self.inner.closing.set(true);
-        self.send(Event::Wake);
+        if !self.inner.closing.replace(true) {
+            self.send(Event::Wake);
+        }
     }
 
     /// Lets the proxy choose a route anew for changed headers, as long as the request has not left.

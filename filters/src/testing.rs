@@ -9,6 +9,7 @@ use crate::callout::{
     CallFailed, CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpAnswer, HttpCall, HttpDone,
     Pending,
 };
+use crate::limits::FilterLimits;
 use crate::metrics::Metrics;
 use crate::worker::{Level, Worker};
 
@@ -25,6 +26,8 @@ pub struct TestWorker {
     pub clusters: RefCell<Vec<String>>,
     /// Whether it makes no call now.
     pub busy: Cell<bool>,
+    /// What a filter may take.
+    pub limits: Cell<FilterLimits>,
     metrics: Arc<Metrics>,
 }
 
@@ -110,6 +113,10 @@ impl Worker for TestWorker {
 
     fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    fn limits(&self) -> FilterLimits {
+        self.limits.get()
     }
 
     fn http(&self, call: HttpCall, done: HttpDone) -> Result<Box<dyn Pending>, CallRefused> {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::callout::{CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending};
+use crate::limits::FilterLimits;
 use crate::metrics::Metrics;
 
 /// How grave a line of the log is.
@@ -75,6 +76,11 @@ pub trait Worker {
 
     /// The metrics of the process.
     fn metrics(&self) -> &Arc<Metrics>;
+
+    /// How much of the host a filter on this thread may take.
+    fn limits(&self) -> FilterLimits {
+        FilterLimits::default()
+    }
 
     /// Begins a request to a cluster. It is given up when what is answered is dropped.
     ///

@@ -44,23 +44,25 @@ pub struct PluginConfig {
     pub body_before_headers: bool,
 }
 
-/// How a stream is answered for which a plugin failed, or has no working machine.
-///
-/// The machine is replaced in either case; see [`Backoff`].
+/// How a stream is answered for which a plugin failed, or has no working machine; and when the machine is replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// With the status 503.
+    /// With the status 503. The machine is replaced at once where it had served a stream's callback since it was started,
+    /// or one before it had within the last [`Backoff::base`], so that a stream that fails now and then costs no other
+    /// one anything; otherwise after the wait that [`Backoff`] says.
     #[default]
     Closed,
-    /// Not at all: it goes on as if the plugin were not there.
+    /// Not at all: it goes on as if the plugin were not there. The machine is replaced as with [`Self::Closed`].
     Open,
+    /// With the status 503. The machine is replaced after the wait that [`Backoff`] says, and never before.
+    Reload,
 }
 
-/// When a machine that failed is replaced.
+/// How long a machine that failed rests before it is replaced.
 ///
-/// At once where it had served a stream's callback since it was started, or one before it had within the last `base`, so that
-/// a stream that fails now and then costs no other one anything. Otherwise, and where it does not start, after `base`, and
-/// twice as long each time up to `max`, less up to half of it by chance, so that threads do not start all at the same time.
+/// After `base`, and twice as long for each failure in a row up to `max`, less up to half of it by chance, so that threads do
+/// not start all at the same time. Failures are in a row where no machine between them served a stream's callback.
+/// Of several plugins on a machine the one that failed says it, by its policy and its waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first wait.

@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) mailbox: Mailbox,
     /// The machine's number on its thread.
     pub(crate) machine: u32,
+    /// The thread was told of other ticks, and has not looked at them yet.
+    pub(crate) ticks_told: Cell<bool>,
     /// The machine itself, once it stands.
     pub(crate) vm: OnceCell<Weak<Vm>>,
     wasi: Wasi,
@@ -53,6 +55,19 @@ pub(crate) struct Context {
     pub(crate) stream: Option<StreamRef>,
     /// Whether the stream is over and the guest has asked to be left its context.
     pub(crate) lingers: Cell<bool>,
+    /// How many of its calls are under way.
+    pub(crate) calls: Cell<usize>,
+}
+
+impl Context {
+    pub(crate) fn new(root: &Rc<Root>, stream: Option<StreamRef>) -> Rc<Self> {
+        Rc::new(Self {
+            root: Rc::clone(root),
+            stream,
+            lingers: Cell::default(),
+            calls: Cell::default(),
+        })
+    }
 }
 
 /// A plugin's context.
@@ -69,6 +84,23 @@ pub(crate) struct Root {
 pub(crate) struct Call {
     pub(crate) context: u32,
     pub(crate) under_way: UnderWay,
+    pub(crate) _counted: Counted,
+}
+
+/// A call that its context counts as long as this is there.
+pub(crate) struct Counted(Rc<Context>);
+
+impl Counted {
+    pub(crate) fn new(context: Rc<Context>) -> Self {
+        context.calls.update(|calls| calls + 1);
+        Self(context)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.calls.update(|calls| calls - 1);
+    }
 }
 
 pub(crate) enum UnderWay {
@@ -116,6 +148,7 @@ impl State {
             worker: Rc::clone(worker),
             mailbox: Arc::clone(mailbox),
             machine,
+            ticks_told: Cell::default(),
             vm: OnceCell::new(),
             wasi: Wasi::default(),
             environment: environment.collect(),

@@ -6,8 +6,10 @@ use engine_core::limits::Limits;
 use engine_wasm_abi::inspect::{self, FuncSig, Producer};
 use engine_wasm_abi::load;
 use engine_wasm_abi::start::export_start;
+use engine_wasm_abi::wasi;
 
 use crate::abi::Version;
+use crate::context::State;
 use crate::exports::{Callback, MODULE_START, version};
 use crate::imports;
 use crate::module::check;
@@ -22,6 +24,22 @@ pub fn host_functions() -> impl Iterator<Item = (&'static str, FuncSig)> {
 /// The functions that a host calls where a module has them.
 pub fn callbacks() -> impl Iterator<Item = &'static str> {
     Callback::ALL.iter().map(|callback| callback.spec().0)
+}
+
+/// Callbacks that other hosts have beside the specified ones, and nobody calls here.
+const OTHERS: [&str; 3] = [
+    "proxy_validate_configuration",
+    "proxy_on_request_metadata",
+    "proxy_on_response_metadata",
+];
+
+/// Every name that can stand among [capabilities](crate::VmConfig::capabilities): functions of the host and of WASI, and
+/// callbacks.
+pub fn capabilities() -> impl Iterator<Item = &'static str> {
+    let wasi = wasi::functions::<State>().map(|function| function.name);
+    let host = host_functions().map(|(name, _)| name);
+    let callbacks = callbacks().filter(|name| *name != MODULE_START);
+    callbacks.chain(host).chain(wasi).chain(OTHERS)
 }
 
 /// What [`inspect`] found out.

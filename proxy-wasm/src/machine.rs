@@ -83,6 +83,7 @@ impl Thread {
                     number: machines.len() as u32,
                     vm: RefCell::default(),
                     plugins: RefCell::default(),
+                    culprit: Cell::default(),
                     failures: Cell::default(),
                     served: Cell::new(self.worker.time()),
                     not_before: Cell::default(),
@@ -110,9 +111,14 @@ impl Thread {
             Message::Restart(_) => {
                 machine.vm();
             }
-            Message::Ticks(_) => {}
+            Message::Ticks(_) => {
+                if let Some(vm) = &*machine.vm.borrow() {
+                    vm.state.ticks_told.set(false);
+                }
+            }
             Message::QueueReady { plugin, queue, .. } => {
-                if let (Some(vm), Some(plugin)) = (machine.vm(), machine.plugin(plugin))
+                self.process.shared.rang(queue);
+                if let (Some(vm), Some(plugin)) = (machine.vm(), machine.plugin(plugin as usize))
                     && let Some(root) = plugin.root()
                 {
                     vm.queue_ready(&root, queue);
@@ -149,6 +155,8 @@ pub(crate) struct Machine {
     number: u32,
     vm: RefCell<Option<Rc<Vm>>>,
     plugins: RefCell<Vec<Rc<PluginInstance>>>,
+    /// The number of the plugin that it failed for last.
+    culprit: Cell<usize>,
     /// How often it failed in a row since it has last served a stream's callback.
     failures: Cell<u32>,
     /// When it was last known to serve, or was made, in nanoseconds since 1970.
@@ -192,8 +200,8 @@ impl Machine {
         )
     }
 
-    fn plugin(&self, number: u32) -> Option<Rc<PluginInstance>> {
-        self.plugins.borrow().get(number as usize).cloned()
+    fn plugin(&self, number: usize) -> Option<Rc<PluginInstance>> {
+        self.plugins.borrow().get(number).cloned()
     }
 
     /// The machine; a new one where the last one failed and has rested enough, none where it rests still.
@@ -204,6 +212,7 @@ impl Machine {
                 return Some(vm);
             }
             *self.vm.borrow_mut() = None;
+            self.culprit.set(vm.culprit.get());
             self.failed(vm.served.get());
         }
         if self.worker.time() < self.not_before.get() {
@@ -215,6 +224,8 @@ impl Machine {
                 let line = format!("cannot be started again: {error}");
                 let name = self.name();
                 self.worker.log(Level::Error, &name, &line);
+                let metrics = self.worker.metrics();
+                metrics.count(&format!("wasm.{name}.reload_failures"));
                 self.rest();
                 None
             }
@@ -225,8 +236,11 @@ impl Machine {
         let vm = self.start_vm()?;
         let plugins = self.plugins.borrow().clone();
         for (number, plugin) in plugins.iter().enumerate() {
+            self.culprit.set(number);
             let root = vm.add(&plugin.config, number as u32)?;
             *plugin.root.borrow_mut() = Some(root);
+        }
+        for plugin in &plugins {
             let name = &plugin.config.name;
             self.worker.metrics().count(&format!("wasm.{name}.reloads"));
         }
@@ -234,14 +248,16 @@ impl Machine {
         Ok(vm)
     }
 
-    /// The machine failed while it ran: it rests only where it has not served for a while.
+    /// The machine failed while it ran: it rests where its plugin wants that, or it has not served for a while.
     fn failed(&self, served: bool) {
         let now = self.worker.time();
         if served {
             self.served.set(now);
             self.failures.set(0);
         }
-        if now.saturating_sub(self.served.get()) < nanos(self.backoff().base) {
+        let (policy, backoff) = self.manner();
+        let served_lately = now.saturating_sub(self.served.get()) < nanos(backoff.base);
+        if served_lately && policy != FailurePolicy::Reload {
             self.not_before.set(0);
         } else {
             self.rest();
@@ -251,16 +267,18 @@ impl Machine {
     /// Lets the machine rest longer than the last time.
     fn rest(&self) {
         self.failures.set(self.failures.get().saturating_add(1));
-        let wait = self.backoff().after(self.failures.get());
+        let (_, backoff) = self.manner();
+        let wait = backoff.after(self.failures.get());
         let wait = wait.mul_f64(1.0 - self.chance() / 2.0);
         self.not_before
             .set(self.worker.time().saturating_add(nanos(wait)));
     }
 
-    fn backoff(&self) -> Backoff {
-        let plugins = self.plugins.borrow();
-        let backoff = plugins.first().map(|plugin| plugin.config.backoff);
-        backoff.unwrap_or_default()
+    /// How it is replaced, as the plugin has it that it failed for.
+    fn manner(&self) -> (FailurePolicy, Backoff) {
+        let plugin = self.plugin(self.culprit.get());
+        let manner = plugin.map(|plugin| (plugin.config.policy, plugin.config.backoff));
+        manner.unwrap_or_default()
     }
 
     /// A number between 0 and 1.
@@ -272,8 +290,8 @@ impl Machine {
     }
 
     fn name(&self) -> String {
-        let plugins = self.plugins.borrow();
-        plugins.first().map_or_else(
+        let plugin = self.plugin(self.culprit.get());
+        plugin.map_or_else(
             || self.module.vm_id.to_string(),
             |plugin| plugin.config.name.clone(),
         )

@@ -5,9 +5,8 @@
 
 use filters::Headers;
 
-/// The most bytes and pairs of a map that a guest gives, as other hosts have it.
+/// The most bytes of a map that a guest gives, as other hosts have it.
 const MAX_BYTES: usize = 1 << 20;
-const MAX_PAIRS: usize = 1024;
 
 /// The bytes of a map.
 pub(crate) fn encode<'a>(
@@ -41,7 +40,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Headers> {
     }
     let (count, rest) = bytes.split_first_chunk::<4>()?;
     let count = u32::from_le_bytes(*count) as usize;
-    if count > MAX_PAIRS {
+    if count > Headers::MOST {
         return None;
     }
     let (lengths, mut texts) = rest.split_at_checked(8 * count)?;

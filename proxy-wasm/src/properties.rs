@@ -5,13 +5,14 @@
 //! Source of the names: the attributes that Envoy documents.
 
 use bytes::Bytes;
-use filters::{Direction, Headers, StreamRef};
+use filters::{Direction, Headers, ResponseFlag, StreamRef};
 
 use crate::abi::Status;
 use crate::context::State;
 use crate::pairs;
 
-/// Bytes of properties that one stream may keep.
+/// Properties that one stream may keep, and their bytes.
+const MOST: usize = 1_000;
 const MAX_BYTES: usize = 64 << 10;
 
 /// The value of a path, where there is one.
@@ -39,9 +40,10 @@ pub(crate) fn set(state: &State, path: &[u8], value: &[u8]) -> Result<(), Status
     let path = path.strip_suffix(&[0]).unwrap_or(path);
     let stream = state.stream().ok_or(Status::BadArgument)?;
     let mut properties = stream.properties();
-    let size = |(path, value): (&Vec<u8>, &Bytes)| path.len() + value.len();
-    let used: usize = properties.iter().map(size).sum();
-    if used + path.len() + value.len() > MAX_BYTES {
+    let others = properties.iter().filter(|(other, _)| *other != path);
+    let sizes = others.map(|(path, value)| path.len() + value.len());
+    let (count, used) = sizes.fold((0, 0), |(count, used), size| (count + 1, used + size));
+    if count >= MOST || used + path.len() + value.len() > MAX_BYTES {
         return Err(Status::InternalFailure);
     }
     properties.insert(path.to_vec(), Bytes::copy_from_slice(value));
@@ -142,7 +144,7 @@ fn of_response(stream: &StreamRef, rest: &[&[u8]]) -> Option<Bytes> {
     match rest {
         [b"code"] if info.status > 0 => number(info.status.into()),
         [b"code_details"] => some(&info.details),
-        [b"flags"] => number(0),
+        [b"flags"] => number(info.flag.map_or(0, ResponseFlag::bit)),
         [b"size"] => number(info.sent),
         [b"grpc_status"] => {
             let status = headers.as_ref()?.text("grpc-status")?;

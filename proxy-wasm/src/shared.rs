@@ -14,7 +14,7 @@ use crate::abi::Status;
 /// A guest that stores without end gets `INTERNAL_FAILURE`, and nothing else suffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedLimits {
-    /// Bytes of keys, values and queued messages; 64 MiB.
+    /// Bytes of keys, values, names of queues and queued messages; 64 MiB.
     pub bytes: usize,
     /// Keys and messages; 100,000.
     pub entries: usize,
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
 struct Queue {
     messages: Mutex<VecDeque<Bytes>>,
     ring: Mutex<Option<Ring>>,
+    /// How often it rang without having been heard.
+    rung: AtomicUsize,
 }
 
 impl std::fmt::Debug for Shared {
@@ -112,8 +114,11 @@ impl Shared {
     /// The queue of a name, made at the first time; whoever registers it last is told of its messages.
     pub(crate) fn register(&self, vm: &Arc<str>, name: &[u8], ring: Ring) -> Result<u32, Status> {
         let place = (Arc::clone(vm), name.to_vec());
-        if !self.ids.contains_key(&place) && self.ids.len() >= self.limits.queues {
-            return Err(Status::InternalFailure);
+        if !self.ids.contains_key(&place) {
+            if self.ids.len() >= self.limits.queues {
+                return Err(Status::InternalFailure);
+            }
+            self.take(0, name.len())?;
         }
         let id = *self.ids.entry(place).or_insert_with(|| {
             let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
@@ -122,6 +127,7 @@ impl Shared {
         });
         if let Some(queue) = self.queues.get(&id) {
             *lock(&queue.ring) = Some(ring);
+            queue.rung.store(0, Ordering::Relaxed);
         }
         Ok(id)
     }
@@ -133,17 +139,35 @@ impl Shared {
         Some(*id)
     }
 
-    /// Puts a message into a queue, and tells who registered it.
+    /// Puts a message into a queue, and tells who registered it, unless he was told as often as there are messages and
+    /// has not heard yet: what waits to be heard is bounded as the messages are.
     pub(crate) fn enqueue(&self, id: u32, message: &[u8]) -> Result<(), Status> {
         let queue = self.queues.get(&id).ok_or(Status::NotFound)?;
         self.take(1, message.len())?;
-        lock(&queue.messages).push_back(Bytes::copy_from_slice(message));
-        let ring = lock(&queue.ring).clone();
+        let mut messages = lock(&queue.messages);
+        messages.push_back(Bytes::copy_from_slice(message));
+        let is_new = queue.rung.load(Ordering::Relaxed) < messages.len();
+        if is_new {
+            queue.rung.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(messages);
+        let ring = lock(&queue.ring).clone().filter(|_| is_new);
         drop(queue);
         if let Some(ring) = ring {
             ring(id);
         }
         Ok(())
+    }
+
+    /// Who registered a queue has heard it once.
+    pub(crate) fn rang(&self, id: u32) {
+        if let Some(queue) = self.queues.get(&id) {
+            let less = |rung: usize| rung.checked_sub(1);
+            // One that was registered anew may not have rung since.
+            let _ = queue
+                .rung
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
     }
 
     /// Takes a queue's first message.
@@ -226,6 +250,30 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_rings_no_more_often_than_it_is_heard_or_has_messages() {
+        let shared = Shared::default();
+        let rung = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&rung);
+        let ring: Ring = Arc::new(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let id = shared.register(&vm("a"), b"q", ring).expect("room");
+        let pass = || {
+            assert_eq!(shared.enqueue(id, b"m"), Ok(()));
+            assert!(shared.dequeue(id).is_ok());
+        };
+        (0..100).for_each(|_| pass());
+        assert_eq!(rung.load(Ordering::Relaxed), 1, "nobody has heard it");
+        shared.rang(id);
+        (0..100).for_each(|_| pass());
+        assert_eq!(rung.load(Ordering::Relaxed), 2);
+        for _ in 0..3 {
+            assert_eq!(shared.enqueue(id, b"m"), Ok(()));
+        }
+        assert_eq!(rung.load(Ordering::Relaxed), 4, "one for each message");
+    }
+
+    #[test]
     fn nothing_grows_without_bound() {
         let shared = Shared::new(SharedLimits {
             bytes: 8,
@@ -239,7 +287,7 @@ mod tests {
         );
         assert_eq!(shared.set(&a, b"k", b"1234567", 0), Ok(()));
         assert_eq!(shared.set(&a, b"k", b"", 0), Ok(()));
-        let id = shared.register(&a, b"q", Arc::new(|_| ())).expect("room");
+        let id = shared.register(&a, b"", Arc::new(|_| ())).expect("room");
         let other = shared.register(&a, b"r", Arc::new(|_| ()));
         assert_eq!(other, Err(Status::InternalFailure));
         assert_eq!(shared.enqueue(id, b"1234567"), Ok(()));

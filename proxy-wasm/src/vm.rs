@@ -32,6 +32,8 @@ pub(crate) struct Vm {
     guest: RefCell<Option<Box<dyn Guest<State>>>>,
     /// Whether it has ended a callback of a stream well.
     pub(crate) served: Cell<bool>,
+    /// The number of the plugin that it failed for.
+    pub(crate) culprit: Cell<usize>,
     lingering: Cell<usize>,
     memory: Memory,
 }
@@ -75,6 +77,7 @@ impl Vm {
         let vm = Rc::new(Self {
             guest: RefCell::new(Some(guest)),
             served: Cell::new(false),
+            culprit: Cell::new(0),
             lingering: Cell::new(0),
             memory: Memory {
                 metric: worker.metrics().define(MetricKind::Gauge, &name),
@@ -105,15 +108,8 @@ impl Vm {
             id,
             tick: Cell::new(None),
         });
-        let context = Context {
-            root: Rc::clone(&root),
-            stream: None,
-            lingers: Cell::new(false),
-        };
-        self.state
-            .contexts
-            .borrow_mut()
-            .insert(id, Rc::new(context));
+        let context = Context::new(&root, None);
+        self.state.contexts.borrow_mut().insert(id, context);
         self.run(id, Callback::ContextCreate, &[id, 0], START_MS)?;
         let steps = [
             (Callback::VmStart, config.vm.configuration.len()),
@@ -207,6 +203,9 @@ impl Vm {
         let plugin = context
             .as_ref()
             .map_or(&*state.module.vm_id, |context| &context.root.config.name);
+        if let Some(context) = &context {
+            self.culprit.set(context.root.plugin as usize);
+        }
         let line = format!("`{name}` failed: {error}");
         state.worker.log(Level::Error, plugin, &line);
         let metrics = state.worker.metrics();
@@ -232,15 +231,8 @@ impl Vm {
     /// Makes a context for a stream.
     pub(crate) fn add_stream(&self, root: &Rc<Root>, stream: &StreamRef) -> Result<u32> {
         let id = self.state.new_context_id();
-        let context = Context {
-            root: Rc::clone(root),
-            stream: Some(stream.clone()),
-            lingers: Cell::new(false),
-        };
-        self.state
-            .contexts
-            .borrow_mut()
-            .insert(id, Rc::new(context));
+        let context = Context::new(root, Some(stream.clone()));
+        self.state.contexts.borrow_mut().insert(id, context);
         self.call(id, Callback::ContextCreate, &[id, root.id])?;
         Ok(id)
     }
@@ -328,6 +320,7 @@ impl Vm {
             trailers,
         } = answer.unwrap_or_default();
         let context = call.context;
+        drop(call);
         let args = [
             context,
             id,

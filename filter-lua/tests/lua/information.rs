@@ -431,7 +431,7 @@ fn scripts_have_metrics_of_their_own() {
             print(counter:value(), gauge:value())
             for _, wrong in {
                 function() counter:add(-1) end, function() gauge:set(0/0) end, function() stats:gauge('c') end,
-                function() stats:histogram('x', 'miles') end, function() stats:counter(string.rep('x', 201)) end,
+                function() stats:histogram('x', 'miles') end, function() stats:counter(string.rep('x', 1020)) end,
             } do
                 print((pcall(wrong)))
             end

@@ -2,6 +2,8 @@
 
 use filter_lua::{LuaConfig, LuaFilters, LuaLimits};
 use filters::Direction::{Request, Response};
+use filters::FilterLimits;
+use filters::callout::CallFailed;
 
 use crate::bench::{Stream, config, thread, thread_of, worker};
 
@@ -278,4 +280,72 @@ fn a_script_breaks_no_other_ones_sandbox() {
     let log = stream.log();
     assert!(log.starts_with("info: false\tfalse"), "{log}");
     assert!(log.ends_with("info: nil\txx"), "{log}");
+}
+
+#[test]
+fn calls_that_nobody_waits_for_are_bounded_by_stream_and_by_filter() {
+    let thread = thread(
+        "function envoy_on_request(handle)
+            local made = 0
+            for _ = 1, 5 do
+                local fine, why = pcall(handle.httpCall, handle, 'a',
+                    { [':method'] = 'GET', [':path'] = '/', [':authority'] = 'a' }, nil, { asynchronous = true })
+                if fine then made += 1 else print(why) break end
+            end
+            print(made)
+        end",
+    );
+    let worker = worker();
+    worker.limits.set(FilterLimits {
+        stream_calls: 3,
+        calls: 5,
+        ..FilterLimits::default()
+    });
+    let made = || {
+        let mut stream = Stream::on(&thread, &worker);
+        stream.request(true);
+        stream.log()
+    };
+    let refused = |made: u32| format!("info: default_source_code:4: httpCall: too many calls are under way\ninfo: {made}");
+    assert_eq!(made(), refused(3), "of one stream");
+    assert_eq!(made(), refused(2), "of the filter");
+    let ended = worker.answer_next(Err(CallFailed::Reset));
+    assert!(ended.is_some());
+    assert_eq!(made(), refused(1), "what has ended leaves its place");
+}
+
+#[test]
+fn a_body_that_a_script_makes_is_bounded() {
+    let worker = worker();
+    worker.limits.set(FilterLimits {
+        body_bytes: 9,
+        ..FilterLimits::default()
+    });
+    for (body, says) in [
+        (
+            "handle:body():setBytes(text)",
+            "setBytes: a body has at most 9 bytes",
+        ),
+        (
+            "handle:respond({[':status']='200'}, text)",
+            "respond: a body has at most 9 bytes",
+        ),
+        (
+            "handle:httpCall('a', {[':method']='GET', [':path']='/', [':authority']='a'}, text, 5)",
+            "httpCall: a body has at most 9 bytes",
+        ),
+    ] {
+        let script = |len: usize| {
+            format!(
+                "function envoy_on_request(handle) local text = string.rep('x', {len}) {body} end"
+            )
+        };
+        let log = |len: usize| {
+            let mut stream = Stream::on(&thread(&script(len)), &worker);
+            stream.request(false).data(Request, "b", true);
+            stream.log()
+        };
+        assert_eq!(log(9), "", "{body}");
+        assert!(log(10).contains(says), "{body}");
+    }
 }

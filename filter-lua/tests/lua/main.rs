@@ -3,7 +3,6 @@
 mod bench;
 mod calls;
 mod documented;
-mod examples;
 mod information;
 mod interleaved;
 mod limits;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use filter_test::{Cases, Native, Report, run};
+use filter_test::{Cases, Lua, Native, Report, run};
 use filters::callout::{GrpcCall, GrpcStream, HttpCall, Pending};
 use filters::metrics::MetricKind;
 use filters::{Direction, Filter, Headers, Level, LocalReply, Next, StreamRef, Verdict};
@@ -59,7 +59,7 @@ impl Filter for Everything {
                 let log = Rc::clone(worker);
                 let events = move |event| log.log(Level::Info, "", &format!("{event:?}"));
                 if let Ok(mut stream) = worker.grpc(call, Box::new(events)) {
-                    stream.send("asked".into(), true);
+                    stream.send("asked".into(), true).expect("there is room");
                     *self.stream.borrow_mut() = Some(stream);
                 }
             }
@@ -570,4 +570,71 @@ fn a_tcp_connection_is_played_from_its_beginning_to_its_end() {
     let plugin = Native("upper", || Box::new(Upper) as Box<dyn Filter>);
     let report = run(&Cases::parse(cases).expect("cases"), &[&plugin]);
     assert!(report.is_ok(), "{report}");
+}
+
+/// One request for a script.
+fn script(source: &str, setup: &str, expect: &str) -> Report {
+    let cases = format!(
+        "[plugin]\n{setup}\n[[case]]\nname = \"it\"\n[[case.step]]\nrequest.headers = {{}}\n{expect}"
+    );
+    let source = format!("function envoy_on_request(handle) {source} end");
+    run(&Cases::parse(&cases).expect("cases"), &[&Lua { source }])
+}
+
+#[test]
+fn a_script_reads_its_configuration() {
+    let says = "handle:logInfo(handle:filterContext().greeting)";
+    let setup = "configuration = '{\"greeting\": \"hello\"}'";
+    let report = script(says, setup, "expect.log = [\"info hello\"]");
+    assert!(report.is_ok(), "{report}");
+    for (setup, told) in [
+        ("configuration = \"[]\"", "an object in JSON"),
+        ("root_id = \"a\"", "a script has no `root_id`"),
+        ("fail_open = true", "a script has no `fail_open`"),
+    ] {
+        let found = failures(&script(says, setup, ""));
+        assert!(found[0].contains(told), "{found:?}");
+    }
+}
+
+#[test]
+fn a_script_that_fails_is_told_unless_the_case_means_it() {
+    for (source, setup, words) in [
+        ("error('on purpose')", "", "on purpose"),
+        (
+            "while true do end",
+            "limits = { deadline_ms = 50 }",
+            "50 ms",
+        ),
+    ] {
+        let found = failures(&script(source, setup, ""));
+        assert!(
+            found[0].contains("expected no failure") && found[0].contains(words),
+            "{found:?}"
+        );
+        let report = script(source, setup, &format!("expect.failure = {words:?}"));
+        assert!(report.is_ok(), "{report}");
+    }
+    let found = failures(&script("local =", "", ""));
+    assert!(found[0].contains("default_source_code:1:"), "{found:?}");
+}
+
+#[test]
+fn what_a_script_tells_other_filters_is_seen() {
+    let tells = "handle:streamInfo():dynamicMetadata():set('a.b', 'c', { 1 })";
+    let report = script(
+        tells,
+        "",
+        "expect.metadata = { \"a.b.c\" = \"[1]\", \"a.b\" = false }",
+    );
+    assert!(report.is_ok(), "{report}");
+    let found = failures(&script(
+        tells,
+        "",
+        "expect.metadata = { \"a.b.c\" = \"[2]\" }",
+    ));
+    assert!(
+        found[0].contains("metadata `a.b.c`: expected \"[2]\", found \"[1]\""),
+        "{found:?}"
+    );
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use filter_test::{Cases, Lua, run};
+
 use crate::on_both;
 
 /// Runs an example's cases; its module is in the folder of the examples, or where a script has built it.
@@ -18,6 +20,30 @@ fn example(name: &str, module: &str) {
     let report = on_both(&code, &cases);
     assert!(report.is_ok(), "{report}");
     assert!(report.cases.len() >= 4, "{report}");
+}
+
+/// Runs the cases of an example in Lua.
+fn script(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/filters-lua");
+    let text = |end: &str| {
+        let path = folder.join(format!("{name}.{end}"));
+        std::fs::read_to_string(path).expect("a text")
+    };
+    let source = text("lua");
+    let cases = Cases::parse(&text("toml")).expect("cases");
+    let report = run(&cases, &[&Lua { source }]);
+    assert!(report.is_ok(), "{report}");
+    assert!(report.cases.len() >= 4, "{report}");
+}
+
+#[test]
+fn authorise_does_what_its_cases_say() {
+    script("authorise");
+}
+
+#[test]
+fn redact_does_what_its_cases_say() {
+    script("redact");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::panics::{self, Panic};
 use crate::stream::{Inner, LocalReply, StreamInfo, StreamRef};
 use crate::worker::{Level, Worker};
 
-pub(crate) use pass::Slot;
+pub(crate) use pass::Place;
 
 /// What a chain holds at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,13 +238,13 @@ impl Chain {
     /// Whether the sender of a direction should wait: a filter holds as much as it may, or what came out is not taken.
     pub fn is_full(&self, direction: Direction) -> bool {
         let limit = self.settings.limit;
-        let full = |slot: &[RefCell<Slot>; 2]| slot[direction as usize].borrow().is_full(limit);
+        let full = |slot: &[Place; 2]| slot[direction as usize].borrow().is_full(limit);
         self.out_bytes[direction as usize] >= limit || self.inner.slots.iter().any(full)
     }
 
     /// Whether a filter holds something of a direction, or what may still come of it.
     pub fn is_held(&self, direction: Direction) -> bool {
-        let held = |slot: &[RefCell<Slot>; 2]| slot[direction as usize].borrow().is_held();
+        let held = |slot: &[Place; 2]| slot[direction as usize].borrow().is_held();
         self.inner.slots.iter().any(held)
     }
 
@@ -290,7 +290,11 @@ impl Chain {
     fn perform(&mut self, event: Event) {
         match event {
             Event::Wake => {}
-            Event::Resume(filter, direction, verdict) => self.resume(direction, filter, verdict),
+            Event::Resume(filter, direction, verdict) => {
+                let place = &self.inner.slots[filter][direction as usize];
+                place.resuming.set(false);
+                self.resume(direction, filter, verdict);
+            }
             Event::Visit(filter, visit) => self.visit(filter, visit),
         }
     }

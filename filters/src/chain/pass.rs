@@ -1,5 +1,8 @@
 //! How headers, data and trailers pass the filters of a direction, and where they wait.
 
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+
 use bytes::Bytes;
 
 use super::{Chain, Part};
@@ -32,6 +35,21 @@ pub(crate) struct Slot {
     /// Trailers are here, and nothing follows.
     trailers: bool,
     told_trailers: bool,
+}
+
+/// A slot, and whether its filter has asked to go on and was not heard yet.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    slot: RefCell<Slot>,
+    pub(crate) resuming: Cell<bool>,
+}
+
+impl Deref for Place {
+    type Target = RefCell<Slot>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.slot
+    }
 }
 
 impl Slot {

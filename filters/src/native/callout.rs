@@ -26,7 +26,8 @@ impl fmt::Display for CallError {
         f.write_str(match self {
             Self::Refused(CallRefused::UnknownCluster) => "there is no such cluster",
             Self::Refused(CallRefused::BadRequest(why)) => why,
-            Self::Refused(CallRefused::Unavailable) => "no more calls can be made here",
+            Self::Refused(CallRefused::Full) => "the filter has too many calls under way",
+            Self::Refused(CallRefused::Unavailable) => "no calls can be made here",
             Self::Failed(CallFailed::Timeout) => "nobody answered in time",
             Self::Failed(CallFailed::Reset) => "the connection broke",
             Self::Failed(CallFailed::TooLarge) => "the answer is too large",
@@ -49,7 +50,13 @@ pub(super) fn http<F: StreamFilter>(
         // Who asked may have given up.
         let _ = send.send(result);
     };
-    let begun = stream.worker().http(call, Box::new(done)).map(|pending| {
+    let worker = stream.worker();
+    let begun = if own.calls.borrow().len() < worker.limits().stream_calls {
+        worker.http(call, Box::new(done))
+    } else {
+        Err(CallRefused::Full)
+    };
+    let begun = begun.map(|pending| {
         let id = own.id();
         own.calls.borrow_mut().insert(id, pending);
         GiveUp { handle, id }

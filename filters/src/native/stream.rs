@@ -204,6 +204,7 @@ impl<'a, F: StreamFilter> Stream<'a, F> {
     }
 
     /// Begins a request to a cluster. What is answered is awaited in a task; dropping it gives the request up.
+    /// A filter of a stream may have [so many](crate::FilterLimits::stream_calls) under way.
     pub fn http(
         &self,
         call: HttpCall,

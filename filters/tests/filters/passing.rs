@@ -50,6 +50,25 @@ fn what_arrives_while_a_filter_holds_is_told_once_it_resumes() {
 }
 
 #[test]
+fn to_ask_often_to_go_on_is_to_ask_once() {
+    let told = Notes::default();
+    let script = Script::new("a", &told)
+        .headers(|_| Verdict::Hold(Next::Resumed))
+        .data(|_| Verdict::Hold(Next::Resumed));
+    let stream = Rc::clone(&script.stream);
+    let mut chain = chain(vec![script], 99);
+    request(&mut chain, false);
+    data(&mut chain, Request, "x", true);
+    let stream = stream.borrow().clone().expect("a stream");
+    (0..3).for_each(|_| stream.resume(Request));
+    chain.pump();
+    assert_eq!(out(&mut chain, Request), "headers", "the data is held anew");
+    stream.resume(Request);
+    chain.pump();
+    assert_eq!(out(&mut chain, Request), "x, end");
+}
+
+#[test]
 fn a_body_can_be_looked_at_before_the_headers_go_on() {
     let told = Notes::default();
     let script = Script::new("a", &told)

@@ -12,7 +12,7 @@ use filters::Direction::{self, Request, Response};
 use filters::callout::{CallFailed, CallRefused, HttpAnswer, HttpCall};
 use filters::native::{Answer, CallError, Handle, Outcome};
 use filters::testing::TestWorker;
-use filters::{Chain, EndReason, Headers, LocalReply, StreamGone};
+use filters::{Chain, EndReason, FilterLimits, Headers, LocalReply, StreamGone};
 use tokio::sync::oneshot;
 
 use crate::bench::{Bench, Played, at, bench, bench_on, tcp};
@@ -512,6 +512,36 @@ fn a_call_that_is_refused_says_why() {
         bench.until_out(Response),
         "headers | there is no such cluster, end"
     );
+}
+
+#[test]
+fn a_filter_has_so_many_calls_under_way_and_no_more() {
+    let mut bench = bench([at("decode_headers", |_, stream| {
+        let calls: [_; 3] = std::array::from_fn(|_| stream.http(call(TestWorker::CLUSTER)));
+        let handle = stream.handle();
+        stream.spawn(async move {
+            let [first, second, third] = calls;
+            let refused = third.await.map(|_| ()).expect_err("two are under way");
+            assert_eq!(refused, CallError::Refused(CallRefused::Full));
+            let _ = first.await;
+            let next = handle.http(call(TestWorker::CLUSTER)).await;
+            let _ = second.await;
+            let words = next.map_or_else(|why| why.to_string(), |_| "an answer".into());
+            Answer::LocalReply(LocalReply::text(503, words))
+        });
+        Answer::Running
+    })]);
+    bench.worker.limits.set(FilterLimits {
+        stream_calls: 2,
+        ..FilterLimits::default()
+    });
+    bench.headers(Request, true);
+    assert_eq!(bench.worker.under_way(), 2);
+    assert!(bench.worker.answer(0, Err(CallFailed::Reset)));
+    bench.until(|bench| bench.worker.calls.borrow().len() == 3);
+    assert!(bench.worker.answer(2, Ok(HttpAnswer::default())));
+    assert!(bench.worker.answer(1, Ok(HttpAnswer::default())));
+    assert_eq!(bench.until_out(Response), "headers | an answer, end");
 }
 
 #[test]

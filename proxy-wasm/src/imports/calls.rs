@@ -1,6 +1,6 @@
 //! Calls to other services that a guest begins, feeds and gives up.
 
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +9,9 @@ use filters::{Headers, Level};
 
 use super::{Answered, Inside, Stop, give, i, put_u32, read, text};
 use crate::abi::Status;
-use crate::context::{Call, State, UnderWay};
+use crate::context::{Call, Context, Counted, State, UnderWay};
 use crate::pairs;
 use crate::vm::Vm;
-
-/// Calls of one machine that may be under way.
-const MAX_CALLS: usize = 10_000;
 
 fn map(guest: &Inside<'_>, at: i32, len: i32) -> Result<Headers, Stop> {
     pairs::decode(read(*guest, at, len)?).ok_or(Status::ParseFailure.into())
@@ -25,24 +22,33 @@ fn timeout(millis: i32) -> Option<Duration> {
     (millis > 0).then(|| Duration::from_millis(millis.into()))
 }
 
-/// The machine, the context and the number of a new call.
-fn begin(state: &State) -> Result<(Weak<Vm>, u32, u32), Stop> {
-    let context = state.effective.get();
-    let vm = state.vm.get().cloned();
-    let known = state.context(context).is_some();
-    let (Some(vm), true) = (vm, known) else {
+/// Who begins a new call: the machine and the context, with the call's number.
+struct Caller {
+    vm: Weak<Vm>,
+    context: Rc<Context>,
+    id: u32,
+}
+
+fn begin(state: &State, cluster: &str) -> Result<Caller, Stop> {
+    let (Some(vm), Some(context)) = (state.vm.get().cloned(), state.effective()) else {
         return Err(Status::BadArgument.into());
     };
-    if state.calls.borrow().len() >= MAX_CALLS {
-        return Err(Status::InternalFailure.into());
+    let limits = state.worker.limits();
+    if context.calls.get() >= limits.stream_calls || state.calls.borrow().len() >= limits.calls {
+        return Err(refused(state, cluster, CallRefused::Full));
     }
-    Ok((vm, context, state.new_call_id()))
+    let id = state.new_call_id();
+    Ok(Caller { vm, context, id })
 }
 
 fn refused(state: &State, cluster: &str, refused: CallRefused) -> Stop {
     let (status, why) = match refused {
         CallRefused::UnknownCluster => (Status::BadArgument, "there is no such cluster".into()),
         CallRefused::BadRequest(why) => (Status::BadArgument, why),
+        CallRefused::Full => (
+            Status::InternalFailure,
+            "the filter has too much under way".into(),
+        ),
         CallRefused::Unavailable => (Status::InternalFailure, "no calls can be made".into()),
     };
     state.log(
@@ -52,10 +58,22 @@ fn refused(state: &State, cluster: &str, refused: CallRefused) -> Stop {
     status.into()
 }
 
-fn under_way(guest: Inside<'_>, id: u32, context: u32, under_way: UnderWay, out: i32) -> Answered {
-    let call = Call { context, under_way };
-    guest.state().calls.borrow_mut().insert(id, call);
-    put_u32(guest, out, id)
+fn under_way(guest: Inside<'_>, caller: Caller, under_way: UnderWay, out: i32) -> Answered {
+    let state = guest.state();
+    let call = Call {
+        context: state.effective.get(),
+        under_way,
+        _counted: Counted::new(caller.context),
+    };
+    state.calls.borrow_mut().insert(caller.id, call);
+    put_u32(guest, out, caller.id)
+}
+
+/// What a guest sends: a body, or a message.
+fn content(guest: Inside<'_>, at: i32, len: i32) -> Result<Bytes, Stop> {
+    let limits = guest.state().worker.limits();
+    let content = limits.body(read(guest, at, len)?);
+    content.ok_or(Status::InternalFailure.into())
 }
 
 /// `(cluster, its length, headers, …, body, …, trailers, …, milliseconds, where the call's number goes)`
@@ -63,13 +81,14 @@ pub(super) fn http_call(guest: Inside<'_>, places: &[u64]) -> Answered {
     let cluster = text(guest, i(places, 0), i(places, 1))?;
     let call = HttpCall {
         headers: map(&guest, i(places, 2), i(places, 3))?,
-        body: Bytes::copy_from_slice(read(guest, i(places, 4), i(places, 5))?),
+        body: content(guest, i(places, 4), i(places, 5))?,
         trailers: map(&guest, i(places, 6), i(places, 7))?,
         timeout: timeout(i(places, 8)),
         cluster: cluster.clone(),
     };
     let state = guest.state().clone();
-    let (vm, context, id) = begin(&state)?;
+    let caller = begin(&state, &cluster)?;
+    let (vm, id) = (caller.vm.clone(), caller.id);
     let done: HttpDone = Box::new(move |answer| {
         if let Some(vm) = vm.upgrade() {
             vm.http_answer(id, answer);
@@ -77,12 +96,12 @@ pub(super) fn http_call(guest: Inside<'_>, places: &[u64]) -> Answered {
     });
     let pending = state.worker.http(call, done);
     let pending = pending.map_err(|why| refused(&state, &cluster, why))?;
-    under_way(guest, id, context, UnderWay::Http(pending), i(places, 9))
+    under_way(guest, caller, UnderWay::Http(pending), i(places, 9))
 }
 
 /// `(cluster, …, service, …, method, …, metadata, …, message, …, milliseconds, where the call's number goes)`
 pub(super) fn grpc_call(guest: Inside<'_>, places: &[u64]) -> Answered {
-    let message = Bytes::copy_from_slice(read(guest, i(places, 8), i(places, 9))?);
+    let message = content(guest, i(places, 8), i(places, 9))?;
     let timeout = timeout(i(places, 10));
     grpc(guest, places, timeout, Some(message), i(places, 11))
 }
@@ -108,7 +127,8 @@ fn grpc(
         timeout,
     };
     let state = guest.state().clone();
-    let (vm, context, id) = begin(&state)?;
+    let caller = begin(&state, &cluster)?;
+    let (vm, id) = (caller.vm.clone(), caller.id);
     let events: GrpcEvents = Box::new(move |event| {
         if let Some(vm) = vm.upgrade() {
             vm.grpc_event(id, event);
@@ -117,21 +137,22 @@ fn grpc(
     let stream = state.worker.grpc(call, events);
     let mut stream = stream.map_err(|why| refused(&state, &cluster, why))?;
     if let Some(message) = only {
-        stream.send(message, true);
+        let sent = stream.send(message, true);
+        sent.map_err(|why| refused(&state, &cluster, why))?;
     }
-    under_way(guest, id, context, UnderWay::Grpc(stream), out)
+    under_way(guest, caller, UnderWay::Grpc(stream), out)
 }
 
 pub(super) fn grpc_send(guest: Inside<'_>, call: i32, at: i32, len: i32, end: i32) -> Answered {
-    let message = Bytes::copy_from_slice(read(guest, at, len)?);
+    let message = content(guest, at, len)?;
     let mut calls = guest.state().calls.borrow_mut();
     match calls
         .get_mut(&call.cast_unsigned())
         .map(|call| &mut call.under_way)
     {
         Some(UnderWay::Grpc(stream)) => {
-            stream.send(message, end != 0);
-            Ok(())
+            let sent = stream.send(message, end != 0);
+            sent.map_err(|_| Status::InternalFailure.into())
         }
         Some(UnderWay::Http(_)) => Err(Status::BadArgument.into()),
         None => Err(Status::NotFound.into()),

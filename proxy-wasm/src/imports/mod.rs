@@ -68,31 +68,33 @@ fn put_u64(guest: Inside<'_>, at: i32, number: u64) -> Answered {
     put(guest, at, &number.to_le_bytes())
 }
 
+/// Lets the guest allocate a block of so many bytes; none at all has no place.
+fn allocate(guest: Inside<'_>, size: usize) -> std::result::Result<i32, Stop> {
+    if size == 0 {
+        return Ok(0);
+    }
+    let exports = &guest.state().module.exports;
+    let allocator = exports
+        .get(Callback::MemoryAllocate)
+        .or(exports.get(Callback::Malloc));
+    let (Some(allocator), Ok(size)) = (allocator, u32::try_from(size)) else {
+        return Err(Status::InvalidMemoryAccess.into());
+    };
+    let mut places = [u64::from(size)];
+    guest
+        .call_numbers(allocator.function, &mut places)
+        .map_err(Stop::Lost)?;
+    match places[0] as u32 {
+        0 => Err(Status::InvalidMemoryAccess.into()),
+        block => Ok(block.cast_signed()),
+    }
+}
+
 /// Gives the guest bytes in a block that it allocates, and says where they are and how many.
 fn give(guest: Inside<'_>, bytes: &[u8], at: i32, len: i32) -> Answered {
-    let mut block = 0;
-    if !bytes.is_empty() {
-        let exports = &guest.state().module.exports;
-        let allocator = exports
-            .get(Callback::MemoryAllocate)
-            .or(exports.get(Callback::Malloc));
-        let Some(allocator) = allocator else {
-            return Err(Status::InvalidMemoryAccess.into());
-        };
-        let Ok(size) = u32::try_from(bytes.len()) else {
-            return Err(Status::InvalidMemoryAccess.into());
-        };
-        let mut places = [u64::from(size)];
-        guest
-            .call_numbers(allocator.function, &mut places)
-            .map_err(Stop::Lost)?;
-        block = places[0] as u32;
-        if block == 0 {
-            return Err(Status::InvalidMemoryAccess.into());
-        }
-        put(guest, block.cast_signed(), bytes)?;
-    }
-    put_u32(guest, at, block)?;
+    let block = allocate(guest, bytes.len())?;
+    put(guest, block, bytes)?;
+    put_u32(guest, at, block.cast_unsigned())?;
     put_u32(guest, len, bytes.len() as u32)
 }
 

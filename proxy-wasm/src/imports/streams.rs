@@ -1,14 +1,18 @@
 //! What a guest asks of its stream: headers, bodies, going on, closing and answering.
 
 use bytes::Bytes;
+use engine_wasm_abi::memory;
 use filters::{Direction, Headers, LocalReply, StreamRef};
 
-use super::{Answered, Inside, Stop, give, i, put_u32, read, text};
+use super::{Answered, Inside, Stop, allocate, give, i, put_u32, read, text};
 use crate::abi::{BufferKind, MapKind, Status, StreamKind, Version};
 use crate::context::State;
 use crate::pairs;
 
 type Found<T> = std::result::Result<T, Stop>;
+
+/// Bytes of the words that say why a guest answered a stream.
+const MAX_DETAILS: usize = 4 << 10;
 
 /// The direction that a buffer or a map belongs to.
 fn direction(is_request: bool) -> Direction {
@@ -43,7 +47,7 @@ fn with_map<T>(state: &State, map: i32, look: impl FnOnce(&Headers) -> T) -> Fou
 }
 
 /// Changes a map of the stream; what a call answered is not to be changed.
-fn change_map(state: &State, map: i32, change: impl FnOnce(&mut Headers)) -> Answered {
+fn change_map(state: &State, map: i32, change: impl FnOnce(&mut Headers) -> Answered) -> Answered {
     let kind = MapKind::of(map).ok_or(Status::BadArgument)?;
     let stream = stream(state)?;
     let place = match kind {
@@ -55,8 +59,23 @@ fn change_map(state: &State, map: i32, change: impl FnOnce(&mut Headers)) -> Ans
         }
         _ => None,
     };
-    change(&mut *place.ok_or(Status::BadArgument)?);
-    Ok(())
+    change(&mut *place.ok_or(Status::BadArgument)?)
+}
+
+/// Puts a pair into a map, where that does not become too large by it.
+fn put_pair(
+    state: &State,
+    map: i32,
+    (key, value): (&[u8], &[u8]),
+    put: impl FnOnce(&mut Headers, &[u8], &[u8]),
+) -> Answered {
+    change_map(state, map, |map| {
+        if !map.fits(key, value) {
+            return Err(Status::InternalFailure.into());
+        }
+        put(map, key, value);
+        Ok(())
+    })
 }
 
 pub(super) fn map_size(guest: Inside<'_>, map: i32, out: i32) -> Answered {
@@ -76,7 +95,10 @@ pub(super) fn get_map(guest: Inside<'_>, map: i32, at: i32, len: i32) -> Answere
 
 pub(super) fn set_map(guest: Inside<'_>, map: i32, at: i32, len: i32) -> Answered {
     let headers = pairs::decode(read(guest, at, len)?).ok_or(Status::ParseFailure)?;
-    change_map(guest.state(), map, |map| *map = headers)
+    change_map(guest.state(), map, |map| {
+        *map = headers;
+        Ok(())
+    })
 }
 
 pub(super) fn get_value(
@@ -108,8 +130,10 @@ pub(super) fn add_value(
     at: i32,
     len: i32,
 ) -> Answered {
-    let (key, value) = (read(guest, key, key_len)?, read(guest, at, len)?);
-    change_map(guest.state(), map, |map| map.add(key, value))
+    let pair = (read(guest, key, key_len)?, read(guest, at, len)?);
+    put_pair(guest.state(), map, pair, |map, key, value| {
+        map.add(key, value)
+    })
 }
 
 pub(super) fn replace_value(
@@ -120,32 +144,40 @@ pub(super) fn replace_value(
     at: i32,
     len: i32,
 ) -> Answered {
-    let (key, value) = (read(guest, key, key_len)?, read(guest, at, len)?);
-    change_map(guest.state(), map, |map| map.replace(key, value))
+    let pair = (read(guest, key, key_len)?, read(guest, at, len)?);
+    put_pair(guest.state(), map, pair, |map, key, value| {
+        map.replace(key, value)
+    })
 }
 
 pub(super) fn remove_value(guest: Inside<'_>, map: i32, key: i32, key_len: i32) -> Answered {
     let key = read(guest, key, key_len)?;
     change_map(guest.state(), map, |map| {
         map.remove(key);
+        Ok(())
     })
 }
 
-/// A part of a buffer, and how long the whole is.
-fn part(state: &State, kind: i32, start: usize, max: usize) -> Found<(Vec<u8>, usize)> {
+/// Shows a part of a buffer piece by piece, and answers how long the whole is.
+fn show(
+    state: &State,
+    kind: i32,
+    (start, max): (usize, usize),
+    mut take: impl FnMut(&[u8]),
+) -> Found<usize> {
     let kind = BufferKind::of(kind).ok_or(Status::BadArgument)?;
-    let slice = |bytes: &[u8]| {
-        let from = start.min(bytes.len());
-        let to = from.saturating_add(max).min(bytes.len());
-        (bytes[from..to].to_vec(), bytes.len())
-    };
     if let Some(direction) = body_of(kind) {
         let stream = stream(state)?;
         let body = stream.body(direction).ok_or(Status::NotFound)?;
-        let mut bytes = Vec::with_capacity(max.min(body.len()));
-        body.copy(start, max, |piece| bytes.extend_from_slice(piece));
-        return Ok((bytes, body.len()));
+        body.copy(start, max, take);
+        return Ok(body.len());
     }
+    let mut slice = |bytes: &[u8]| {
+        let from = start.min(bytes.len());
+        let to = from.saturating_add(max).min(bytes.len());
+        take(&bytes[from..to]);
+        bytes.len()
+    };
     let answer = state.answer.borrow();
     let found = match kind {
         BufferKind::CallBody => answer.call_body.as_deref().map(slice),
@@ -180,12 +212,28 @@ pub(super) fn get_buffer(
     if start.checked_add(max).is_none() {
         return Err(Status::BadArgument.into());
     }
-    let (bytes, _) = part(guest.state(), kind, start as usize, max as usize)?;
-    give(guest, &bytes, at, len)
+    let (start, max) = (start as usize, max as usize);
+    let mut size = 0;
+    show(guest.state(), kind, (start, max), |piece| {
+        size += piece.len();
+    })?;
+    let block = allocate(guest, size)?;
+    // Copied into the guest's memory alone. What is shown may have changed while the guest allocated.
+    let (memory, state) = guest.split();
+    let place = memory::bytes_mut(memory, "", block.cast_unsigned(), size as u32);
+    let mut left = place.map_err(|_| Status::InvalidMemoryAccess)?;
+    show(state, kind, (start, size), |piece| {
+        let (here, behind) = std::mem::take(&mut left).split_at_mut(piece.len());
+        here.copy_from_slice(piece);
+        left = behind;
+    })?;
+    let copied = size - left.len();
+    put_u32(guest, at, block.cast_unsigned())?;
+    put_u32(guest, len, copied as u32)
 }
 
 pub(super) fn buffer_status(guest: Inside<'_>, kind: i32, size: i32, flags: i32) -> Answered {
-    let (_, whole) = part(guest.state(), kind, 0, 0)?;
+    let whole = show(guest.state(), kind, (0, 0), |_| ())?;
     put_u32(guest, size, whole as u32)?;
     put_u32(guest, flags, 0)
 }
@@ -200,12 +248,16 @@ pub(super) fn set_buffer(
 ) -> Answered {
     let kind = BufferKind::of(kind).ok_or(Status::BadArgument)?;
     let direction = body_of(kind).ok_or(Status::BadArgument)?;
-    let bytes = Bytes::copy_from_slice(read(guest, at, len)?);
+    let bytes = read(guest, at, len)?;
     let stream = stream(guest.state())?;
     let mut body = stream.body(direction).ok_or(Status::BadArgument)?;
-    let start = start.cast_unsigned() as usize;
-    let end = start.saturating_add(size.cast_unsigned() as usize);
-    body.replace(start..end, bytes);
+    let start = (start.cast_unsigned() as usize).min(body.len());
+    let size = (size.cast_unsigned() as usize).min(body.len() - start);
+    let most = stream.worker().limits().body_bytes;
+    if bytes.len() > size && body.len() - size + bytes.len() > most {
+        return Err(Status::InternalFailure.into());
+    }
+    body.replace(start..start + size, Bytes::copy_from_slice(bytes));
     Ok(())
 }
 
@@ -239,7 +291,9 @@ pub(super) fn clear_route_cache(guest: Inside<'_>) -> Answered {
 /// `(status, details, its length, body, its length, headers, their length, status of gRPC)`
 pub(super) fn send_local_response(guest: Inside<'_>, places: &[u64]) -> Answered {
     let details = text(guest, i(places, 1), i(places, 2))?;
-    let body = Bytes::copy_from_slice(read(guest, i(places, 3), i(places, 4))?);
+    let body = read(guest, i(places, 3), i(places, 4))?;
+    let limits = guest.state().worker.limits();
+    let body = limits.body(body).filter(|_| details.len() <= MAX_DETAILS);
     let headers = read(guest, i(places, 5), i(places, 6))?;
     let headers = pairs::decode(headers).ok_or(Status::ParseFailure)?;
     let status = u16::try_from(i(places, 0)).ok();
@@ -249,7 +303,7 @@ pub(super) fn send_local_response(guest: Inside<'_>, places: &[u64]) -> Answered
     stream(guest.state())?.local_reply(LocalReply {
         status,
         headers,
-        body,
+        body: body.ok_or(Status::InternalFailure)?,
         grpc_status: u32::try_from(i(places, 7)).ok(),
         details,
     });

@@ -14,9 +14,6 @@ use crate::shared::Ring;
 /// Bytes of a line of the log that are kept.
 const LINE_BYTES: i32 = 64 << 10;
 
-/// Metrics that one machine may have.
-const MAX_METRICS: usize = 10_000;
-
 fn effective(state: &State) -> Result<std::rc::Rc<Context>, Stop> {
     state.effective().ok_or(Status::BadArgument.into())
 }
@@ -67,7 +64,9 @@ pub(super) fn set_tick(guest: Inside<'_>, millis: i32) -> Answered {
     let due = state.worker.time().saturating_add(period);
     let tick = (period > 0).then_some((period, due));
     context.root.tick.set(tick);
-    (state.mailbox)(Message::Ticks(state.machine));
+    if !state.ticks_told.replace(true) {
+        (state.mailbox)(Message::Ticks(state.machine));
+    }
     Ok(())
 }
 
@@ -104,18 +103,16 @@ pub(super) fn define_metric(guest: Inside<'_>, kind: i32, at: i32, len: i32, out
     let kind = abi::metric_kind(kind).ok_or(Status::BadArgument)?;
     let name = text(guest, at, len)?;
     let state = guest.state();
-    let metric = state.worker.metrics().define(kind, &name);
+    let metrics = state.worker.metrics();
+    let owner = format!("wasm.{}", state.module.vm_id);
+    let metric = metrics.define_for(&owner, kind, &name);
     let metric = metric.ok_or(Status::InternalFailure)?;
     let mut metrics = state.metrics.borrow_mut();
     let known = metrics.iter().position(|known| Arc::ptr_eq(known, &metric));
-    let id = match known {
-        Some(id) => id,
-        None if metrics.len() >= MAX_METRICS => return Err(Status::InternalFailure.into()),
-        None => {
-            metrics.push(metric);
-            metrics.len() - 1
-        }
-    };
+    let id = known.unwrap_or_else(|| {
+        metrics.push(metric);
+        metrics.len() - 1
+    });
     drop(metrics);
     put_u32(guest, out, id as u32)
 }

@@ -152,6 +152,139 @@ fn a_machine_that_has_not_served_for_a_while_rests_longer_and_longer() {
     }
 }
 
+/// The status of the answer to a stream that may trap; 0 where it passes.
+fn status(bench: &Bench, header: &str) -> u16 {
+    let mut chain = bench.chain();
+    with(&mut chain, header);
+    if passed(&mut chain) {
+        return 0;
+    }
+    let (status, _) = reply(&mut chain).expect("an answer");
+    status.parse().expect("a number")
+}
+
+#[test]
+fn a_reloading_plugin_refuses_streams_until_its_back_off_is_over() {
+    for engine in ENGINES {
+        let mut config = config(engine, &trapping());
+        config.policy = FailurePolicy::Reload;
+        let bench = Bench::new(config);
+        let second = 1_000_000_000;
+        // Chance takes half of a wait at most, and nothing at least.
+        for (chance, wait) in [(0, second), (u8::MAX, second / 2)] {
+            bench.world.chance.set(chance);
+            assert_eq!(status(&bench, "x-good"), 0, "{engine}");
+            assert_eq!(status(&bench, "x-trap"), 503, "{engine}");
+            let failed = bench.world.now.get();
+            bench.deliver();
+            assert_eq!(bench.thread.next_tick(), Some(failed + wait), "{engine}");
+            bench.world.now.set(failed + wait - 1);
+            bench.thread.tick();
+            assert_eq!(status(&bench, "x-good"), 503, "it rests on {engine}");
+            bench.world.now.set(failed + wait);
+            // The next stream finds another machine, whether or not the thread has ticked.
+            assert_eq!(status(&bench, "x-good"), 0, "{engine}");
+        }
+        assert_eq!(bench.metric("wasm.probe.failures"), 2, "{engine}");
+        assert_eq!(bench.metric("wasm.probe.reloads"), 2, "{engine}");
+    }
+}
+
+#[test]
+fn a_reloading_plugin_that_fails_in_a_row_rests_longer_up_to_its_longest() {
+    for engine in ENGINES {
+        let mut config = config(engine, &trapping());
+        config.policy = FailurePolicy::Reload;
+        let bench = Bench::new(config);
+        let second = 1_000_000_000;
+        let mut rest = |seconds: u64| {
+            assert_eq!(status(&bench, "x-trap"), 503, "{engine}");
+            bench.deliver();
+            let due = bench.world.now.get() + seconds * second;
+            assert_eq!(bench.thread.next_tick(), Some(due), "{engine}");
+            bench.world.now.set(due);
+        };
+        [1, 2, 4, 4].into_iter().for_each(&mut rest);
+        assert_eq!(status(&bench, "x-good"), 0, "{engine}");
+        rest(1);
+    }
+}
+
+#[test]
+fn an_open_plugin_that_rests_lets_streams_pass() {
+    for engine in ENGINES {
+        let mut config = config(engine, &trapping());
+        config.policy = FailurePolicy::Open;
+        let bench = Bench::new(config);
+        bench.world.now.set(bench.world.now.get() + 5_000_000_000);
+        assert_eq!(status(&bench, "x-trap"), 0, "{engine}");
+        bench.deliver();
+        assert!(bench.thread.next_tick().is_some(), "it rests on {engine}");
+        assert_eq!(status(&bench, "x-good"), 0, "{engine}");
+        assert_eq!(bench.metric("wasm.probe.reloads"), 0, "{engine}");
+    }
+}
+
+#[test]
+fn the_plugin_that_failed_says_how_its_machine_is_replaced() {
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &trapping()));
+        let mut other = config(engine, &trapping());
+        other.policy = FailurePolicy::Reload;
+        other.name = "other".into();
+        let other = bench.process.load(other).expect("it loads");
+        let other = bench.thread.start(&other).expect("it starts");
+        assert_eq!(status(&bench, "x-trap"), 503, "{engine}");
+        assert_eq!(status(&bench, "x-good"), 0, "at once on {engine}");
+        let mut chain = bench.chain_of(&other);
+        with(&mut chain, "x-trap");
+        assert_eq!(reply(&mut chain).expect("an answer").0, "503", "{engine}");
+        assert_eq!(status(&bench, "x-good"), 503, "it rests on {engine}");
+        let failures =
+            ["probe", "other"].map(|name| bench.metric(&format!("wasm.{name}.failures")));
+        assert_eq!(failures, [1, 1], "{engine}");
+        let reloads = ["probe", "other"].map(|name| bench.metric(&format!("wasm.{name}.reloads")));
+        assert_eq!(reloads, [1, 1], "both are on the machine on {engine}");
+    }
+}
+
+#[test]
+fn a_machine_that_does_not_start_again_is_counted_and_tried_later() {
+    for engine in ENGINES {
+        // Refuses its configuration where the shared data has the key `x-trap`, and stores it at a trap.
+        let code = filter(
+            r#"
+              (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+              (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+            "#,
+            r#"
+              (data (i32.const 64) "x-trap")
+              (func (export "proxy_on_configure") (param i32 i32) (result i32)
+                (i32.ne (i32.const 0)
+                  (call $get (i32.const 64) (i32.const 6) (i32.const 200) (i32.const 204) (i32.const 208))))
+              (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (drop (call $set (i32.const 64) (i32.const 6) (i32.const 64) (i32.const 1) (i32.const 0)))
+                unreachable)
+            "#,
+        );
+        let bench = Bench::new(config(engine, &code));
+        assert_eq!(status(&bench, "x-any"), 503, "{engine}");
+        bench.deliver();
+        assert_eq!(bench.metric("wasm.probe.reload_failures"), 1, "{engine}");
+        assert_eq!(bench.metric("wasm.probe.reloads"), 0, "{engine}");
+        let due = bench.world.now.get() + 1_000_000_000;
+        assert_eq!(bench.thread.next_tick(), Some(due), "{engine}");
+        bench.world.now.set(due);
+        bench.thread.tick();
+        assert_eq!(bench.metric("wasm.probe.reload_failures"), 2, "{engine}");
+        assert_eq!(
+            bench.thread.next_tick(),
+            Some(due + 2_000_000_000),
+            "{engine}"
+        );
+    }
+}
+
 #[test]
 fn a_guest_that_never_returns_hits_its_deadline() {
     for engine in ENGINES {

@@ -12,7 +12,7 @@ use filters::callout::{
     CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending,
 };
 use filters::metrics::Metrics;
-use filters::{Chain, Direction, Headers, Level, Part, Settings, StreamInfo, Worker};
+use filters::{Chain, Direction, FilterLimits, Headers, Level, Part, Settings, StreamInfo, Worker};
 use proxy_wasm::{
     Backoff, FailurePolicy, Message, Options, PluginConfig, PluginInstance, ProxyWasm,
     SharedLimits, Thread, VmConfig,
@@ -47,8 +47,18 @@ pub(crate) struct World {
     /// What was sent on gRPC streams, and what was dropped.
     pub(crate) notes: Rc<RefCell<Vec<String>>>,
     pub(crate) refuse: Cell<Option<fn() -> CallRefused>>,
+    /// The bytes of which randomness is made.
+    pub(crate) chance: Cell<u8>,
     metrics: Arc<Metrics>,
 }
+
+/// So little that one call of a guest may ask for more.
+pub(crate) const LIMITS: FilterLimits = FilterLimits {
+    stream_calls: 3,
+    calls: 5,
+    body_bytes: 64 << 10,
+    queued_bytes: 32 << 10,
+};
 
 struct Dropped(Rc<RefCell<Vec<String>>>, &'static str);
 
@@ -61,9 +71,13 @@ impl Drop for Dropped {
 impl Pending for Dropped {}
 
 impl GrpcStream for Dropped {
-    fn send(&mut self, message: bytes::Bytes, end: bool) {
+    fn send(&mut self, message: bytes::Bytes, end: bool) -> Result<(), CallRefused> {
+        if message.len() > LIMITS.queued_bytes {
+            return Err(CallRefused::Full);
+        }
         let note = format!("sent {} end {end}", String::from_utf8_lossy(&message));
         self.0.borrow_mut().push(note);
+        Ok(())
     }
 
     fn close(&mut self) {
@@ -85,8 +99,17 @@ impl Worker for World {
         self.now.get()
     }
 
+    fn random(&self, place: &mut [u8]) -> std::io::Result<()> {
+        place.fill(self.chance.get());
+        Ok(())
+    }
+
     fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    fn limits(&self) -> FilterLimits {
+        LIMITS
     }
 
     fn http(&self, call: HttpCall, done: HttpDone) -> Result<Box<dyn Pending>, CallRefused> {
@@ -190,9 +213,14 @@ impl Bench {
 
     /// A chain of this plugin alone.
     pub(crate) fn chain(&self) -> Chain {
+        self.chain_of(&self.plugin)
+    }
+
+    /// A chain of another plugin on the thread.
+    pub(crate) fn chain_of(&self, plugin: &Rc<PluginInstance>) -> Chain {
         let worker = Rc::clone(&self.world) as Rc<dyn Worker>;
         Chain::new(
-            vec![self.plugin.filter()],
+            vec![plugin.filter()],
             StreamInfo::default(),
             Settings { limit: 1 << 16 },
             worker,

@@ -239,6 +239,63 @@ fn calls_are_given_up_with_their_stream_and_a_failed_call_is_told_without_header
 }
 
 #[test]
+fn calls_are_bounded_by_stream_and_by_machine() {
+    for engine in ENGINES {
+        // Tries four calls for each request, and notes how many were begun: three of a stream may be, and five of all.
+        let more = r#"
+          (func $one (result i32)
+            (i32.eqz (call $call (i32.const 80) (i32.const 7) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+              (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 200))))
+          (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (call $note (i32.const 109)
+              (i32.add (i32.add (call $one) (call $one)) (i32.add (call $one) (call $one)))
+              (i32.const 0) (i32.const 0))
+            (i32.const 0))
+        "#;
+        let bench = Bench::new(config(engine, &noting("", more)));
+        let begun = || {
+            let mut chain = bench.chain();
+            request(&mut chain, true);
+            let lines = bench.lines();
+            let refused = lines.iter().any(|line| line.contains("too much under way"));
+            assert!(refused, "{lines:?} on {engine}");
+            let mut notes = lines
+                .iter()
+                .filter_map(|line| line.strip_prefix("info probe: m"));
+            let note = notes.next().expect("a note").to_owned();
+            (chain, note)
+        };
+        let (mut first, three) = begun();
+        let (_second, two) = begun();
+        assert_eq!((three.as_str(), two.as_str()), ("300", "200"), "{engine}");
+        first.finish(EndReason::Done);
+        assert_eq!(
+            begun().1,
+            "300",
+            "what is over leaves its place on {engine}"
+        );
+    }
+}
+
+#[test]
+fn a_thread_is_told_of_other_ticks_once_until_it_looks() {
+    for engine in ENGINES {
+        let answers = r#"
+          proxy_on_configure (drop (call $tick (i32.const 9))) (drop (call $tick (i32.const 8))) (i32.const 1)
+          proxy_on_request_headers (drop (call $tick (i32.const 7))) (drop (call $tick (i32.const 6))) (i32.const 0)
+        "#;
+        let bench = Bench::new(config(engine, &noting(answers, "")));
+        let told = || bench.messages.lock().expect("no panic").clone();
+        assert_eq!(told(), [Message::Ticks(0)], "{engine}");
+        bench.deliver();
+        request(&mut bench.chain(), true);
+        assert_eq!(told(), [Message::Ticks(0)], "{engine}");
+        let due = bench.world.now.get() + 6_000_000;
+        assert_eq!(bench.thread.next_tick(), Some(due), "the last one counts");
+    }
+}
+
+#[test]
 fn a_grpc_stream_is_told_event_by_event() {
     for engine in ENGINES {
         let answers = r#"

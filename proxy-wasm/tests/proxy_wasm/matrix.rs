@@ -33,7 +33,7 @@ fn answers(function: &str) -> &'static [Status] {
         }
         "proxy_get_status" => &[Fine, InvalidMemoryAccess],
         "proxy_get_configuration" => &[Fine, BadArgument, InvalidMemoryAccess],
-        "proxy_set_buffer_bytes" => &[Fine, BadArgument, InvalidMemoryAccess],
+        "proxy_set_buffer_bytes" => &[Fine, BadArgument, InvalidMemoryAccess, InternalFailure],
         "proxy_get_buffer_bytes" | "proxy_get_buffer_status" => {
             &[Fine, BadArgument, NotFound, InvalidMemoryAccess]
         }
@@ -42,10 +42,17 @@ fn answers(function: &str) -> &'static [Status] {
         }
         "proxy_set_header_map_pairs" => &[Fine, BadArgument, ParseFailure, InvalidMemoryAccess],
         "proxy_get_header_map_value" => &[Fine, BadArgument, NotFound, InvalidMemoryAccess],
-        "proxy_add_header_map_value"
-        | "proxy_replace_header_map_value"
-        | "proxy_remove_header_map_value" => &[Fine, BadArgument, InvalidMemoryAccess],
-        "proxy_send_local_response" => &[Fine, BadArgument, ParseFailure, InvalidMemoryAccess],
+        "proxy_add_header_map_value" | "proxy_replace_header_map_value" => {
+            &[Fine, BadArgument, InvalidMemoryAccess, InternalFailure]
+        }
+        "proxy_remove_header_map_value" => &[Fine, BadArgument, InvalidMemoryAccess],
+        "proxy_send_local_response" => &[
+            Fine,
+            BadArgument,
+            ParseFailure,
+            InvalidMemoryAccess,
+            InternalFailure,
+        ],
         "proxy_http_call" | "proxy_grpc_call" | "proxy_grpc_stream" => &[
             Fine,
             BadArgument,
@@ -53,7 +60,13 @@ fn answers(function: &str) -> &'static [Status] {
             InvalidMemoryAccess,
             InternalFailure,
         ],
-        "proxy_grpc_send" => &[Fine, BadArgument, NotFound, InvalidMemoryAccess],
+        "proxy_grpc_send" => &[
+            Fine,
+            BadArgument,
+            NotFound,
+            InvalidMemoryAccess,
+            InternalFailure,
+        ],
         "proxy_grpc_cancel" | "proxy_grpc_close" => &[Fine, BadArgument, NotFound],
         "proxy_set_shared_data" => &[Fine, CasMismatch, InvalidMemoryAccess, InternalFailure],
         "proxy_get_shared_data" => &[Fine, NotFound, InvalidMemoryAccess],
@@ -149,6 +162,11 @@ const GRPC: Call = (
     &[T("cluster"), T("s"), T("m"), T(EMPTY_MAP), Out],
 );
 const QUEUE: Call = ("proxy_register_shared_queue", &[T("queue"), Out]);
+/// An eighth of what headers may have.
+const LARGE: Call = (
+    "proxy_add_header_map_value",
+    &[N(0), T("k"), N(0), N(1 << 17)],
+);
 const COUNTER: Call = ("proxy_define_metric", &[N(0), T("counter"), Out]);
 
 fn cells() -> Vec<Cell> {
@@ -397,6 +415,61 @@ fn cells() -> Vec<Cell> {
             BadArgument,
             Headers,
             ("proxy_replace_header_map_value", &[N(9), T("k"), T("v")]),
+        ),
+        after(&[LARGE; 7], InternalFailure, Headers, LARGE),
+        after(
+            &[LARGE; 7],
+            InternalFailure,
+            Headers,
+            (
+                "proxy_replace_header_map_value",
+                &[N(0), T("r"), N(0), N(1 << 17)],
+            ),
+        ),
+        cell(
+            InternalFailure,
+            Body,
+            (
+                "proxy_set_buffer_bytes",
+                &[N(0), N(4), N(0), N(0), N((64 << 10) - 3)],
+            ),
+        ),
+        cell(
+            InternalFailure,
+            Headers,
+            (
+                "proxy_send_local_response",
+                &[N(200), T(""), N(0), N((64 << 10) + 1), T(EMPTY_MAP), N(-1)],
+            ),
+        ),
+        after(
+            &[GRPC],
+            InternalFailure,
+            Headers,
+            ("proxy_grpc_send", &[Got, N(0), N((32 << 10) + 1), N(0)]),
+        ),
+        after(&[HTTP; 3], InternalFailure, Headers, HTTP),
+        after(&[GRPC; 3], InternalFailure, Headers, GRPC),
+        cell(
+            InternalFailure,
+            Headers,
+            (
+                "proxy_http_call",
+                &[
+                    T("cluster"),
+                    T(EMPTY_MAP),
+                    N(0),
+                    N((64 << 10) + 1),
+                    T(EMPTY_MAP),
+                    N(9),
+                    Out,
+                ],
+            ),
+        ),
+        cell(
+            InternalFailure,
+            Headers,
+            ("proxy_define_metric", &[N(0), N(0), N(1025), Out]),
         ),
         cell(
             InvalidMemoryAccess,

@@ -437,7 +437,7 @@ pub(super) fn instead<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// The known name of which a word is a slip of the pen: one letter in eight may be wrong, and one in a short word.
-fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let near = known.into_iter().filter_map(|name| {
         let distance = strsim::damerau_levenshtein(&word, &name.to_lowercase());

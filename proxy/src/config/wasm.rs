@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::any::{Extension, Read, any};
 use super::node::{Key, Node, Value};
-use super::reader::Reader;
+use super::reader::{Reader, nearest};
 use super::report::{Kind, Place};
 use super::values::{self, DataSource};
 
@@ -27,7 +27,7 @@ pub struct WasmPlugin {
     pub configuration: Vec<u8>,
     /// What becomes of streams after it failed.
     pub failure_policy: FailurePolicy,
-    /// How long to wait before it is loaded again, where `failure_policy` says so.
+    /// How long to wait before it is loaded again.
     pub backoff: Backoff,
     /// The host functions that it may call and its own that are called; all where this is empty.
     pub allowed_capabilities: BTreeSet<String>,
@@ -72,12 +72,12 @@ pub struct Environment {
 /// What becomes of streams after a plugin failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// They go on without it.
+    /// They go on without it; it is loaded again as with `Closed`.
     Open,
-    /// They are refused with 503.
+    /// They are refused with 503; it is loaded again at once, unless it fails again and again.
     #[default]
     Closed,
-    /// They are refused until it is loaded again.
+    /// They are refused with 503 until it is loaded again, which is after the back-off.
     Reload,
 }
 
@@ -133,7 +133,11 @@ impl WasmPlugin {
         let vm = vm.unwrap_or_else(|| reader.absent("vm_config", WasmVm::read));
         let capabilities = reader.message("capability_restriction_config", |r| {
             let names = r.named("allowed_capabilities", |_| ());
-            names.into_iter().map(|(key, ())| key.name).collect()
+            let names = names.into_iter().map(|(key, ())| {
+                capability(r, &key);
+                key.name
+            });
+            names.collect()
         });
         Self {
             place: reader.place(),
@@ -149,6 +153,22 @@ impl WasmPlugin {
             allow_on_headers_stop_iteration: reader.flag("allow_on_headers_stop_iteration"),
         }
     }
+}
+
+/// Reports a capability that there is none of: the plugin would lack the one that was meant.
+fn capability(reader: &Reader<'_>, key: &Key) {
+    let name = &key.name;
+    if proxy_wasm::capabilities().any(|known| known == name) {
+        return;
+    }
+    let advice = match nearest(name, proxy_wasm::capabilities()) {
+        Some(known) => format!("did you mean `{known}`?"),
+        None => {
+            "write the name of a callback, or of a function of the host's or of WASI".to_owned()
+        }
+    };
+    let message = format!("there is no capability `{name}`: {advice}");
+    reader.report().problem(key.place, message);
 }
 
 impl FailurePolicy {

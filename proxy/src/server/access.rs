@@ -65,7 +65,7 @@ fn value(value: LogValue, stream: &StreamRef) -> Option<String> {
         LogValue::Protocol => info.protocol.to_owned(),
         LogValue::ResponseCode => info.status.to_string(),
         LogValue::ResponseCodeDetails => info.details.clone(),
-        LogValue::ResponseFlags => return None,
+        LogValue::ResponseFlags => info.flag?.name().to_owned(),
         LogValue::BytesReceived => info.received.to_string(),
         LogValue::BytesSent => info.sent.to_string(),
         LogValue::Duration => {
@@ -126,7 +126,125 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use filters::stream::TlsInfo;
+    use filters::{Chain, ResponseFlag, Settings, StreamInfo, Worker, testing};
+
     use super::*;
+    use crate::config::Config;
+
+    /// A line as a configuration has it.
+    fn format(text: &str) -> LogFormat {
+        let text = format!(
+            r#"
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: some
+          access_log:
+          - name: envoy.access_loggers.stdout
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+              log_format: {{text_format_source: {{inline_string: "{text}"}}}}
+          route_config: {{virtual_hosts: [{{name: all, domains: ["*"]}}]}}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+"#
+        );
+        let config = Config::parse(&text, "some.yaml").expect("no mistakes");
+        let chain = &config.bootstrap.listeners[0].filter_chains[0];
+        match &chain.end {
+            crate::config::ChainEnd::Http(manager) => manager.access_logs[0].clone(),
+            crate::config::ChainEnd::Tcp(_) => panic!("it is HTTP"),
+        }
+    }
+
+    #[test]
+    fn every_operator_says_what_it_stands_for() {
+        let worker = testing::worker();
+        let start = worker.time() - 1_234_000_000;
+        let address = |text: &str| text.parse().ok();
+        let info = StreamInfo {
+            protocol: "HTTP/2",
+            source: address("10.0.0.1:1000"),
+            destination: address("10.0.0.2:2000"),
+            upstream: address("10.0.0.3:3000"),
+            tls: Some(TlsInfo {
+                server_name: "a.example".into(),
+                ..TlsInfo::default()
+            }),
+            route: "the route".into(),
+            cluster: "the cluster".into(),
+            start,
+            status: 503,
+            details: "upstream_failed".into(),
+            flag: Some(ResponseFlag::UpstreamConnectionFailure),
+            received: 11,
+            sent: 22,
+            ..StreamInfo::default()
+        };
+        let chain = Chain::new(Vec::new(), info, Settings::default(), worker);
+        let stream = chain.stream();
+        let mut seen = Chain::new(
+            Vec::new(),
+            StreamInfo::default(),
+            Settings::default(),
+            testing::worker(),
+        );
+        let empty = seen.stream();
+        seen.headers(
+            Direction::Request,
+            Headers::from_iter([(":method", "PUT"), ("x-long", "abcdef")]),
+            false,
+        );
+        seen.headers(
+            Direction::Response,
+            Headers::from_iter([(":status", "200"), ("x-r", "r")]),
+            false,
+        );
+        seen.trailers(Direction::Response, Headers::from_iter([("x-t", "t")]));
+        let metadata = [("k".to_owned(), Bytes::from(r#"{"a":{"b":7},"t":"x"}"#))];
+        empty.metadata().insert("f".into(), metadata.into());
+        for (operator, full, nothing) in [
+            (
+                "%START_TIME%",
+                "2023-11-14T22:13:18.766Z",
+                "1970-01-01T00:00:00.000Z",
+            ),
+            ("%PROTOCOL%", "HTTP/2", "-"),
+            ("%RESPONSE_CODE%", "503", "200"),
+            ("%RESPONSE_CODE_DETAILS%", "upstream_failed", "-"),
+            ("%RESPONSE_FLAGS%", "UF", "-"),
+            ("%BYTES_RECEIVED%", "11", "0"),
+            ("%BYTES_SENT%", "22", "0"),
+            ("%DURATION%", "1234", "1700000000000"),
+            ("%UPSTREAM_HOST%", "10.0.0.3:3000", "-"),
+            ("%UPSTREAM_CLUSTER%", "the cluster", "-"),
+            ("%DOWNSTREAM_REMOTE_ADDRESS%", "10.0.0.1:1000", "-"),
+            ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "10.0.0.1", "-"),
+            ("%DOWNSTREAM_LOCAL_ADDRESS%", "10.0.0.2:2000", "-"),
+            ("%REQUESTED_SERVER_NAME%", "a.example", "-"),
+            ("%ROUTE_NAME%", "the route", "-"),
+            ("%REQ(:METHOD)%", "-", "PUT"),
+            ("%REQ(X-NONE?X-LONG):3%", "-", "abc"),
+            ("%RESP(X-R)%", "-", "r"),
+            ("%TRAILER(X-T)%", "-", "t"),
+            ("%DYNAMIC_METADATA(f:k:a:b)%", "-", "7"),
+            ("%DYNAMIC_METADATA(f:k:t)%", "-", "x"),
+            ("%DYNAMIC_METADATA(f:k:a)%", "-", "{\"b\":7}"),
+            ("100%%", "100%", "100%"),
+        ] {
+            let format = format(operator);
+            assert_eq!(line(&format, &stream), full, "{operator}");
+            assert_eq!(line(&format, &empty), nothing, "{operator}");
+        }
+    }
 
     #[test]
     fn a_time_is_written_as_a_date() {

@@ -264,7 +264,8 @@ impl Preparing<'_> {
             configuration: plugin.configuration.clone(),
             policy: match plugin.failure_policy {
                 crate::config::FailurePolicy::Open => FailurePolicy::Open,
-                _ => FailurePolicy::Closed,
+                crate::config::FailurePolicy::Closed => FailurePolicy::Closed,
+                crate::config::FailurePolicy::Reload => FailurePolicy::Reload,
             },
             backoff: Backoff {
                 base: plugin.backoff.base,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use filters::{Headers, StreamInfo};
+use filters::{Headers, ResponseFlag, StreamInfo};
 
 use super::site::Site;
 use crate::config::{
@@ -20,8 +20,8 @@ pub(crate) type Found<'a> = Option<(&'a VirtualHost, &'a Route)>;
 pub(crate) enum Routed {
     /// It is answered so.
     Reply((Headers, Bytes)),
-    /// It is refused: the status, the words, and why in a word.
-    Refused(u16, String, &'static str),
+    /// It is refused: the status, the words, and why in a word and in a flag.
+    Refused(u16, String, &'static str, ResponseFlag),
     /// It goes to a service.
     Service {
         upstream: Rc<Upstream>,
@@ -88,7 +88,8 @@ pub(crate) fn note(info: &mut StreamInfo, route: Found<'_>) {
 /// Does what a route says with a request that has passed the filters.
 pub(crate) fn follow(site: &Site, route: Found<'_>, headers: Headers) -> Routed {
     let Some((_, route)) = route else {
-        return Routed::Refused(404, String::new(), "route_not_found");
+        let flag = ResponseFlag::NoRouteFound;
+        return Routed::Refused(404, String::new(), "route_not_found", flag);
     };
     match &route.action {
         Action::Direct(direct) => {
@@ -116,7 +117,10 @@ pub(crate) fn follow(site: &Site, route: Found<'_>, headers: Headers) -> Routed 
                 by_endpoint: action.host == HostRewrite::Endpoint,
                 upstream,
             },
-            None => Routed::Refused(503, "no such cluster".into(), "cluster_not_found"),
+            None => {
+                let flag = ResponseFlag::NoClusterFound;
+                Routed::Refused(503, "no such cluster".into(), "cluster_not_found", flag)
+            }
         },
     }
 }

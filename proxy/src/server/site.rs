@@ -77,7 +77,8 @@ impl Worker for World {
         call: GrpcCall,
         events: GrpcEvents,
     ) -> std::result::Result<Box<dyn GrpcStream>, CallRefused> {
-        callouts::grpc(&self.upstreams, call, events)
+        let most = self.limits().queued_bytes;
+        callouts::grpc(&self.upstreams, call, events, most)
     }
 }
 

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use filters::{Chain, Direction, EndReason, Headers, Level, LocalReply, Part, Settings, Worker};
+use filters::{
+    Chain, Direction, EndReason, Headers, Level, LocalReply, Part, ResponseFlag, Settings, Worker,
+};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -215,16 +217,20 @@ impl Stream {
                 frame = next(&mut body), if read => self.request(frame, &mut body),
                 came = self.service.next(), if answer => self.response(came),
                 there = self.client.send() => if !there {
-                    return EndReason::Reset;
+                    return self.left();
                 },
                 there = self.server.send() => if !there {
                     // The service has heard enough; its answer says what it makes of that.
                     self.server = Outlet::default();
                 },
-                () = gone(&mut self.head) => return EndReason::Reset,
-                () = at(until) => self.fail(504, "upstream request timeout", "response_timeout"),
+                () = gone(&mut self.head) => return self.left(),
+                () = at(until) => {
+                    self.flag(ResponseFlag::UpstreamRequestTimeout);
+                    self.fail(504, "upstream request timeout", "response_timeout");
+                }
                 () = at(whole) => self.fail(408, "request timeout", "request_overall_timeout"),
                 () = super::tcp::sleep(manager.stream_idle_timeout) => {
+                    self.flag(ResponseFlag::StreamIdleTimeout);
                     self.fail(408, "stream timeout", "stream_idle_timeout");
                 }
             }
@@ -238,6 +244,17 @@ impl Stream {
 
     fn deadline(&self, time: Duration) -> Option<Instant> {
         (!time.is_zero()).then(|| Instant::now() + time)
+    }
+
+    /// Notes what went wrong; the first of it counts.
+    fn flag(&self, flag: ResponseFlag) {
+        self.chain.stream().info_mut().flag.get_or_insert(flag);
+    }
+
+    /// The client is gone.
+    fn left(&self) -> EndReason {
+        self.flag(ResponseFlag::DownstreamConnectionTermination);
+        EndReason::Reset
     }
 
     /// Answers in the service's place, or breaks off where an answer is under way.
@@ -300,6 +317,14 @@ impl Stream {
                 let cluster = stream.info().cluster.clone();
                 let line = format!("cluster `{cluster}`: {error}");
                 stream.worker().log(Level::Debug, "proxy", &line);
+                self.flag(match error {
+                    UpstreamError::NoEndpoints => ResponseFlag::NoHealthyUpstream,
+                    UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => {
+                        ResponseFlag::UpstreamConnectionFailure
+                    }
+                    UpstreamError::Reset(_) => ResponseFlag::UpstreamConnectionTermination,
+                    UpstreamError::Timeout => ResponseFlag::UpstreamRequestTimeout,
+                });
                 self.fail(
                     503,
                     &format!("upstream connect error: {error}"),
@@ -323,6 +348,7 @@ impl Stream {
             },
             FromService::Frame(Some(Err(_))) => {
                 self.service = Service::None;
+                self.flag(ResponseFlag::UpstreamConnectionTermination);
                 self.fail(502, "upstream broke off", "upstream_reset");
             }
             FromService::Frame(None) => {
@@ -399,7 +425,10 @@ impl Stream {
                     self.chain.data(direction, body, true);
                 }
             }
-            Routed::Refused(status, words, details) => self.fail(status, &words, details),
+            Routed::Refused(status, words, details, flag) => {
+                self.flag(flag);
+                self.fail(status, &words, details);
+            }
             Routed::Service {
                 upstream,
                 headers,
@@ -470,7 +499,8 @@ impl Stream {
                 response.headers_mut().insert(CONNECTION, close);
             }
         }
-        head.send(response).map_err(|_| EndReason::Reset)
+        drop(info);
+        head.send(response).map_err(|_| self.left())
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use filters::{Chain, Direction, EndReason, Level, Part, Settings, Worker};
+use filters::{Chain, Direction, EndReason, Level, Part, ResponseFlag, Settings, Worker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::access;
@@ -230,7 +230,10 @@ async fn drive(
                 }
                 Err(error) => {
                     site.world.log(Level::Debug, "proxy", &format!("cluster `{cluster}`: {error}"));
-                    chain.stream().info_mut().details = error;
+                    let stream = chain.stream();
+                    let mut info = stream.info_mut();
+                    info.details = error;
+                    info.flag = Some(ResponseFlag::UpstreamConnectionFailure);
                     failed = true;
                 }
             },

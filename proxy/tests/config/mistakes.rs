@@ -455,6 +455,19 @@ fn mistakes_of_plugins_are_refused_by_place() {
                 "the proxy knows no `a` in `proxy_log`",
             )],
         ),
+        (
+            "{ capability_restriction_config: { allowed_capabilities: { proxy_log: {}, proxy_logg: {}, fd_write: {}, eval: {} } }, VM }",
+            &[
+                (
+                    "proxy_logg: {}, fd_write",
+                    "there is no capability `proxy_logg`: did you mean `proxy_log`?",
+                ),
+                (
+                    "eval: {} } }, vm_config",
+                    "there is no capability `eval`: write the name of a callback",
+                ),
+            ],
+        ),
     ] {
         let plugin = plugin.replace("VM", "vm_config: { code: { local: { filename: a } } }");
         check(

@@ -1,6 +1,10 @@
 //! WASM filters in a proxy that serves.
 
-use crate::harness::{Client, Running, config, direct, echo, module, service, wasm};
+use std::net::TcpListener;
+
+use crate::harness::{
+    Client, Running, config, direct, echo, module, on_each_engine, service, wasm,
+};
 
 /// Logs `configured` and `tick`, ticks each 50 ms, adds `x-filter: on` to responses, traps on `x-trap`.
 fn noting() -> String {
@@ -30,10 +34,9 @@ fn noting() -> String {
     )
 }
 
-#[test]
-fn each_worker_and_the_main_thread_have_a_machine_of_their_own() {
+fn each_worker_and_the_main_thread_have_a_machine_of_their_own(engine: &str) {
     let text = config(&wasm("noting", "noting.wasm", ""), &direct("/", "x"), &[]);
-    let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+    let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 2);
     let lines = running.lines.lock().expect("no panic").clone();
     let configured = lines
         .iter()
@@ -42,21 +45,19 @@ fn each_worker_and_the_main_thread_have_a_machine_of_their_own() {
     running.wait_for("info noting: tick", 6);
 }
 
-#[test]
-fn a_direct_response_passes_the_filters() {
+fn a_direct_response_passes_the_filters(engine: &str) {
     let text = config(&wasm("noting", "noting.wasm", ""), &direct("/", "x"), &[]);
-    let running = Running::new(&text, &[("noting.wasm", &noting())], 1);
+    let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 1);
     assert_eq!(running.get("/").headers["x-filter"], "on");
 }
 
-#[test]
-fn every_tenth_request_traps_and_all_others_are_served() {
+fn every_tenth_request_traps_and_all_others_are_served(engine: &str) {
     let text = config(
         &wasm("noting", "noting.wasm", ""),
         &direct("/", "fine"),
         &[],
     );
-    let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+    let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 2);
     let clients: Vec<_> = (0..8)
         .map(|_| {
             let address = running.address("main");
@@ -84,8 +85,7 @@ fn every_tenth_request_traps_and_all_others_are_served() {
     assert_eq!(running.metric("wasm.noting.failures"), 160);
 }
 
-#[test]
-fn a_filter_asks_another_service_while_its_request_waits() {
+fn a_filter_asks_another_service_while_its_request_waits(engine: &str) {
     let asking = module(
         r#"
           (import "env" "proxy_http_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
@@ -115,7 +115,7 @@ fn a_filter_asks_another_service_while_its_request_waits() {
         routes,
         &[("one", service.port()), ("asked", asked.port())],
     );
-    let running = Running::new(&text, &[("asking.wasm", &asking)], 1);
+    let running = Running::on(engine, &text, &[("asking.wasm", &asking)], 1);
     let response = Client::new(running.address("main")).send("POST", "/", &[], Some("body"));
     assert!(
         response.body.contains("asked=answer to GET /q HTTP/1.1\n"),
@@ -125,8 +125,7 @@ fn a_filter_asks_another_service_while_its_request_waits() {
     assert!(response.body.ends_with("body"));
 }
 
-#[test]
-fn a_body_that_a_filter_would_hold_beyond_the_limit_is_refused() {
+fn a_body_that_a_filter_would_hold_beyond_the_limit_is_refused(engine: &str) {
     let holding = module(
         "",
         r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 1))"#,
@@ -138,14 +137,13 @@ fn a_body_that_a_filter_would_hold_beyond_the_limit_is_refused() {
         routes,
         &[("one", service.port())],
     );
-    let running = Running::new(&text, &[("holding.wasm", &holding)], 1);
+    let running = Running::on(engine, &text, &[("holding.wasm", &holding)], 1);
     let body = "x".repeat(200_000);
     let response = Client::new(running.address("main")).send("POST", "/", &[], Some(&body));
     assert_eq!(response.status, 413);
 }
 
-#[test]
-fn a_network_filter_sees_the_bytes_in_front_of_http() {
+fn a_network_filter_sees_the_bytes_in_front_of_http(engine: &str) {
     // Puts `GET /two` in the place of `GET /one`.
     let changing = module(
         r#"(import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))"#,
@@ -167,12 +165,11 @@ fn a_network_filter_sees_the_bytes_in_front_of_http() {
             vm_config: {runtime: envoy.wasm.runtime.v8, code: {local: {filename: "FOLDER/changing.wasm"}}}"#;
     let text =
         config("", &routes, &[]).replacen("    - filters:", &format!("    - filters:{network}"), 1);
-    let running = Running::new(&text, &[("changing.wasm", &changing)], 1);
+    let running = Running::on(engine, &text, &[("changing.wasm", &changing)], 1);
     assert_eq!(running.get("/one").body, "two");
 }
 
-#[test]
-fn a_service_that_is_one_for_all_runs_on_the_main_thread_alone() {
+fn a_service_that_is_one_for_all_runs_on_the_main_thread_alone(engine: &str) {
     for (singleton, times) in [(true, 1), (false, 3)] {
         let mut text = config("", &direct("/", "x"), &[]);
         text.push_str(&format!(
@@ -187,7 +184,7 @@ bootstrap_extensions:
       vm_config: {{vm_id: service, runtime: envoy.wasm.runtime.v8, code: {{local: {{filename: "FOLDER/noting.wasm"}}}}}}
 "#
         ));
-        let running = Running::new(&text, &[("noting.wasm", &noting())], 2);
+        let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 2);
         running.wait_for("info noting: tick", 2 * times);
         let lines = running.lines.lock().expect("no panic").clone();
         let configured = lines
@@ -195,4 +192,100 @@ bootstrap_extensions:
             .filter(|line| line.ends_with("info noting: configured"));
         assert_eq!(configured.count(), times, "{lines:?}");
     }
+}
+
+fn a_plugin_that_failed_is_away_for_as_long_as_its_policy_says(engine: &str) {
+    for (policy, failing, later) in [
+        ("FAIL_CLOSED", 503, 200),
+        ("FAIL_OPEN", 200, 200),
+        ("FAIL_RELOAD", 503, 503),
+    ] {
+        let more = format!(
+            "                failure_policy: {policy}
+                reload_config: {{backoff: {{base_interval: 3600s, max_interval: 3600s}}}}"
+        );
+        let text = config(
+            &wasm("noting", "noting.wasm", &more),
+            &direct("/", "x"),
+            &[],
+        );
+        let running = Running::on(engine, &text, &[("noting.wasm", &noting())], 1);
+        let mut client = Client::new(running.address("main"));
+        assert_eq!(client.get("/", &[]).status, 200);
+        assert_eq!(
+            client.get("/", &[("x-trap", "1")]).status,
+            failing,
+            "{policy}"
+        );
+        assert_eq!(client.get("/", &[]).status, later, "{policy}");
+        assert_eq!(running.metric("wasm.noting.failures"), 1, "{policy}");
+    }
+}
+
+/// Logs `response.flags`, eight bytes, when a stream is over.
+fn flags() -> String {
+    module(
+        r#"
+          (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+          (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
+        "#,
+        r#"
+          (data (i32.const 64) "response\00flags")
+          (func (export "proxy_on_log") (param i32)
+            (drop (call $get (i32.const 64) (i32.const 14) (i32.const 16) (i32.const 20)))
+            (drop (call $log (i32.const 2) (i32.load (i32.const 16)) (i32.load (i32.const 20)))))
+        "#,
+    )
+}
+
+fn what_went_wrong_is_told(engine: &str) {
+    let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
+    let bound = || TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (gone, silent, closing) = (port(&bound()), bound(), bound());
+    let ports = [
+        ("gone", gone),
+        ("silent", port(&silent)),
+        ("closing", port(&closing)),
+    ];
+    std::thread::spawn(move || closing.incoming().for_each(drop));
+    let routes = r#"
+        {match: {prefix: "/fine"}, direct_response: {status: 200}},
+        {match: {prefix: "/gone"}, route: {cluster: gone}},
+        {match: {prefix: "/closing"}, route: {cluster: closing}},
+        {match: {prefix: "/late"}, route: {cluster: silent, timeout: 0.1s}},
+        {match: {prefix: "/leave"}, route: {cluster: silent, timeout: 0s}}"#;
+    let text = config(&wasm("flags", "flags.wasm", ""), routes, &ports);
+    let running = Running::on(engine, &text, &[("flags.wasm", &flags())], 1);
+    for (path, status, bit) in [
+        ("/fine", 200, None),
+        ("/none", 404, Some(8)),
+        ("/gone", 503, Some(5)),
+        ("/closing", 503, Some(6)),
+        ("/late", 504, Some(2)),
+        ("/leave", 0, Some(14)),
+    ] {
+        running.lines.lock().expect("no panic").clear();
+        let mut client = Client::new(running.address("main"));
+        if status == 0 {
+            client.raw(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+            drop(client);
+        } else {
+            assert_eq!(client.get(path, &[]).status, status, "{path}");
+        }
+        let flags: u64 = bit.map_or(0, |bit: u32| 1 << bit);
+        let flags = String::from_utf8(flags.to_le_bytes().to_vec()).expect("text");
+        running.wait_for(&format!("info flags: {flags}"), 1);
+    }
+}
+
+on_each_engine! {
+    what_went_wrong_is_told
+    a_plugin_that_failed_is_away_for_as_long_as_its_policy_says
+    each_worker_and_the_main_thread_have_a_machine_of_their_own
+    a_direct_response_passes_the_filters
+    every_tenth_request_traps_and_all_others_are_served
+    a_filter_asks_another_service_while_its_request_waits
+    a_body_that_a_filter_would_hold_beyond_the_limit_is_refused
+    a_network_filter_sees_the_bytes_in_front_of_http
+    a_service_that_is_one_for_all_runs_on_the_main_thread_alone
 }

@@ -15,6 +15,20 @@ use proxy::{Listening, Options, Proxy};
 use proxy_wasm::ProxyWasm;
 use tempfile::TempDir;
 
+/// Makes a test of each case, which is a function of the engine's name, on each runtime.
+macro_rules! on_each_engine {
+    ($($case:ident)*) => {
+        mod wasmtime {
+            $(#[test] fn $case() { super::$case("wasmtime"); })*
+        }
+
+        mod wasmer {
+            $(#[test] fn $case() { super::$case("wasmer"); })*
+        }
+    };
+}
+pub(crate) use on_each_engine;
+
 /// A proxy that serves until this is dropped.
 pub(crate) struct Running {
     pub(crate) folder: TempDir,
@@ -48,10 +62,20 @@ pub(crate) fn options(
 impl Running {
     /// Serves a configuration in which `FOLDER` is a folder that has these modules.
     pub(crate) fn new(config: &str, modules: &[(&str, &str)], workers: usize) -> Self {
-        Self::try_new(config, modules, workers).expect("it is served")
+        Self::on("wasmtime", config, modules, workers)
     }
 
-    pub(crate) fn try_new(config: &str, modules: &[(&str, &str)], workers: usize) -> Result<Self> {
+    /// The same with WASM filters on an engine.
+    pub(crate) fn on(engine: &str, config: &str, modules: &[(&str, &str)], workers: usize) -> Self {
+        Self::try_on(engine, config, modules, workers).expect("it is served")
+    }
+
+    pub(crate) fn try_on(
+        engine: &str,
+        config: &str,
+        modules: &[(&str, &str)],
+        workers: usize,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, code) in modules {
             let code = wat::parse_str(code).expect("a module");
@@ -68,7 +92,8 @@ impl Running {
             metrics,
         };
         running.write(config);
-        let options = options(&running.lines, &running.metrics, workers);
+        let mut options = options(&running.lines, &running.metrics, workers);
+        engine.clone_into(&mut options.engine);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (started, listening) = mpsc::channel();
         let path = running.path();
@@ -128,6 +153,17 @@ impl Running {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("`{what}` was not logged {times} times: {:?}", self.lines);
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        for _ in 0..1000 {
+            if is_so() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("never: {what}; {:?}", self.lines);
     }
 
     pub(crate) fn metric(&self, name: &str) -> u64 {

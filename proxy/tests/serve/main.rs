@@ -1,5 +1,6 @@
 //! A proxy that serves: real sockets, configurations in Envoy's form, filters in WAT.
 
+mod callouts;
 mod filters;
 mod harness;
 mod mixed;

@@ -2,7 +2,7 @@
 
 use filters::native::{Answer, BoxError, NativeFilter, Stream, StreamFilter};
 
-use crate::harness::{Client, Running, config, direct, echo, module, wasm};
+use crate::harness::{Client, Running, config, direct, echo, module, on_each_engine, wasm};
 
 /// Adds `native` behind the header `trace` of requests and responses.
 struct Trace;
@@ -69,8 +69,7 @@ fn tracing() -> String {
     )
 }
 
-#[test]
-fn three_kinds_of_filters_pass_requests_in_order_and_responses_in_reverse() {
+fn three_kinds_of_filters_pass_requests_in_order_and_responses_in_reverse(engine: &str) {
     let script = "function envoy_on_request(h) h:headers():add('trace', 'lua') end \
                   function envoy_on_response(h) \
                     local seen = {} \
@@ -83,7 +82,8 @@ fn three_kinds_of_filters_pass_requests_in_order_and_responses_in_reverse() {
         lua(script),
         wasm("tracing", "tracing.wasm", "")
     );
-    let running = Running::new(
+    let running = Running::on(
+        engine,
         &config(&filters, routes, &[("one", service.port())]),
         &[("tracing.wasm", &tracing())],
         1,
@@ -142,4 +142,8 @@ fn a_script_chooses_the_server() {
     let nowhere = client.get("/", &[("to", "127.0.0.1:1"), ("strict", "1")]);
     assert_eq!(nowhere.status, 503);
     assert_eq!(client.get("/", &[("to", "127.0.0.1:1")]).status, 200);
+}
+
+on_each_engine! {
+    three_kinds_of_filters_pass_requests_in_order_and_responses_in_reverse
 }

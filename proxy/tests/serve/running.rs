@@ -1,6 +1,6 @@
 //! Starting, answering about itself, taking up other configurations, and ending.
 
-use crate::harness::{Client, Running, config, direct, module, wasm};
+use crate::harness::{Client, Running, config, direct, module, on_each_engine, wasm};
 
 #[test]
 fn the_proxy_answers_about_itself() {
@@ -33,17 +33,22 @@ fn another_configuration_is_taken_up_and_a_broken_one_is_not() {
     assert_eq!(running.get("/").body, "two");
 }
 
-#[test]
-fn a_filter_that_refuses_its_configuration_refuses_the_proxy() {
+fn a_filter_that_refuses_its_configuration_refuses_the_proxy(engine: &str) {
     let refusing = module(
         "",
         r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#,
     );
     let text = config(&wasm("refusing", "no.wasm", ""), &direct("/", "x"), &[]);
-    let error = Running::try_new(&text, &[("no.wasm", &refusing)], 1)
+    let error = Running::try_on(engine, &text, &[("no.wasm", &refusing)], 1)
         .err()
         .expect("refused");
     assert!(error.to_string().contains("proxy_on_configure"), "{error}");
-    let missing = Running::try_new(&text, &[], 1).err().expect("refused");
+    let missing = Running::try_on(engine, &text, &[], 1)
+        .err()
+        .expect("refused");
     assert!(missing.to_string().contains("no.wasm"), "{missing}");
+}
+
+on_each_engine! {
+    a_filter_that_refuses_its_configuration_refuses_the_proxy
 }

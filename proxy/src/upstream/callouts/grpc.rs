@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use filters::Headers;
 use filters::callout::{CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcStream};
+use filters::limits::MESSAGE_COST;
 use http::Request;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
@@ -40,7 +41,8 @@ type End = (u32, String);
 
 /// Begins a stream to a gRPC service, as [`filters::Worker::grpc`]; within a `LocalSet`.
 ///
-/// The service is asked for by the name of its cluster, as by Envoy.
+/// The service is asked for by the name of its cluster, as by Envoy. Of its messages `most` bytes may wait to be sent, as
+/// [`filters::FilterLimits::queued_bytes`] has it.
 ///
 /// # Errors
 /// Where the cluster is not known or speaks no HTTP/2, or the metadata cannot be sent; `events` is not called then.
@@ -48,6 +50,7 @@ pub(crate) fn grpc(
     upstreams: &Rc<Upstreams>,
     call: GrpcCall,
     events: GrpcEvents,
+    most: usize,
 ) -> Result<Box<dyn GrpcStream>, CallRefused> {
     let upstream = upstreams
         .get(&call.cluster)
@@ -67,6 +70,7 @@ pub(crate) fn grpc(
     let (messages, queue) = unbounded_channel();
     let link = Rc::new(Link {
         messages: RefCell::new(Some(messages)),
+        queued: Cell::new(0),
         is_over: Cell::new(false),
     });
     let body = Messages {
@@ -87,13 +91,19 @@ pub(crate) fn grpc(
         events.give(GrpcEvent::Closed(status, words));
         events.link.end();
     });
-    Ok(Box::new(Sending { link, _task: task }))
+    Ok(Box::new(Sending {
+        link,
+        most,
+        _task: task,
+    }))
 }
 
 /// What a stream's sender, its body and who takes its events know of each other.
 struct Link {
     /// Where messages go; nothing once no more are sent.
     messages: RefCell<Option<UnboundedSender<Bytes>>>,
+    /// What the messages that wait there cost.
+    queued: Cell<usize>,
     /// Whether nobody wants to hear of the stream any more.
     is_over: Cell<bool>,
 }
@@ -281,18 +291,25 @@ fn unescaped(mut text: &[u8]) -> String {
 /// What a filter has of its stream.
 struct Sending {
     link: Rc<Link>,
+    most: usize,
     _task: Task,
 }
 
 impl GrpcStream for Sending {
-    fn send(&mut self, message: Bytes, end: bool) {
+    fn send(&mut self, message: Bytes, end: bool) -> Result<(), CallRefused> {
         if let Some(messages) = &*self.link.messages.borrow() {
+            let queued = self.link.queued.get() + message.len() + MESSAGE_COST;
+            if queued > self.most {
+                return Err(CallRefused::Full);
+            }
+            self.link.queued.set(queued);
             // A stream that is over takes nothing more, and has said so.
             let _ = messages.send(message);
         }
         if end {
             self.close();
         }
+        Ok(())
     }
 
     fn close(&mut self) {
@@ -325,6 +342,8 @@ impl Body for Messages {
             return Poll::Ready(Some(Err("the call was cancelled".into())));
         }
         let frame = message.map(|message| {
+            let cost = message.len() + MESSAGE_COST;
+            self.link.queued.update(|queued| queued - cost);
             let length = u32::try_from(message.len()).map_err(|_| "a message is too long")?;
             let mut framed = BytesMut::with_capacity(PREFIX + message.len());
             framed.put_u8(0);

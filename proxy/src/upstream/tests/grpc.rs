@@ -24,7 +24,7 @@ fn begin(
 ) -> Result<(Box<dyn GrpcStream>, Events), CallRefused> {
     let (send, mut events) = unbounded_channel();
     let give = Box::new(move |event| drop(send.send(event)));
-    let stream = callouts::grpc(upstreams, call, give)?;
+    let stream = callouts::grpc(upstreams, call, give, 4096)?;
     assert!(events.try_recv().is_err(), "events come later");
     Ok((stream, events))
 }
@@ -88,7 +88,7 @@ async fn heard(
     let server = serve(HTTP2, None, move |_| std::future::ready(reply())).await;
     let upstreams = upstreams(cluster(&[server.address], HTTP2));
     let (mut stream, mut events) = begin(&upstreams, call(None)).expect("the call begins");
-    stream.send(Bytes::new(), true);
+    stream.send(Bytes::new(), true).expect("there is room");
     let heard = next(&mut events, count).await;
     drop(stream);
     assert!(events.recv().await.is_none(), "nothing follows");
@@ -126,10 +126,10 @@ fn messages_go_both_ways_as_they_come() {
         let (mut stream, mut events) = begun.unwrap();
         assert_eq!(next(&mut events, 1).await, ["initial x-begin=1"]);
         for message in ["one", "", "three"] {
-            stream.send(message.into(), false);
+            stream.send(message.into(), false).unwrap();
             assert_eq!(next(&mut events, 1).await, [format!("message {message}")]);
         }
-        stream.send("last".into(), true);
+        stream.send("last".into(), true).unwrap();
         let end = ["message last", "trailing x-end=1", "closed 0 "];
         assert_eq!(next(&mut events, 3).await, end);
     });
@@ -274,10 +274,43 @@ fn a_stream_that_is_dropped_in_an_event_hears_no_other() {
             }
             send.send(event).unwrap();
         });
-        let begun = callouts::grpc(&upstreams, call(None), give).unwrap();
+        let begun = callouts::grpc(&upstreams, call(None), give, 4096).unwrap();
         stream.replace(Some(begun));
         assert_eq!(next(&mut events, 2).await, ["initial", "message a"]);
         assert!(events.recv().await.is_none());
+    });
+}
+
+#[test]
+fn messages_that_wait_to_be_sent_are_refused_beyond_the_limit() {
+    run(async {
+        let server = serve(HTTP2, None, |request: Request<Incoming>| async {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            answer(full(framed(&body.len().to_string())), &[])
+        })
+        .await;
+        let upstreams = upstreams(cluster(&[server.address], HTTP2));
+        let (mut stream, mut events) = begin(&upstreams, call(None)).unwrap();
+        // 1,000 bytes and what a message costs beside, within 4,096.
+        let message = Bytes::from(vec![b'x'; 1000]);
+        for _ in 0..3 {
+            assert_eq!(stream.send(message.clone(), false), Ok(()));
+        }
+        assert_eq!(stream.send(message.clone(), true), Err(CallRefused::Full));
+        assert_eq!(
+            stream.send("x".into(), false),
+            Ok(()),
+            "a small one has room"
+        );
+        // Once they are sent there is room again.
+        while stream.send(message.clone(), true).is_err() {
+            tokio::task::yield_now().await;
+        }
+        let sent = 4 * (1000 + 5) + 1 + 5;
+        assert_eq!(
+            next(&mut events, 2).await,
+            ["initial".to_owned(), format!("message {sent}")]
+        );
     });
 }
 
