@@ -15,6 +15,8 @@ use proxy::{Listening, Options, Proxy};
 use proxy_wasm::ProxyWasm;
 use tempfile::TempDir;
 
+pub(crate) use crate::yaml::{clusters, config, direct, wasm};
+
 /// A proxy that serves until this is dropped.
 pub(crate) struct Running {
     pub(crate) folder: TempDir,
@@ -27,13 +29,14 @@ pub(crate) struct Running {
 
 /// Options that note what is logged.
 pub(crate) fn options(
+    engine: &str,
     lines: &Arc<Mutex<Vec<String>>>,
     metrics: &Arc<Metrics>,
     workers: usize,
 ) -> Options {
     let lines = Arc::clone(lines);
     Options {
-        engine: "wasmtime".into(),
+        engine: engine.into(),
         concurrency: workers,
         level: Level::Trace,
         log: Arc::new(move |level: Level, name: &str, line: &str| {
@@ -52,6 +55,16 @@ impl Running {
     }
 
     pub(crate) fn try_new(config: &str, modules: &[(&str, &str)], workers: usize) -> Result<Self> {
+        Self::start("wasmtime", config, modules, workers)
+    }
+
+    /// The same with WASM filters on this engine.
+    pub(crate) fn start(
+        engine: &str,
+        config: &str,
+        modules: &[(&str, &str)],
+        workers: usize,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, code) in modules {
             let code = wat::parse_str(code).expect("a module");
@@ -68,7 +81,7 @@ impl Running {
             metrics,
         };
         running.write(config);
-        let options = options(&running.lines, &running.metrics, workers);
+        let options = options(engine, &running.lines, &running.metrics, workers);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (started, listening) = mpsc::channel();
         let path = running.path();
@@ -303,81 +316,6 @@ pub(crate) fn service(
         }
     });
     address
-}
-
-/// A configuration: HTTP filters, the routes of one virtual host, and clusters by name and port.
-pub(crate) fn config(filters: &str, routes: &str, clusters: &[(&str, u16)]) -> String {
-    let routes = routes.replace('\n', " ");
-    let mut text = format!(
-        r#"
-admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
-static_resources:
-  listeners:
-  - name: main
-    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
-    per_connection_buffer_limit_bytes: 65536
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: test
-          codec_type: AUTO
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes: [{routes}]
-          http_filters:
-{filters}
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-"#
-    );
-    text.push_str(&self::clusters(clusters));
-    text
-}
-
-pub(crate) fn clusters(clusters: &[(&str, u16)]) -> String {
-    let mut text = String::new();
-    if !clusters.is_empty() {
-        text.push_str("  clusters:\n");
-    }
-    for (name, port) in clusters {
-        text.push_str(&format!(
-            "  - name: {name}
-    connect_timeout: 1s
-    load_assignment:
-      cluster_name: {name}
-      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}]}}]\n"
-        ));
-    }
-    text
-}
-
-/// A route that answers with a body.
-pub(crate) fn direct(prefix: &str, body: &str) -> String {
-    format!(
-        "{{match: {{prefix: \"{prefix}\"}}, direct_response: {{status: 200, body: {{inline_string: \"{body}\"}}}}}}"
-    )
-}
-
-/// A WASM filter of a module in the folder.
-pub(crate) fn wasm(name: &str, module: &str, more: &str) -> String {
-    format!(
-        r#"
-          - name: {name}
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
-              config:
-                name: {name}
-                root_id: {name}
-                vm_config:
-                  vm_id: {name}
-                  runtime: envoy.wasm.runtime.v8
-                  code: {{local: {{filename: "FOLDER/{module}"}}}}
-{more}"#
-    )
 }
 
 /// A filter in WAT: its imports and everything else.
