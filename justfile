@@ -49,7 +49,7 @@ test:
 
 # The engines beside the raw runtimes, with short measurements; for more, `cargo bench --workspace --bench NAME`.
 bench:
-    cargo bench --workspace --bench invoke --bench read --bench start --bench limits -- \
+    cargo bench --workspace --bench invoke --bench read --bench start --bench limits --bench filters -- \
         --noplot --warm-up-time 0.2 --measurement-time 0.5 --sample-size 20
     cargo bench --workspace --bench memory
 
@@ -88,6 +88,12 @@ crash: flights-data
 peers *FLAGS:
     mkdir -p "${CARGO_TARGET_DIR:-target}/report"
     scripts/peers.sh {{FLAGS}} > "${CARGO_TARGET_DIR:-target}/report/peers.jsonl"
+
+# The proxy under load: requests whose numbers go through callouts and shared data while ticks run, and then streams of
+# which each tenth traps, for so many seconds. None is lost, crossed or answered wrongly, and memory does not grow.
+soak REQUESTS="1000000" SECONDS="600":
+    cargo bench --workspace --bench streams -- soak --requests {{ REQUESTS }}
+    cargo bench --workspace --bench streams -- traps --seconds {{ SECONDS }}
 
 # A quick form of every bench, in target/report: report.json, report.html, and the goals as a Markdown table.
 report *FLAGS:

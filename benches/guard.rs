@@ -13,6 +13,7 @@ use benches::Subject;
 use benches::adding::{LocalAdd, RawAdd};
 use benches::application::{catalog, limits, storage};
 use benches::engine::{ENGINES, Instance, load};
+use benches::filtering::{ASKS, SUBJECTS, Work, headers};
 use benches::question::Question;
 use benches::raw::{LuaTemplate, RawBuiltin, WasmerTemplate, WasmtimeTemplate, Watch};
 use engine_core::key::{self, Extent, KeyWriter};
@@ -102,6 +103,27 @@ impl Guard {
         }
     }
 
+    /// A request's headers in a filter, each time others.
+    fn filters(&self) {
+        for work in Work::ALL {
+            for (asked, ask) in ASKS {
+                for (engine, way, make) in SUBJECTS {
+                    let name = format!("filters/{asked}_{}/{engine}/{way}", work.name());
+                    self.path(&name, || {
+                        let mut subject = make(work);
+                        let ready: Vec<_> = (0..WARM_UP + CALLS).map(|_| headers()).collect();
+                        let mut ready = ready.into_iter();
+                        let mut passed = Vec::with_capacity(WARM_UP + CALLS);
+                        move || {
+                            let next = ready.next().expect("one for each call");
+                            passed.push(ask(&mut *subject, next));
+                        }
+                    });
+                }
+            }
+        }
+    }
+
     /// What every engine shares: the form of keys and rows.
     fn core(&self) {
         let order = catalog().storage(storage(2));
@@ -137,4 +159,5 @@ fn main() {
     guard.core();
     guard.engines();
     guard.functions();
+    guard.filters();
 }

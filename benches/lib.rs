@@ -2,11 +2,12 @@
 //!
 //! [`application`] declares the shop, [`world`] holds its rows, and [`question`] says what is asked. Whatever can be
 //! asked is a [`Subject`]: an instance of an [`engine`], or, beside it in the same run, the [`raw`] runtime. [`adding`] asks a
-//! plugin's function instead.
+//! plugin's function instead, and [`filtering`] a filter.
 
 pub mod adding;
 pub mod application;
 pub mod engine;
+pub mod filtering;
 pub mod question;
 pub mod raw;
 pub mod world;

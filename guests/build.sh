@@ -42,6 +42,7 @@ guests=(
   "examples/proxy/filters/rust/jwt examples/proxy/filters/jwt.wasm"
   "examples/proxy/filters/rust/metrics-tick examples/proxy/filters/metrics-tick.wasm"
   "examples/proxy/filters/rust/rate-limit examples/proxy/filters/rate-limit.wasm"
+  "examples/proxy/filters/rust/soak proxy/tests/guests/soak.wasm"
 )
 
 say() { echo "build.sh: $*" >&2; }

@@ -19,10 +19,13 @@ pub use lua::{LuaTemplate, RawLua};
 pub use wasmer::{RawWasmer, WasmerTemplate};
 pub use wasmtime::{RawWasmtime, WasmtimeTemplate, Watch};
 
+pub(crate) use wasmer::{SLICE, bytes};
+pub(crate) use wasmtime::DEADLINE;
+
 use crate::world::World;
 
 /// Where a guest's memory holds what the host reads or writes.
-fn range(at: u32, len: u32) -> std::ops::Range<usize> {
+pub(crate) fn range(at: u32, len: u32) -> std::ops::Range<usize> {
     at as usize..at as usize + len as usize
 }
 

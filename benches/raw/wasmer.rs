@@ -15,7 +15,7 @@ use crate::raw::{BUFFER, range};
 use crate::world::World;
 
 /// Units of fuel between two looks at the deadline.
-const SLICE: i64 = 10_000;
+pub(crate) const SLICE: i64 = 10_000;
 
 /// The guest, compiled.
 pub struct WasmerTemplate {
@@ -37,9 +37,7 @@ impl WasmerTemplate {
     /// # Panics
     /// Where that fails.
     pub fn new(metered: bool) -> Self {
-        let mut compiler = Cranelift::new();
-        compiler.canonicalize_nans(true);
-        let engine: Engine = EngineBuilder::new(compiler).engine().into();
+        let engine = Self::engine();
         let code = if metered {
             meter(BARE, &Costs::default()).expect("the bare guest can be metered")
         } else {
@@ -49,6 +47,13 @@ impl WasmerTemplate {
             module: Module::new(&engine, code).expect("the bare guest compiles"),
             engine,
         }
+    }
+
+    /// Starts the runtime.
+    pub fn engine() -> Engine {
+        let mut compiler = Cranelift::new();
+        compiler.canonicalize_nans(true);
+        EngineBuilder::new(compiler).engine().into()
     }
 
     /// Makes an instance.
@@ -129,7 +134,7 @@ fn emit(mut caller: FunctionEnvMut<'_, Env>, at: u32, len: u32) {
 }
 
 /// The guest's memory: wasmer's own reads and writes copy eight bytes at a time.
-fn bytes<'a>(view: &'a mut MemoryView<'_>) -> &'a mut [u8] {
+pub(crate) fn bytes<'a>(view: &'a mut MemoryView<'_>) -> &'a mut [u8] {
     #[allow(unsafe_code, reason = "wasmer lends memory by its address only")]
     // SAFETY: the view borrows the store, so the guest neither runs nor grows its memory meanwhile, and nobody makes
     // another view of the same memory while these bytes are used.

@@ -14,7 +14,7 @@ use crate::raw::{BUFFER, range};
 use crate::world::World;
 
 /// Ticks that no call lasts; nothing moves the epoch here, but the guest looks at it all the same.
-const DEADLINE: u64 = 1_000_000;
+pub(crate) const DEADLINE: u64 = 1_000_000;
 
 /// How many instances there is room for.
 const INSTANCES: u32 = 1_024;

@@ -40,7 +40,7 @@ pub(crate) struct Data<S> {
     state: S,
     memory: Option<Memory>,
     exports: Vec<Option<Typed>>,
-    numbers: Vec<Function>,
+    numbers: Vec<Numbers>,
     functions: Arc<[NumberFunction]>,
     fuel: Global,
     meter: Cell<FuelMeter>,
@@ -64,7 +64,8 @@ impl<S> Data<S> {
         let exports = &instance.exports;
         let functions = specs.iter().map(|spec| {
             let function = exports.contains(spec.name);
-            let function = function.then(|| Typed::new(exports, spec, store));
+            let function =
+                function.then(|| Typed::new(exports, spec.name, spec.params, spec.result, store));
             function.transpose()
         });
         Ok(Self {
@@ -74,7 +75,7 @@ impl<S> Data<S> {
             exports: functions.collect::<Result<_, _>>()?,
             numbers: numbers
                 .iter()
-                .map(|function| exports.get_function(&function.name).cloned())
+                .map(|function| Numbers::new(exports, function, store))
                 .collect::<Result<_, _>>()?,
             functions: numbers,
             memory: exports.get_memory("memory").cloned().ok(),
@@ -106,19 +107,25 @@ macro_rules! typed {
         }
 
         impl Typed {
-            fn new(exports: &Exports, spec: &ExportSpec, store: &Store) -> Result<Self, ExportError> {
-                let mut params = 0;
+            fn new(
+                exports: &Exports,
+                name: &str,
+                params: usize,
+                result: bool,
+                store: &Store,
+            ) -> Result<Self, ExportError> {
+                let mut known = 0;
                 $(
-                    if spec.params == params {
-                        return Ok(if spec.result {
-                            Self::$some(exports.get_typed_function(store, spec.name)?)
+                    if params == known {
+                        return Ok(if result {
+                            Self::$some(exports.get_typed_function(store, name)?)
                         } else {
-                            Self::$none(exports.get_typed_function(store, spec.name)?)
+                            Self::$none(exports.get_typed_function(store, name)?)
                         });
                     }
-                    params += 1;
+                    known += 1;
                 )*
-                Err(ExportError::Missing(format!("{} of {params} parameters or more", spec.name)))
+                Err(ExportError::Missing(format!("{name} of {known} parameters or more")))
             }
 
             fn call(&self, store: &mut impl AsStoreMut, args: &[i32]) -> Result<i32, RuntimeError> {
@@ -141,6 +148,54 @@ typed! {
     N3 R3 (a b c): (i32, i32, i32),
     N4 R4 (a b c d): (i32, i32, i32, i32),
     N5 R5 (a b c d e): (i32, i32, i32, i32, i32),
+}
+
+/// An exported function of numbers: with a static type where it has one of [`Typed`]'s, which is several times cheaper.
+enum Numbers {
+    Typed(Typed),
+    Any(Function),
+}
+
+impl Numbers {
+    fn new(exports: &Exports, spec: &NumberFunction, store: &Store) -> Result<Self, ExportError> {
+        let FuncSig { params, results } = &spec.signature;
+        let plain = params.iter().chain(results).all(|ty| *ty == ValType::I32);
+        if plain && params.len() <= ExportSpec::MAX_PARAMS && results.len() <= 1 {
+            let result = !results.is_empty();
+            let typed = Typed::new(exports, &spec.name, params.len(), result, store)?;
+            return Ok(Self::Typed(typed));
+        }
+        Ok(Self::Any(exports.get_function(&spec.name)?.clone()))
+    }
+
+    /// Calls it with places that are as many as `spec` needs.
+    fn call(
+        &self,
+        spec: &FuncSig,
+        store: &mut impl AsStoreMut,
+        values: &mut [u64],
+    ) -> Result<(), RuntimeError> {
+        match self {
+            Self::Typed(function) => {
+                let mut args = [0; ExportSpec::MAX_PARAMS];
+                for (arg, value) in args.iter_mut().zip(&*values) {
+                    *arg = *value as i32;
+                }
+                let result = function.call(store, &args[..spec.params.len()])?;
+                if let ([_], Some(place)) = (&spec.results[..], values.first_mut()) {
+                    *place = u64::from(result.cast_unsigned());
+                }
+            }
+            Self::Any(function) => {
+                let args: Vec<_> = spec.params.iter().zip(&*values).map(to_value).collect();
+                let results = function.call(store, &args)?;
+                for (place, result) in values.iter_mut().zip(&results) {
+                    *place = from_value(result);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A live instance, reached through its store or through the one that a host function gets.
@@ -245,13 +300,9 @@ impl<S, C: AsStoreMut> Guest<S> for Live<C, S> {
         if values.len() != spec.places() {
             return Err(spec.places_error(values.len()));
         }
-        let FuncSig { params, .. } = &spec.signature;
-        let args: Vec<_> = params.iter().zip(&*values).map(to_value).collect();
-        let results = Self::within(data, &mut self.store, |store| found.call(store, &args))?;
-        for (place, result) in values.iter_mut().zip(&results) {
-            *place = from_value(result);
-        }
-        Ok(())
+        Self::within(data, &mut self.store, |store| {
+            found.call(&spec.signature, store, values)
+        })
     }
 
     fn arm(&mut self, budget: Budget) {

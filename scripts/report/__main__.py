@@ -37,9 +37,13 @@ LINES = {
     "recovery": [*BENCH, "--bench", "recovery", "--", "--rounds", "1"],
     "peers": ["scripts/peers.sh", "--seconds", "0.5"],
     "extism": [*EXTISM, "--target-dir", str(TARGET / "extism")],
+    "swap": [*BENCH, "--bench", "swap", "--", "3"],
+    "throughput": [*BENCH, "--bench", "streams", "--", "throughput", "--seconds", "0.5", "--instructions", "100"],
+    "traps": [*BENCH, "--bench", "streams", "--", "traps", "--seconds", "20", "--slice", "5"],
+    "soak": [*BENCH, "--bench", "streams", "--", "soak", "--requests", "20000"],
 }
 # The benches of criterion, each with a folder of its own.
-CRITERIA = ["invoke", "read", "start", "limits"]
+CRITERIA = ["invoke", "read", "start", "limits", "functions", "filters"]
 
 
 def run(part: str) -> None:

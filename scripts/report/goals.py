@@ -66,6 +66,17 @@ def loop(engine: str, at_most: float) -> dict:
     return {"engine": engine, "of": steps("keep"), "to": steps("raw"), "at_most": at_most}
 
 
+def beyond(question: str, engine: str, way: str, less: str) -> tuple[str, str]:
+    """What one way of using an engine takes more than another."""
+    return (f"{question}/{engine}/{way}:ns", f"-{question}/{engine}/{less}:ns")
+
+
+def throughput(route: str, filter: str, measure: str) -> dict:
+    """The fields of a goal that compares the proxy with a filter and without."""
+    name = f"throughput/{route}"
+    return {"engine": filter, "of": (f"{name}/{filter}:{measure}",), "to": (f"{name}/none:{measure}",)}
+
+
 SATURATED = "peers/in-process/saturated"
 
 EMPTY = "empty invocation, instance kept, against the raw typed call"
@@ -73,6 +84,9 @@ ORDER = "order command, engine only, against the same guest over the raw runtime
 READ = "reading 10,000 rows of 100 bytes, against copying them row by row"
 LIMITS = "deadline and memory limit on 1,000 steps of a loop, against the runtime's own check"
 BUILTIN = "durable orders a second, saturated, against builtin"
+HEADERS = "a filter's callback for headers, warm, against the raw typed call"
+READING = "the same, reading one header and adding another, against the raw call with the same calls of the host"
+THROUGHPUT = "requests a second with one filter, to a service, against the same proxy with none"
 
 GOALS = [
     Goal(EMPTY, **raw("invoke/empty", "wasmtime", 3)),
@@ -183,5 +197,78 @@ GOALS = [
         at_most=1_000_000,
         unit="bytes",
         note="1,000 of them under 1 GB",
+    ),
+    Goal(
+        "a function of two numbers, on the caller's thread, against the raw typed call",
+        **raw("functions/add", "wasmtime", 3, "local"),
+    ),
+    Goal(
+        "the same from any thread, beyond the caller's own",
+        "wasmtime",
+        of=beyond("functions/add", "wasmtime", "pool", "local"),
+        at_most=5_000,
+        unit="ns",
+    ),
+    Goal(
+        "1,024 rows of an Arrow batch, beyond as many raw typed calls",
+        "wasmtime",
+        of=beyond("functions/rows_1024", "wasmtime", "arrow", "raw"),
+        at_most=20 * 1_024,
+        unit="ns",
+        note="20 ns a row",
+    ),
+    Goal(
+        "latest answer while a package is replaced under saturated load, beyond the quiet 99th percentile",
+        "builtin",
+        of=("swap/saturated/builtin:late_us",),
+        at_most=20_000,
+        unit="µs",
+    ),
+    Goal("commands that failed meanwhile", "builtin", of=("swap/saturated/builtin:wrong",), at_most=0, unit="commands"),
+    Goal(HEADERS, **raw("filters/callback_empty", "wasmtime", 3, "filter")),
+    Goal(HEADERS, **raw("filters/callback_empty", "wasmer", 3, "filter")),
+    Goal(READING, **raw("filters/callback_header", "wasmtime", 3, "filter")),
+    Goal(READING, **raw("filters/callback_header", "wasmer", 3, "filter")),
+    Goal(THROUGHPUT, **throughput("service", "wasmtime", "requests"), at_least=0.9),
+    Goal(THROUGHPUT, **throughput("service", "native", "requests"), at_least=0.95),
+    Goal(
+        "instructions a request with one filter, to a service, against the same proxy with none",
+        **throughput("service", "wasmtime", "instructions"),
+        at_most=1 / 0.9,
+    ),
+    Goal(
+        "instructions a request with one filter, to a service, against the same proxy with none",
+        **throughput("service", "native", "instructions"),
+        at_most=1 / 0.95,
+    ),
+    Goal(
+        "99th percentile at 1,000 streams a second of which each tenth traps, against none that does",
+        "wasmtime",
+        of=("traps/1000/wasmtime/trapping:p99_us",),
+        to=("traps/1000/wasmtime/quiet:p99_us",),
+        at_most=2,
+    ),
+    Goal(
+        "other streams that were answered wrongly meanwhile",
+        "wasmtime",
+        of=("traps/1000/wasmtime/trapping:wrong",),
+        at_most=0,
+        unit="streams",
+    ),
+    Goal(
+        "growth of resident memory meanwhile, from the first tenth of the time to the last",
+        "wasmtime",
+        of=("traps/1000/wasmtime/trapping:growth",),
+        at_most=1_000_000,
+        unit="bytes",
+        note="the long form: `just soak`",
+    ),
+    Goal(
+        "requests lost, crossed or not counted, in 64 connections with callouts, shared data and ticks",
+        "wasmtime",
+        of=("soak/64/wasmtime:wrong",),
+        at_most=0,
+        unit="requests",
+        note="the long form: `just soak`",
     ),
 ]

@@ -19,12 +19,18 @@ MEASURES = {
     "queries": "queries a second",
     "client_cpu_us": "µs of the client's processor for each command",
     "server_cpu_us": "µs of the server's processor for each command",
+    "requests": "requests a second",
+    "cpu_us": "µs of the proxy's processor for each request",
+    "instructions": "instructions of the proxy for each request",
+    "late_us": "µs later than without",
+    "growth": "bytes from the first tenth of the time to the last",
+    "wrong": "wrong answers",
     "seconds": "s",
     "bytes": "bytes",
 }
 
 # More is better.
-RISING = {"rate", "queries"}
+RISING = {"rate", "queries", "requests"}
 
 
 @dataclass(frozen=True)
@@ -142,10 +148,19 @@ def quotient(of: tuple[str, ...], to: tuple[str, ...], known: dict[str, Measurem
 
 
 # The way of using a runtime that stands beside a way of using an engine.
-RAW = {"keep": "raw", "fresh": "raw_fresh", "engine": "raw", "fuel": "raw_fuel"}
+RAW = {
+    "keep": "raw",
+    "fresh": "raw_fresh",
+    "engine": "raw",
+    "fuel": "raw_fuel",
+    "local": "raw",
+    "arrow": "raw",
+    "filter": "raw",
+    "trapping": "quiet",
+}
 
 # In a run with peers: what is not a peer.
-OURS = {"wasmtime", "wasmer", "lua", "builtin", "extengine"}
+OURS = {"wasmtime", "wasmer", "lua", "builtin", "native", "redact", "extengine"}
 BARE = {"bare-append", "bare-preallocated"}
 
 

@@ -306,7 +306,9 @@ fn calls_that_nobody_waits_for_are_bounded_by_stream_and_by_filter() {
         stream.request(true);
         stream.log()
     };
-    let refused = |made: u32| format!("info: default_source_code:4: httpCall: too many calls are under way\ninfo: {made}");
+    let refused = |made: u32| {
+        format!("info: default_source_code:4: httpCall: too many calls are under way\ninfo: {made}")
+    };
     assert_eq!(made(), refused(3), "of one stream");
     assert_eq!(made(), refused(2), "of the filter");
     let ended = worker.answer_next(Err(CallFailed::Reset));

@@ -6,4 +6,6 @@ mod harness;
 mod mixed;
 mod requests;
 mod running;
+mod soak;
 mod tls;
+mod yaml;
