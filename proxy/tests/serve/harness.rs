@@ -95,8 +95,7 @@ impl Running {
             metrics,
         };
         running.write(config);
-        let mut options = options(&running.lines, &running.metrics, workers);
-        engine.clone_into(&mut options.engine);
+        let options = options(engine, &running.lines, &running.metrics, workers);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (started, listening) = mpsc::channel();
         let path = running.path();
