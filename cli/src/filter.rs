@@ -21,10 +21,10 @@ pub(crate) fn filter(args: &Filter) -> Result<bool> {
 }
 
 fn test(args: &FilterTest) -> Result<bool> {
+    let variants = variants(args)?;
     let text = String::from_utf8_lossy(&read(&args.cases)?).into_owned();
     let cases =
         Cases::parse(&text).map_err(|error| error.at(|| args.cases.display().to_string()))?;
-    let variants = variants(args)?;
     let plugins: Vec<_> = variants.iter().map(|variant| &**variant).collect();
     let report = run(&cases, &plugins);
     let mut lines = Lines::new();

@@ -57,6 +57,7 @@ struct Work {
 pub(crate) async fn run(flags: &Flags) -> Outcome {
     let service = service::echo()?;
     let config = yaml::config(&filter(), &yaml::direct("/", "x"), &[("echo", service)]);
+    let config = config + yaml::PATIENT;
     let mut wrong = 0;
     for engine in &flags.engines {
         let process = Process::start(&config, engine, flags.workers)?;

@@ -57,7 +57,7 @@ type Sample = (f64, f64);
 pub(crate) async fn run(flags: &Flags) -> Outcome {
     let service = service::echo()?;
     let route = r#"{match: {prefix: "/"}, route: {cluster: echo}}"#;
-    let config = yaml::config(&filter(), route, &[("echo", service)]);
+    let config = yaml::config(&filter(), route, &[("echo", service)]) + yaml::PATIENT;
     let mut wrong = 0;
     for engine in &flags.engines {
         let trapping = Process::start(&config, engine, 1)?;

@@ -29,7 +29,7 @@ macro_rules! on_each_engine {
 }
 pub(crate) use on_each_engine;
 
-pub(crate) use crate::yaml::{clusters, config, direct, wasm};
+pub(crate) use crate::yaml::{PATIENT, clusters, config, direct, wasm};
 
 /// A proxy that serves until this is dropped.
 pub(crate) struct Running {
