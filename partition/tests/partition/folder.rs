@@ -118,6 +118,17 @@ fn appended_fields_read_as_their_defaults_and_the_hash_is_of_whole_rows() {
 }
 
 #[test]
+fn a_default_that_is_no_number_continues_itself() {
+    let narrow = "value = \"n: int\"\n\n[storages.mirror]";
+    let wider = "value = 'n: int, x: float = \"NaN\", y: float = -0.0'\n\n[storages.mirror]";
+    let app = closed().replace(narrow, wider);
+    let first = hash(&app.open());
+    assert_eq!(hash(&app.open()), first);
+    let app = app.replace("-0.0", "0.0");
+    assert_eq!(kind(app.try_open()), ErrorKind::Manifest);
+}
+
+#[test]
 fn storages_may_be_declared_in_another_order() {
     let app = closed();
     let before = hash(&app.open());
