@@ -28,6 +28,9 @@ pub enum Value {
     List(Vec<Value>),
 }
 
+/// How deep the values of a row may stand: those of the results in `sys.event` stand two lists further down than elsewhere.
+const MAX_LEVEL: usize = MAX_DEPTH + 2;
+
 /// The bits of the one NaN.
 pub const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
 
@@ -268,10 +271,10 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_below(&mut self, depth: usize) -> Result<()> {
+        if depth > MAX_LEVEL {
+            return Err(self.refuse("too many lists inside one another"));
+        }
         if let Token::List(len) = self.token()? {
-            if depth >= MAX_DEPTH {
-                return Err(self.refuse("too many lists inside one another"));
-            }
             for _ in 0..len {
                 self.skip_below(depth + 1)?;
             }
@@ -382,7 +385,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Value>> {
 }
 
 fn any(reader: &mut Reader<'_>, depth: usize) -> Result<Value> {
-    if depth > MAX_DEPTH {
+    if depth > MAX_LEVEL {
         return Err(reader.refuse("too many lists inside one another"));
     }
     Ok(match reader.token()? {
@@ -553,7 +556,8 @@ fn check_type(ty: &Type, optional: bool, reader: &mut Reader<'_>) -> Result<()> 
             (0..len).try_for_each(|_| check_type(ty, false, reader))
         }
         (Type::CommandArgs | Type::CommandResult, Token::List(len)) => {
-            (0..len).try_for_each(|_| reader.skip())
+            // They stand in a list of the event's row.
+            (0..len).try_for_each(|_| reader.skip_below(2))
         }
         (ty, token) => Err(bad(format!("expected {ty}, found {}", token.type_name()))),
     }
