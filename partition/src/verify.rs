@@ -218,6 +218,12 @@ impl Stored {
 }
 
 fn disagreement(log: &State, saved: &State, store: StoreKind) -> Result<Option<String>> {
+    if log.position != saved.position {
+        return Ok(Some(format!(
+            "it is of position {}, where no group of the log ends",
+            saved.position
+        )));
+    }
     if log.offset != saved.offset {
         return Ok(Some(format!(
             "it has {} commands, the log {}",
