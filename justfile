@@ -22,6 +22,7 @@ fmt:
     cargo fmt --check --manifest-path benches/peers/Cargo.toml
     cargo fmt --check --manifest-path benches/extism/Cargo.toml
     cargo fmt --check --manifest-path benches/extism/guest/Cargo.toml
+    cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 # Lints, warnings as errors, with every feature.
 clippy:
@@ -46,6 +47,10 @@ dependencies:
 test:
     cargo test --workspace
     cargo test --workspace --all-features --test sample
+
+# Fuzz a target, or all of them, each for so many seconds; target/fuzz keeps what they found.
+fuzz TARGET="all" SECONDS="60":
+    scripts/fuzz.sh {{ TARGET }} {{ SECONDS }}
 
 # The engines beside the raw runtimes, with short measurements; for more, `cargo bench --workspace --bench NAME`.
 bench:

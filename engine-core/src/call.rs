@@ -191,6 +191,10 @@ impl<'a> Call<'a> {
 
     #[cold]
     fn check_again(&self) -> Result<()> {
+        if self.has_ended() {
+            let message = "the guest asked its host for an invocation that has ended";
+            return Err(Error::new(ErrorKind::Abi, message));
+        }
         if let Some(error) = &*self.sticky.borrow() {
             return Err(error.clone());
         }

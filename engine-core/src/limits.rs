@@ -41,7 +41,7 @@ pub enum Limit {
     ResultBytes,
     /// Lines that one invocation logs.
     LogLines,
-    /// Bytes that one invocation logs.
+    /// Bytes of levels and messages that one invocation logs.
     LogBytes,
     /// Calls of foreign functions by one invocation.
     ForeignCalls,

@@ -358,6 +358,16 @@ mod tests {
     }
 
     #[test]
+    fn every_default_is_written_and_is_the_same_again() {
+        let text =
+            r#"a: float = -0.0, b: float = "NaN", c: {x: float = "NaN"}, d: [float] = [0.0]"#;
+        let schema = Schema::parse(text).unwrap();
+        assert_eq!(schema.to_string(), text);
+        assert_eq!(schema, Schema::parse(text).unwrap());
+        assert_ne!(schema, Schema::parse(&text.replace("-0.0", "0.0")).unwrap());
+    }
+
+    #[test]
     fn schema_errors_name_the_character() {
         for (text, part) in [
             ("a", "expected `:`"),

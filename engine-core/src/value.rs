@@ -8,7 +8,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{Field, MAX_DEPTH, Schema, Type};
 
 /// One decoded value; a row or a nested record is a [`Value::List`] in schema order.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Two values are equal where their encodings are: NaN is, and 0.0 and -0.0 are not.
+#[derive(Clone, Debug)]
 pub enum Value {
     /// The value of an optional field that is not there.
     Null,
@@ -26,8 +28,37 @@ pub enum Value {
     List(Vec<Value>),
 }
 
+/// How deep the values of a row may stand: those of the results in `sys.event` stand two lists further down than elsewhere.
+const MAX_LEVEL: usize = MAX_DEPTH + 2;
+
 /// The bits of the one NaN.
 pub const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
+
+/// The bits by which a float is encoded.
+fn float_bits(value: f64) -> u64 {
+    if value.is_nan() {
+        NAN_BITS
+    } else {
+        value.to_bits()
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(one), Self::Bool(other)) => one == other,
+            (Self::Int(one), Self::Int(other)) => one == other,
+            (Self::Float(one), Self::Float(other)) => float_bits(*one) == float_bits(*other),
+            (Self::Text(one), Self::Text(other)) => one == other,
+            (Self::Bytes(one), Self::Bytes(other)) => one == other,
+            (Self::List(one), Self::List(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Value {}
 
 /// Appends canonical MessagePack to a buffer.
 #[derive(Debug)]
@@ -62,12 +93,7 @@ impl Writer<'_> {
 
     /// Appends a float; every NaN becomes the one NaN.
     pub fn float(&mut self, value: f64) {
-        let bits = if value.is_nan() {
-            NAN_BITS
-        } else {
-            value.to_bits()
-        };
-        self.tagged(0xcb, &bits.to_be_bytes());
+        self.tagged(0xcb, &float_bits(value).to_be_bytes());
     }
 
     /// Appends text.
@@ -245,10 +271,10 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_below(&mut self, depth: usize) -> Result<()> {
+        if depth > MAX_LEVEL {
+            return Err(self.refuse("too many lists inside one another"));
+        }
         if let Token::List(len) = self.token()? {
-            if depth >= MAX_DEPTH {
-                return Err(self.refuse("too many lists inside one another"));
-            }
             for _ in 0..len {
                 self.skip_below(depth + 1)?;
             }
@@ -359,7 +385,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Value>> {
 }
 
 fn any(reader: &mut Reader<'_>, depth: usize) -> Result<Value> {
-    if depth > MAX_DEPTH {
+    if depth > MAX_LEVEL {
         return Err(reader.refuse("too many lists inside one another"));
     }
     Ok(match reader.token()? {
@@ -530,7 +556,8 @@ fn check_type(ty: &Type, optional: bool, reader: &mut Reader<'_>) -> Result<()> 
             (0..len).try_for_each(|_| check_type(ty, false, reader))
         }
         (Type::CommandArgs | Type::CommandResult, Token::List(len)) => {
-            (0..len).try_for_each(|_| reader.skip())
+            // They stand in a list of the event's row.
+            (0..len).try_for_each(|_| reader.skip_below(2))
         }
         (ty, token) => Err(bad(format!("expected {ty}, found {}", token.type_name()))),
     }

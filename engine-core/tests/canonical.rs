@@ -1,7 +1,8 @@
 //! Keys and rows have one encoding each: it is taken, and every other one of the same numbers is refused.
 
+use engine_core::catalog::{Catalog, StorageId};
 use engine_core::key::{self, Extent};
-use engine_core::schema::Schema;
+use engine_core::schema::{MAX_DEPTH, Schema};
 use engine_core::value::{self, Value};
 use proptest::prelude::*;
 
@@ -30,6 +31,36 @@ fn tagged(tag: u8, len: usize, number: i64) -> Option<Vec<u8>> {
     range
         .contains(&wide)
         .then(|| [&[tag], &bytes[8 - len..]].concat())
+}
+
+#[test]
+fn an_event_of_a_command_whose_schemas_are_as_deep_as_may_be_decodes() {
+    let deep = (1..MAX_DEPTH).fold(Value::Int(7), |inner, _| Value::List(vec![inner]));
+    let row = Value::List(vec![deep.clone()]);
+    let event = [
+        Value::Text("c".into()),
+        Value::List(vec![deep]),
+        Value::List(vec![row]),
+    ];
+    let catalog = Catalog::default();
+    let schema = &catalog.storage(StorageId::EVENT).value;
+    let bytes = value::encode(&event);
+    schema.check(&bytes).unwrap();
+    assert_eq!(schema.decode(&bytes).unwrap(), event);
+    let more = |result: &Value| {
+        [
+            event[0].clone(),
+            event[1].clone(),
+            Value::List(vec![result.clone()]),
+        ]
+    };
+    let mut result = event[2].clone();
+    for _ in 0..3 {
+        let bytes = value::encode(&more(&result));
+        assert_eq!(schema.check(&bytes).is_ok(), schema.decode(&bytes).is_ok());
+        result = Value::List(vec![result]);
+    }
+    assert!(schema.check(&value::encode(&more(&result))).is_err());
 }
 
 proptest! {

@@ -73,7 +73,10 @@ impl WasiState for State {
         if !self.slot.is_entered() {
             return Ok(false);
         }
-        self.slot.with(|call| call.check()).map(|()| true)
+        self.slot.with(|call| match call.has_ended() {
+            true => Ok(false),
+            false => call.check().map(|()| true),
+        })
     }
 
     fn time(&self) -> Result<i64> {

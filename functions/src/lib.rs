@@ -33,3 +33,6 @@ pub use signature::{Function, Param, Signature};
 pub use types::{Int, Type};
 pub use value::Value;
 pub use vm::{LogLine, Logger};
+#[cfg(feature = "wasm")]
+#[doc(hidden)]
+pub use wasm::call_on;

@@ -21,7 +21,7 @@ use crate::host::Surroundings;
 use crate::plain::Plain;
 use crate::signature::Function;
 use crate::value::Value;
-use crate::vm::{Code, Logger, Vm};
+use crate::vm::{Code, LogLine, Logger, Vm};
 
 /// The least time that a guest has to start: a short deadline is meant for calls.
 const START_MS: u32 = 1_000;
@@ -49,6 +49,10 @@ pub(crate) fn abi_of(code: &[u8]) -> Abi {
 ///
 /// # Errors
 /// `package` with everything that keeps it from loading, `not_kept`, and limits on code.
+#[cfg_attr(
+    not(any(feature = "wasmtime", feature = "wasmer")),
+    expect(unused_variables, reason = "without a runtime there is none to ask")
+)]
 pub(crate) fn load(
     config: &PluginConfig,
     abi: Abi,
@@ -70,6 +74,27 @@ pub(crate) fn load(
         engine.name()
     );
     Err(Error::new(ErrorKind::Package, message))
+}
+
+/// Calls functions of a module by their numbers, one after another in one sandbox, on an engine of any runtime: for the fuzz
+/// targets, whose runtime runs no code.
+///
+/// # Errors
+/// Those of loading and of the sandbox's start.
+#[doc(hidden)]
+pub fn call_on<R: Runtime>(
+    engine: &WasmEngine<R>,
+    config: &PluginConfig,
+    abi: Abi,
+    code: &[u8],
+    calls: &[(usize, Vec<Value>)],
+) -> Result<Vec<Result<Value>>> {
+    let logger: Arc<Logger> = Arc::new(|_: &LogLine<'_>| ());
+    let mut vm = load_on(engine, config, abi, code, &logger)?.start()?;
+    let results = calls
+        .iter()
+        .map(|(function, args)| vm.call(*function, args));
+    Ok(results.collect())
 }
 
 fn load_on<R: Runtime>(

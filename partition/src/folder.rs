@@ -9,7 +9,7 @@ use engine_core::schema::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::application::mismatch;
-use crate::manifest::AppSpec;
+use crate::manifest::{AppSpec, MAX_PARTITIONS};
 use crate::platform::{Access, FolderLock, Platform};
 use crate::store::StoreKind;
 
@@ -89,6 +89,16 @@ impl FolderFacts {
                     "{} has layout {}; this build reads layout {FORMAT}",
                     path.display(),
                     facts.format
+                ),
+            ));
+        }
+        if !(1..=MAX_PARTITIONS).contains(&u64::from(facts.partitions)) {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "{} is damaged: it has {} partitions, and there are 1 to {MAX_PARTITIONS}",
+                    path.display(),
+                    facts.partitions
                 ),
             ));
         }

@@ -42,7 +42,8 @@ pub struct Verified {
 /// removed again. Where the log has forgotten its beginning, such a store's rows are read, and are compared with nothing.
 ///
 /// # Errors
-/// `unknown` where the folder is no data folder, `busy` where it is open, `io`. Damage is not an error here.
+/// `unknown` where the folder is no data folder, `busy` where it is open, `io`; `corrupt` or `manifest` where what the folder
+/// says of itself cannot be read, and `corrupt` where a row does not fit its schema. Other damage is not an error here.
 pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
     let Some(facts) = FolderFacts::read(&**platform, data)? else {
         return Err(Error::new(
@@ -217,6 +218,12 @@ impl Stored {
 }
 
 fn disagreement(log: &State, saved: &State, store: StoreKind) -> Result<Option<String>> {
+    if log.position != saved.position {
+        return Ok(Some(format!(
+            "it is of position {}, where no group of the log ends",
+            saved.position
+        )));
+    }
     if log.offset != saved.offset {
         return Ok(Some(format!(
             "it has {} commands, the log {}",

@@ -115,6 +115,21 @@ impl ProxyWasm {
         };
         Ok(Arc::new(Plugin { config, module }))
     }
+
+    /// As [`ProxyWasm::load`], on an engine of any runtime, and shared with no other plugin: for the fuzz targets, whose
+    /// runtime runs no code.
+    ///
+    /// # Errors
+    /// As [`ProxyWasm::load`], but for `unknown`.
+    #[doc(hidden)]
+    pub fn load_on<R: Runtime>(
+        &self,
+        engine: &WasmEngine<R>,
+        config: PluginConfig,
+    ) -> Result<Arc<Plugin>> {
+        let module = Arc::new(Module::on(engine, &config.vm)?);
+        Ok(Arc::new(Plugin { config, module }))
+    }
 }
 
 /// A compiled module of one configuration: the base of a machine on each thread.
@@ -161,6 +176,10 @@ impl<R: Runtime> Base for Compiled<R> {
 }
 
 impl Module {
+    #[cfg_attr(
+        not(any(feature = "wasmtime", feature = "wasmer")),
+        expect(unused_variables, reason = "without a runtime there is none to ask")
+    )]
     fn compile(config: &VmConfig) -> Result<Self> {
         let engine = Registry::global().engine(&config.engine, (&config.limits).into())?;
         let any: &dyn Any = &*engine;

@@ -538,11 +538,12 @@ pub fn a_guest_that_breaks_a_batch_costs_one_invocation(subject: &Subject) {
         ("Probe", json!({})),
         ("Probe", json!({})),
     ];
+    let host = TestHost::new();
     let batch = |body: &str| {
         let head = r#"(func (export "WasmBatch") (param $extension i32) (param $len i32)"#;
         let guest = Guest::of_1_1().with("batch", format!("{head} {body})"));
         let mut instance = setup(subject, &guest).instance();
-        let answers = instance.batch(&TestHost::new(), &asked);
+        let answers = instance.batch(&host, &asked);
         let errors = answers.into_iter().map(|answer| answer.result.err());
         errors
             .map(|error| error.map(|error| error.kind()))
@@ -558,6 +559,14 @@ pub fn a_guest_that_breaks_a_batch_costs_one_invocation(subject: &Subject) {
     assert_eq!(batch(&next.repeat(3)), [None; 3]);
     assert_eq!(batch(&format!("{} unreachable", next.repeat(3))), [None; 3]);
     assert_eq!(batch(&next.repeat(4)), [None; 3]);
+    // Behind the last one there is none to read for.
+    let reading = format!(
+        "{}(drop {})",
+        next.repeat(3),
+        rows(&scanning(id("open")), 64)
+    );
+    assert_eq!(batch(&reading), [None; 3]);
+    assert_eq!(host.reads(), 0);
     let trap = Some(ErrorKind::Trap);
     assert_eq!(batch(&format!("{next} unreachable")), [None, trap, None]);
     let rejecting = "(drop (call $next (i32.const 1)))".repeat(3);

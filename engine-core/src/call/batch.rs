@@ -78,6 +78,11 @@ impl<'a> Call<'a> {
         self.batch.as_ref().is_some_and(|batch| batch.running.get())
     }
 
+    /// Whether the last invocation of a batch has ended.
+    pub fn has_ended(&self) -> bool {
+        self.batch.is_some() && !self.is_running()
+    }
+
     /// Ends the running invocation of the batch and settles it; answers whether the sandbox can be used again.
     pub fn settle(&self, run: Result<()>) -> bool {
         let outcome = self.end(run);
@@ -90,6 +95,8 @@ impl<'a> Call<'a> {
 
     fn hand_over(&self, batch: &Batch<'_>, outcome: Outcome) {
         batch.running.set(false);
+        // Until the next one begins, whatever is asked is looked at closely.
+        self.deadline.set(0);
         let settle = &mut *batch.settle.borrow_mut();
         settle(batch.place.get(), outcome, &mut self.intents.borrow_mut());
     }

@@ -103,15 +103,16 @@ impl Call<'_> {
     /// # Errors
     /// A limit, sticky.
     pub fn log(&self, level: &str, message: &str) -> Result<()> {
-        self.count_log(message).map_err(|error| self.fail(error))?;
+        self.count_log(level, message)
+            .map_err(|error| self.fail(error))?;
         self.host.log(level, message);
         Ok(())
     }
 
-    fn count_log(&self, message: &str) -> Result<()> {
+    fn count_log(&self, level: &str, message: &str) -> Result<()> {
         let (meter, limits) = (&self.meter, &self.package.limits);
         count(&meter.log_lines, 1, Limit::LogLines, limits.log_lines)?;
-        let (bytes, len) = (&meter.log_bytes, message.len());
+        let (bytes, len) = (&meter.log_bytes, level.len() + message.len());
         count(bytes, len, Limit::LogBytes, limits.log_bytes)
     }
 
@@ -120,7 +121,7 @@ impl Call<'_> {
         let mut reader = Reader::new(row);
         reader.token()?;
         if let (Token::Text(level), Token::Text(message)) = (reader.token()?, reader.token()?) {
-            self.count_log(message)?;
+            self.count_log(level, message)?;
             self.host.log(level, message);
         }
         Ok(())

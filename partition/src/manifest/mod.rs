@@ -67,7 +67,7 @@ use section::{Section, check_name};
 pub const MANIFEST: &str = "app.toml";
 
 /// The most partitions that an application may have, each of which has a thread.
-const MAX_PARTITIONS: u64 = 1024;
+pub(crate) const MAX_PARTITIONS: u64 = 1024;
 
 /// An application as its manifest describes it.
 #[derive(Clone, Debug)]

@@ -239,6 +239,31 @@ fn a_segment_that_was_never_finished_is_made_again() {
 }
 
 #[test]
+fn a_segment_that_ends_before_the_next_one_was_made_is_damage() {
+    let platform = SimPlatform::new(6);
+    let (path, _) = one_segment(&platform, &[b"one"]);
+    let tail = open_sim(&platform).unwrap().0.tail().unwrap().to_u64();
+    let next = format!("{tail:020}.log");
+    replace(&platform, &path.with_file_name(next), &[0; HEADER]);
+    // The last record was durable before the next segment was begun, so no crash has torn it.
+    flip(&platform, &path, HEADER + tail as usize - 1, 0);
+    assert!(is_damaged_in(&platform, &path));
+}
+
+#[test]
+fn a_lone_segment_that_is_not_the_first_has_a_header() {
+    let platform = SimPlatform::new(6);
+    open_sim(&platform).unwrap();
+    let [path] = &segments(&platform)[..] else {
+        panic!("one segment");
+    };
+    platform.files().remove(path).unwrap();
+    let path = path.with_file_name(format!("{:020}.log", 1));
+    replace(&platform, &path, &[0; HEADER]);
+    assert!(is_damaged_in(&platform, &path));
+}
+
+#[test]
 fn bytes_of_another_log_are_not_mistaken_for_records() {
     let (ours, theirs) = (SimPlatform::new(7), SimPlatform::new(8));
     let (path, ends) = one_segment(&ours, &[b"ours"]);

@@ -1,10 +1,14 @@
 //! The data folder: whose it is, and which schemas its rows may be read under.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use engine_core::error::ErrorKind;
 use serde_json::json;
 
 use crate::app::{App, DATA, hash, kind, put, rows_of, run};
-use partition::platform::Platform;
+use partition::platform::{Access, Platform};
+use partition::verify::verify;
 
 /// A closed application with some rows.
 fn closed() -> App {
@@ -118,6 +122,17 @@ fn appended_fields_read_as_their_defaults_and_the_hash_is_of_whole_rows() {
 }
 
 #[test]
+fn a_default_that_is_no_number_continues_itself() {
+    let narrow = "value = \"n: int\"\n\n[storages.mirror]";
+    let wider = "value = 'n: int, x: float = \"NaN\", y: float = -0.0'\n\n[storages.mirror]";
+    let app = closed().replace(narrow, wider);
+    let first = hash(&app.open());
+    assert_eq!(hash(&app.open()), first);
+    let app = app.replace("-0.0", "0.0");
+    assert_eq!(kind(app.try_open()), ErrorKind::Manifest);
+}
+
+#[test]
 fn storages_may_be_declared_in_another_order() {
     let app = closed();
     let before = hash(&app.open());
@@ -142,6 +157,26 @@ fn a_folder_that_is_open_is_refused_as_busy() {
     run(&first, &put(2, 2)).unwrap();
     first.close().unwrap();
     app.open().close().unwrap();
+}
+
+#[test]
+fn a_number_of_partitions_that_no_folder_has_is_damage() {
+    let app = closed();
+    let path = Path::new(DATA).join("application.json");
+    let text = String::from_utf8(app.platform.files().read(&path).unwrap()).unwrap();
+    for partitions in [0, 1025, u32::MAX] {
+        let other = text.replace(
+            "\"partitions\": 1",
+            &format!("\"partitions\": {partitions}"),
+        );
+        assert_ne!(other, text);
+        let file = app.platform.files().open(&path, Access::Truncate).unwrap();
+        file.write_all_at(other.as_bytes(), 0).unwrap();
+        let platform: Arc<dyn Platform> = Arc::new(app.platform.clone());
+        let refused = verify(&platform, Path::new(DATA)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+        assert_eq!(kind(app.try_open()), ErrorKind::Corrupt);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Verification: whole data is found whole, and any damage is found in its file.
 
 use engine_core::error::ErrorKind;
+use engine_core::value::Writer;
 use partition::platform::{Access, Platform};
 use partition::verify::{Verified, verify};
 
@@ -50,6 +51,37 @@ fn verifying_changes_nothing() {
     let before = files();
     check(&app);
     assert!(files() == before);
+}
+
+#[test]
+fn a_checkpoint_of_a_position_where_no_group_ends_is_found() {
+    let (app, _) = closed();
+    let files = app.platform.files();
+    let last = app.files("checkpoints", ".checkpoint").pop().unwrap();
+    let bytes = files.read(&last).unwrap();
+    let name = last.file_stem().unwrap().to_str().unwrap();
+    let position: i64 = name.parse().unwrap();
+    let encoded = |position| {
+        let mut bytes = vec![0x98, 0, 2];
+        Writer(&mut bytes).int(position);
+        bytes
+    };
+    // The first frame, behind a magic number, its length and its checksum.
+    let (head, frame) = bytes.split_at(16);
+    let (frame, rest) =
+        frame.split_at(u32::from_le_bytes(head[8..12].try_into().unwrap()) as usize);
+    let frame = frame.strip_prefix(&encoded(position)[..]).unwrap();
+    let frame = [&encoded(position + 1)[..], frame].concat();
+    let checksum = crc32c::crc32c(&frame).to_le_bytes();
+    let other = last.with_file_name(format!("{:020}.checkpoint", position + 1));
+    let file = files.open(&other, Access::CreateNew).unwrap();
+    file.write_all_at(&[&head[..12], &checksum, &frame, rest].concat(), 0)
+        .unwrap();
+    let problems = check(&app).problems.join("\n");
+    assert!(
+        problems.contains("where no group of the log ends"),
+        "{problems}"
+    );
 }
 
 #[test]

@@ -46,12 +46,22 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Log
     spare::remove(files, folder)?;
     let mut segments = list(files, folder)?;
     let mut notices = Vec::new();
-    notices.extend(drop_unfinished(files, folder, &mut segments)?);
+    let unfinished = take_unfinished(files, folder, &mut segments)?;
+    if let Some(Unfinished { path, .. }) = &unfinished {
+        notices.push(Finding {
+            path: path.clone(),
+            offset: 0,
+            what: "a crash interrupted the making of this segment; it was empty and is removed",
+        });
+    }
     let scanner = check_chain(files, folder, &segments)?;
     let last = match scanner {
         None => None,
-        Some(scanner) => Some(recover_last(files, scanner, &mut notices)?),
+        Some(scanner) => Some(recover_last(files, scanner, &unfinished, &mut notices)?),
     };
+    if let Some(Unfinished { path, .. }) = unfinished {
+        files.remove(&path).map_err(LogError::io("remove", &path))?;
+    }
     // A process that was killed may have made the last segment and not synced its name.
     files
         .sync_dir(folder)
@@ -66,47 +76,44 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Log
 /// Where the segments of a log begin that is left as it is, and the position of its last record.
 pub(super) fn survey(files: &dyn Files, folder: &Path) -> Result<(BTreeSet<u64>, u64), LogError> {
     let mut segments = list(files, folder)?;
-    take_unfinished(files, folder, &mut segments)?;
+    let unfinished = take_unfinished(files, folder, &mut segments)?;
     let end = match check_chain(files, folder, &segments)? {
         None => 0,
-        Some(mut scanner) => find_end(&mut scanner)?.end,
+        Some(mut scanner) => find_end(&mut scanner, &unfinished)?.end,
     };
     Ok((segments, end))
 }
 
-/// Takes the last segment out of the set if a crash interrupted its making, and gives its path.
+/// A last segment that was never finished; there is no record in it.
+struct Unfinished {
+    /// Where it would have begun.
+    first: u64,
+    path: PathBuf,
+}
+
+/// Whether a crash may have interrupted the making of the last of these segments: a lone one that is not the log's first had
+/// others before it forgotten, which needs groups in it.
+pub(super) fn may_be_unfinished(segments: &BTreeSet<u64>) -> bool {
+    segments.len() > 1 || segments.contains(&0)
+}
+
+/// Takes the last segment out of the set if a crash interrupted its making.
 fn take_unfinished(
     files: &dyn Files,
     folder: &Path,
     segments: &mut BTreeSet<u64>,
-) -> Result<Option<PathBuf>, LogError> {
+) -> Result<Option<Unfinished>, LogError> {
     let Some(&last) = segments.last() else {
         return Ok(None);
     };
     let mut scanner = Scanner::open_unchecked(files, folder, last)?;
-    // A lone segment that is not the log's first one had others before it
-    // forgotten, which needs groups in it.
-    if (segments.len() == 1 && last != 0) || !scanner.is_unfinished()? {
+    if !may_be_unfinished(segments) || !scanner.is_unfinished()? {
         return Ok(None);
     }
     segments.remove(&last);
-    Ok(Some(scanner.path))
-}
-
-/// Removes a last segment that was never finished; there is no record in it.
-fn drop_unfinished(
-    files: &dyn Files,
-    folder: &Path,
-    segments: &mut BTreeSet<u64>,
-) -> Result<Option<Finding>, LogError> {
-    let Some(path) = take_unfinished(files, folder, segments)? else {
-        return Ok(None);
-    };
-    files.remove(&path).map_err(LogError::io("remove", &path))?;
-    Ok(Some(Finding {
-        path,
-        offset: 0,
-        what: "a crash interrupted the making of this segment; it was empty and is removed",
+    Ok(Some(Unfinished {
+        first: last,
+        path: scanner.path,
     }))
 }
 
@@ -140,8 +147,9 @@ struct End {
     epoch: u64,
 }
 
-/// Finds the end of the last segment.
-fn find_end(scanner: &mut Scanner) -> Result<End, LogError> {
+/// Finds the end of the last segment, which is where the next one was to begin if that was never finished: a segment is made
+/// only when all before it is durable.
+fn find_end(scanner: &mut Scanner, next: &Option<Unfinished>) -> Result<End, LogError> {
     let limit = scanner.header.position(scanner.size()?);
     let mut epoch = scanner.header.epoch;
     let mut end = scanner.header.first;
@@ -163,6 +171,10 @@ fn find_end(scanner: &mut Scanner) -> Result<End, LogError> {
             }
         }
     }
+    if next.as_ref().is_some_and(|next| next.first != end) {
+        let what = "the segment ends before the next one was made";
+        return Err(scanner.corrupt(scanner.header.offset(end), what));
+    }
     Ok(End { end, last, epoch })
 }
 
@@ -171,10 +183,11 @@ fn find_end(scanner: &mut Scanner) -> Result<End, LogError> {
 fn recover_last(
     files: &dyn Files,
     mut scanner: Scanner,
+    next: &Option<Unfinished>,
     notices: &mut Vec<Finding>,
 ) -> Result<Last, LogError> {
     let size = scanner.size()?;
-    let End { end, last, epoch } = find_end(&mut scanner)?;
+    let End { end, last, epoch } = find_end(&mut scanner, next)?;
     let offset = scanner.header.offset(end);
     let tail = Tail::open(files, &scanner, size)?;
     if let Some(torn) = scanner.last_nonzero(offset)? {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lock;
 use super::record::Kind;
-use super::recover::{MISSING, TORN, list};
+use super::recover::{MISSING, TORN, list, may_be_unfinished};
 use super::scan::{Found, Scanner};
 use crate::log::{Finding, LogError, Verification};
 use crate::platform::{Files, Platform};
@@ -48,7 +48,8 @@ pub(super) fn walk(
         match scanner.check_header() {
             Ok(()) => walk_segment(&mut scanner, end, &mut found)?,
             Err(LogError::Corrupt { what, .. }) => {
-                let list = match next.is_none() && scanner.is_unfinished()? {
+                let may_be = next.is_none() && may_be_unfinished(&segments);
+                let list = match may_be && scanner.is_unfinished()? {
                     true => &mut found.notices,
                     false => &mut found.damage,
                 };
