@@ -131,7 +131,12 @@ struct UnderWay(Rc<Cell<bool>>);
 impl Pending for UnderWay {}
 
 impl GrpcStream for UnderWay {
-    fn send(&mut self, _: Bytes, _: bool) {}
+    fn send(&mut self, message: Bytes, _: bool) -> Result<(), CallRefused> {
+        match message.len() {
+            0..64 => Ok(()),
+            _ => Err(CallRefused::Full),
+        }
+    }
 
     fn close(&mut self) {}
 }

@@ -61,13 +61,13 @@ fn a_checkpoint_of_a_position_where_no_group_ends_is_found() {
     let bytes = files.read(&last).unwrap();
     let name = last.file_stem().unwrap().to_str().unwrap();
     let position: i64 = name.parse().unwrap();
+    // The first frame, behind a magic number, its length and its checksum; the position stands third in it.
+    let (head, frame) = bytes.split_at(16);
     let encoded = |position| {
-        let mut bytes = vec![0x98, 0, 2];
+        let mut bytes = frame[..3].to_vec();
         Writer(&mut bytes).int(position);
         bytes
     };
-    // The first frame, behind a magic number, its length and its checksum.
-    let (head, frame) = bytes.split_at(16);
     let (frame, rest) =
         frame.split_at(u32::from_le_bytes(head[8..12].try_into().unwrap()) as usize);
     let frame = frame.strip_prefix(&encoded(position)[..]).unwrap();
