@@ -26,7 +26,7 @@ fmt:
 
 # Lints, warnings as errors, with every feature.
 clippy:
-    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo clippy --release --workspace --all-targets --all-features -- -D warnings
 
 # Each feature alone, and none.
 features:
@@ -34,19 +34,20 @@ features:
     set -euo pipefail
     for feature in wasmtime wasmer lua builtin disk wasmtime,filters; do
         echo "== only $feature"
-        cargo check --quiet -p extengine-cli --no-default-features --features "$feature"
+        cargo check --release --quiet -p extengine-cli --no-default-features --features "$feature"
     done
     echo "== no engine"
-    cargo check --quiet -p extengine-cli --no-default-features
+    cargo check --release --quiet -p extengine-cli --no-default-features
 
 # What may depend on what, and what a feature compiles.
 dependencies:
     scripts/dependencies.sh
 
-# The tests; those of the command line on the sample again, with every engine.
-test:
-    cargo test --workspace
-    cargo test --workspace --all-features --test sample
+# The tests; those of the command line on the sample again, with every engine. With `dev` they check overflows and debug
+# assertions as well, and every dependency is compiled once more.
+test PROFILE="release":
+    cargo test --profile {{ PROFILE }} --workspace
+    cargo test --profile {{ PROFILE }} --workspace --all-features --test sample
 
 # Fuzz a target, or all of them, each for so many seconds; target/fuzz keeps what they found.
 fuzz TARGET="all" SECONDS="60":
