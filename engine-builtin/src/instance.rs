@@ -56,7 +56,7 @@ impl ExtensionInstance for BuiltinInstance {
         let (manifest, ticker) = (&self.manifest, &self.ticker);
         let buffers = &self.buffers;
         Call::run(
-            invocation,
+            &invocation,
             manifest,
             ticker,
             host,

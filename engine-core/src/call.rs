@@ -34,7 +34,7 @@ pub struct Call<'a> {
     ticker: &'a Ticker,
     buffers: &'a Buffers,
     extension: Cell<&'a ExtensionDecl>,
-    invocation: Cell<Invocation<'a>>,
+    invocation: Cell<&'a Invocation<'a>>,
     started: Cell<u64>,
     deadline: Cell<u64>,
     meter: Meter,
@@ -60,7 +60,7 @@ impl<'a> Call<'a> {
     /// Nothing runs, and the outcome is `unknown`, where the package has no extension of that number.
     #[inline]
     pub fn run(
-        invocation: Invocation<'a>,
+        invocation: &'a Invocation<'a>,
         package: &'a PackageManifest,
         ticker: &'a Ticker,
         host: &'a dyn Host,
@@ -88,7 +88,7 @@ impl<'a> Call<'a> {
     #[inline(always)]
     fn of(
         extension: &'a ExtensionDecl,
-        invocation: Invocation<'a>,
+        invocation: &'a Invocation<'a>,
         package: &'a PackageManifest,
         ticker: &'a Ticker,
         host: &'a dyn Host,
@@ -265,7 +265,7 @@ impl<'a> Call<'a> {
 #[inline]
 fn declared<'a>(
     package: &'a PackageManifest,
-    invocation: Invocation<'_>,
+    invocation: &Invocation<'_>,
 ) -> Result<&'a ExtensionDecl> {
     package.extensions.get(invocation.extension).ok_or_else(|| {
         Error::new(

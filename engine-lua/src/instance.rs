@@ -47,7 +47,7 @@ impl ExtensionInstance for LuaInstance {
         let mut used = None;
         let buffers = &self.buffers;
         let outcome = Call::run(
-            invocation,
+            &invocation,
             manifest,
             ticker,
             host,

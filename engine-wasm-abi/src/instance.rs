@@ -32,6 +32,7 @@ impl<R: Runtime> WasmInstance<R> {
         }
     }
 
+    #[inline]
     fn take_sandbox(&mut self) -> Result<Box<Sandbox<R>>> {
         match self.sandbox.take() {
             Some(sandbox) => Ok(sandbox),
@@ -68,7 +69,7 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
         let (manifest, ticker) = (&package.manifest, package.runtime.ticker());
         let buffers = &self.buffers;
         let outcome = Call::run(
-            invocation,
+            &invocation,
             manifest,
             ticker,
             host,

@@ -66,6 +66,7 @@ impl<R: Runtime> Sandbox<R> {
     ///
     /// # Errors
     /// What the invocation ends with.
+    #[inline]
     pub(crate) fn run(&mut self, version: Version, call: &Call<'_>) -> Result<()> {
         let Self { guest, state } = self;
         begin(guest, call);
@@ -118,6 +119,7 @@ impl<R: Runtime> Sandbox<R> {
 }
 
 /// Gives the guest the budget of the invocation that has begun.
+#[inline]
 pub(crate) fn begin<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>) {
     guest.state().begin();
     let limits = &call.package().limits;
@@ -129,6 +131,7 @@ pub(crate) fn begin<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>) {
 }
 
 /// Takes what an invocation leaves behind: output without a newline, and what it used.
+#[inline]
 pub(crate) fn finish<G: Guest<State> + ?Sized>(
     guest: &mut G,
     call: &Call<'_>,

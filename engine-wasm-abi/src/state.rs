@@ -45,6 +45,7 @@ impl State {
     }
 
     /// Forgets the invocation before.
+    #[inline]
     pub(crate) fn begin(&self) {
         self.failed_read.take();
         self.wasi.begin();

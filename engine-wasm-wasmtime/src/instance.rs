@@ -168,6 +168,7 @@ typed! {
 /// An exported function of numbers, in the store that it was found in.
 pub(crate) struct Numbers {
     spec: NumberFunction,
+    places: usize,
     function: Func,
 }
 
@@ -180,26 +181,36 @@ impl Numbers {
         let Some(function) = found else {
             return Err(spec.missing());
         };
-        Ok(Self { spec, function })
+        Ok(Self {
+            places: spec.places(),
+            spec,
+            function,
+        })
     }
+}
 
-    fn call(&self, store: impl AsContextMut, values: &mut [u64]) -> wasmtime::Result<()> {
-        let mut raw = [ValRaw::u64(0); NumberFunction::MAX_VALUES];
-        for (raw, value) in raw.iter_mut().zip(values.iter()) {
-            *raw = ValRaw::u64(*value);
-        }
-        let places: *mut [ValRaw] = &mut raw[..values.len()];
-        #[allow(unsafe_code, reason = "the types are known only once the module is")]
-        // SAFETY: the caller has made sure that there are as many places as parameters or results, whichever are more;
-        // all of them are numbers, for which any bits will do; and nothing here is asynchronous.
-        unsafe {
-            self.function.call_unchecked(store, places)?;
-        }
-        for (value, raw) in values.iter_mut().zip(&raw) {
-            *value = raw.get_u64();
-        }
-        Ok(())
+/// Calls a function of numbers, of which there are as many as parameters or results, whichever are more, and at most `N`.
+#[inline]
+fn call_raw<const N: usize>(
+    function: Func,
+    store: impl AsContextMut,
+    values: &mut [u64],
+) -> wasmtime::Result<()> {
+    let mut raw = [ValRaw::u64(0); N];
+    for (raw, value) in raw.iter_mut().zip(values.iter()) {
+        *raw = ValRaw::u64(*value);
     }
+    let places: *mut [ValRaw] = &mut raw[..values.len()];
+    #[allow(unsafe_code, reason = "the types are known only once the module is")]
+    // SAFETY: there are as many places as parameters or results, whichever are more; all of them are numbers, for which
+    // any bits will do; and nothing here is asynchronous.
+    unsafe {
+        function.call_unchecked(store, places)?;
+    }
+    for (value, raw) in values.iter_mut().zip(&raw) {
+        *value = raw.get_u64();
+    }
+    Ok(())
 }
 
 /// A live instance, reached through its store or through the caller that a host function gets.
@@ -243,10 +254,12 @@ impl<C> fmt::Debug for Live<C> {
 }
 
 impl<S: 'static, C: AsContextMut<Data = Data<S>>> Guest<S> for Live<C> {
+    #[inline]
     fn state(&self) -> &S {
         &self.0.as_context().data().state
     }
 
+    #[inline]
     fn memory(&self) -> &[u8] {
         let context = self.0.as_context();
         match context.data().memory {
@@ -255,6 +268,7 @@ impl<S: 'static, C: AsContextMut<Data = Data<S>>> Guest<S> for Live<C> {
         }
     }
 
+    #[inline]
     fn split(&mut self) -> (&mut [u8], &S) {
         match self.0.as_context().data().memory {
             Some(memory) => {
@@ -285,21 +299,28 @@ impl<S: 'static, C: AsContextMut<Data = Data<S>>> Guest<S> for Live<C> {
     }
 
     fn call_numbers(&mut self, function: usize, values: &mut [u64]) -> Result<()> {
-        let numbers = Rc::clone(&self.0.as_context().data().numbers);
+        let numbers = &self.0.as_context().data().numbers;
         let Some(numbers) = numbers.get(function) else {
             let message = format!("the guest has no function number {function}");
             return Err(Error::new(ErrorKind::Internal, message));
         };
-        if values.len() != numbers.spec.places() {
+        if values.len() != numbers.places {
             return Err(numbers.spec.places_error(values.len()));
         }
-        numbers.call(&mut self.0, values).map_err(|error| {
+        let function = numbers.function;
+        let called = match values.len() {
+            // Fewer places cost less to prepare.
+            0..=4 => call_raw::<4>(function, &mut self.0, values),
+            _ => call_raw::<{ NumberFunction::MAX_VALUES }>(function, &mut self.0, values),
+        };
+        called.map_err(|error| {
             let context = self.0.as_context();
             let data = context.data();
             from_call(error, &data.budget, data.bounds.stack)
         })
     }
 
+    #[inline]
     fn arm(&mut self, budget: Budget) {
         let mut context = self.0.as_context_mut();
         let now = context.data().runtime.ticker().now();
@@ -313,6 +334,7 @@ impl<S: 'static, C: AsContextMut<Data = Data<S>>> Guest<S> for Live<C> {
         }
     }
 
+    #[inline]
     fn fuel_used(&mut self) -> Option<u64> {
         let mut context = self.0.as_context_mut();
         let data = context.data();

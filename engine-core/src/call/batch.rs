@@ -45,7 +45,7 @@ impl<'a> Call<'a> {
         intents: &'a mut Intents,
     ) -> Option<Self> {
         for (place, invocation) in invocations.iter().enumerate() {
-            match declared(package, *invocation) {
+            match declared(package, invocation) {
                 Ok(extension) => {
                     let batch = Some(Batch {
                         invocations,
@@ -55,7 +55,7 @@ impl<'a> Call<'a> {
                     });
                     return Some(Self::of(
                         extension,
-                        *invocation,
+                        invocation,
                         package,
                         ticker,
                         host,
@@ -115,10 +115,10 @@ impl<'a> Call<'a> {
             batch.running.set(true);
             self.intents.borrow_mut().clear();
             self.meter.reset();
-            match declared(self.package, *invocation) {
+            match declared(self.package, invocation) {
                 Ok(extension) => {
                     self.extension.set(extension);
-                    self.invocation.set(*invocation);
+                    self.invocation.set(invocation);
                     let (started, deadline) = self.ticker.start(self.package.limits.deadline_ms);
                     self.started.set(started);
                     self.deadline.set(deadline);

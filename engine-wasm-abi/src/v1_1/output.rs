@@ -60,6 +60,7 @@ impl<'m> Record<'m> {
 ///
 /// # Errors
 /// `abi` for an unknown status or a malformed region, and what the status says.
+#[inline]
 pub(super) fn take(call: &Call<'_>, state: &State, memory: &[u8], status: i32) -> Result<()> {
     let status = Status::of(status.cast_unsigned())?;
     let header = state.v1_1.header.get();

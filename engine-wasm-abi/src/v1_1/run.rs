@@ -25,6 +25,7 @@ pub(crate) fn exchange<G: Guest<State>>(guest: &mut G) -> Result<()> {
 ///
 /// # Errors
 /// What the invocation ends with.
+#[inline]
 pub(crate) fn run<G: Guest<State>>(guest: &mut G, call: &Call<'_>) -> Result<()> {
     let invocation = hand_in(guest, call)?;
     trace_run(call, "WasmInvoke");
@@ -62,6 +63,7 @@ pub(super) fn trace_run(call: &Call<'_>, how: &str) {
 
 /// Puts the arguments of the running invocation into the input buffer; answers the guest's number of the extension and
 /// their length.
+#[inline]
 pub(super) fn hand_in<G: Guest<State> + ?Sized>(
     guest: &mut G,
     call: &Call<'_>,
@@ -96,6 +98,7 @@ fn resolve<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>) -> Result<i
 }
 
 /// Puts bytes into the input buffer, which the guest enlarges where it is too small; answers their length.
+#[inline]
 fn put<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>, bytes: &[u8]) -> Result<i32> {
     if let Ok(len) = i32::try_from(bytes.len()) {
         if put_there(guest, bytes)? {
@@ -116,6 +119,7 @@ fn put<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>, bytes: &[u8]) -
     )))
 }
 
+#[inline]
 fn put_there<G: Guest<State> + ?Sized>(guest: &mut G, bytes: &[u8]) -> Result<bool> {
     let (memory, state) = guest.split();
     let header = state.v1_1.header.get();
