@@ -110,7 +110,7 @@ impl ExtensionInstance for Shop {
         let (manifest, ticker) = (&self.manifest, &self.ticker);
         let buffers = &mut self.buffers;
         Call::run(
-            invocation,
+            &invocation,
             manifest,
             ticker,
             host,

@@ -166,7 +166,7 @@ impl ExtensionInstance for Probe {
         let buffers = Buffers::default();
         let (manifest, ticker) = (&self.manifest, &self.ticker);
         Call::run(
-            invocation,
+            &invocation,
             manifest,
             ticker,
             host,
