@@ -54,14 +54,7 @@ impl<'a> Call<'a> {
                         settle: RefCell::new(settle),
                     });
                     return Some(Self::of(
-                        extension,
-                        invocation,
-                        package,
-                        ticker,
-                        host,
-                        buffers,
-                        intents,
-                        batch,
+                        extension, invocation, package, ticker, host, buffers, intents, batch,
                     ));
                 }
                 Err(error) => {
