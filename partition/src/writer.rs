@@ -613,7 +613,7 @@ impl Writer {
         // While a snapshot is held, the store copies what it changes.
         self.shared.board.read().snapshot = None;
         let state = &mut self.state;
-        state.store.apply(position, &mut durable.overlay.writes())?;
+        state.store.apply(position, &mut durable.overlay.hand_over())?;
         durable.overlay.clear();
         state.position = position;
         state.offset = durable.offset;

@@ -24,17 +24,20 @@ pub(crate) struct Tree<V> {
 
 #[derive(Clone, Debug)]
 enum Node<V> {
-    Leaf(Arc<Sorted<V>>),
+    Leaf(Arc<Sorted<V, { ROWS + 1 }>>),
     /// Each child stands under a key that is not above any of its own, and above all of the child before. That of the
     /// first child means nothing.
-    Branch(Arc<Sorted<Node<V>>>),
+    Branch(Arc<Children<V>>),
 }
 
-/// What a node holds, in order of its keys.
+type Children<V> = Sorted<Node<V>, { CHILDREN + 1 }>;
+
+/// What a node holds, in order of its keys: less than `N`, but for the moment before it is split.
 #[derive(Clone, Debug)]
-struct Sorted<T> {
-    /// The head of each key, see [`head`].
-    heads: Vec<u64>,
+struct Sorted<T, const N: usize> {
+    /// The head of each key, see [`head`]: in the node itself, as most searches look at nothing else. What is behind
+    /// the last key means nothing.
+    heads: [u64; N],
     items: Vec<(Bytes, T)>,
 }
 
@@ -59,7 +62,7 @@ impl<'a> Key<'a> {
 
 /// The first eight bytes of a key as a number, as if zeros followed it: they decide most comparisons without a look at
 /// the key.
-fn head(key: &[u8]) -> u64 {
+pub(crate) fn head(key: &[u8]) -> u64 {
     let behind = 64_usize.saturating_sub(8 * key.len());
     if let Some(first) = key.first_chunk() {
         u64::from_be_bytes(*first)
@@ -73,17 +76,20 @@ fn head(key: &[u8]) -> u64 {
     }
 }
 
-impl<T> Sorted<T> {
-    fn new(most: usize) -> Self {
-        // A node is split when it has one too many.
+impl<T, const N: usize> Sorted<T, N> {
+    fn new() -> Self {
         Self {
-            heads: Vec::with_capacity(most + 1),
-            items: Vec::with_capacity(most + 1),
+            heads: [0; N],
+            items: Vec::with_capacity(N),
         }
     }
 
     fn len(&self) -> usize {
         self.items.len()
+    }
+
+    fn heads(&self) -> &[u64] {
+        &self.heads[..self.len()]
     }
 
     /// Where a key is, or where it belongs.
@@ -92,8 +98,9 @@ impl<T> Sorted<T> {
         if key.is_last {
             return Err(self.len());
         }
-        let first = self.heads.partition_point(|head| *head < key.head);
-        match self.heads.get(first) {
+        let heads = self.heads();
+        let first = heads.partition_point(|head| *head < key.head);
+        match heads.get(first) {
             Some(head) if *head == key.head => self.find_among_same(first, key),
             _ => Err(first),
         }
@@ -101,7 +108,7 @@ impl<T> Sorted<T> {
 
     /// The same among the keys that have the same head, of which the first is at `first`.
     fn find_among_same(&self, first: usize, key: Key<'_>) -> Result<usize, usize> {
-        let heads = &self.heads[first..];
+        let heads = &self.heads()[first..];
         let same = match heads.get(1) {
             Some(next) if *next == key.head => heads.partition_point(|head| *head == key.head),
             _ => 1,
@@ -117,37 +124,41 @@ impl<T> Sorted<T> {
     }
 
     fn insert(&mut self, at: usize, key: Bytes, item: T) {
-        self.heads.insert(at, head(&key));
+        let len = self.len();
+        self.heads.copy_within(at..len, at + 1);
+        self.heads[at] = head(&key);
         self.items.insert(at, (key, item));
     }
 
     fn remove(&mut self, at: usize) -> T {
-        self.heads.remove(at);
+        let len = self.len();
+        self.heads.copy_within(at + 1..len, at);
         self.items.remove(at).1
     }
 
-    /// The upper part of a node that has more than `most`, under its key: of one that was added to at its end only what
-    /// was added, else one half.
-    fn split(&mut self, most: usize, added: usize) -> Option<(Bytes, Self)> {
-        if self.len() <= most {
+    /// The upper part of a node that has one too many, under its key: of one that was added to at its end only what was
+    /// added, else one half.
+    fn split(&mut self, added: usize) -> Option<(Bytes, Self)> {
+        if self.len() < N {
             return None;
         }
-        let at = if added == most { most } else { self.len() / 2 };
-        let mut upper = Self::new(most);
-        upper.heads.extend(self.heads.drain(at..));
+        let at = if added == N - 1 { added } else { N / 2 };
+        let mut upper = Self::new();
+        upper.heads[..N - at].copy_from_slice(&self.heads[at..]);
         upper.items.extend(self.items.drain(at..));
         Some((upper.items[0].0.clone(), upper))
     }
 
     fn append(&mut self, mut upper: Self) {
-        self.heads.append(&mut upper.heads);
+        let len = self.len();
+        self.heads[len..len + upper.len()].copy_from_slice(upper.heads());
         self.items.append(&mut upper.items);
     }
 }
 
 impl<V: Clone> Node<V> {
     fn new() -> Self {
-        Self::Leaf(Arc::new(Sorted::new(ROWS)))
+        Self::Leaf(Arc::new(Sorted::new()))
     }
 
     fn len(&self) -> usize {
@@ -166,7 +177,7 @@ impl<V: Clone> Node<V> {
                     Ok(at) => (Some(std::mem::replace(&mut rows.items[at].1, value)), None),
                     Err(at) => {
                         rows.insert(at, own.clone(), value);
-                        let upper = rows.split(ROWS, at);
+                        let upper = rows.split(at);
                         (
                             None,
                             upper.map(|(key, upper)| (key, Self::Leaf(Arc::new(upper)))),
@@ -180,7 +191,7 @@ impl<V: Clone> Node<V> {
                 let (before, more) = children.items[at].1.set(key, own, value);
                 let upper = more.and_then(|(key, node)| {
                     children.insert(at + 1, key, node);
-                    children.split(CHILDREN, at + 1)
+                    children.split(at + 1)
                 });
                 (
                     before,
@@ -213,7 +224,7 @@ impl<V: Clone> Node<V> {
     }
 
     /// Joins a child with the one behind it where both together are not half full.
-    fn join(children: &mut Sorted<Self>, lower: usize) {
+    fn join(children: &mut Children<V>, lower: usize) {
         let Some([(_, one), (key, other)]) = children.items.get(lower..lower + 2) else {
             return;
         };
@@ -255,7 +266,6 @@ impl<V: Clone> Tree<V> {
         if let Node::Leaf(rows) = &mut self.root
             && let Some(rows) = Arc::get_mut(rows)
         {
-            rows.heads.clear();
             rows.items.clear();
         } else {
             *self = Self::default();
@@ -264,6 +274,9 @@ impl<V: Clone> Tree<V> {
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
         let key = Key::new(key);
+        if key.head > self.last {
+            return None;
+        }
         let mut node = &self.root;
         loop {
             match node {
@@ -281,7 +294,7 @@ impl<V: Clone> Tree<V> {
         let (before, upper) = self.root.set(place, key, value);
         if let Some((key, upper)) = upper {
             let lower = std::mem::replace(&mut self.root, Node::new());
-            let mut children = Sorted::new(CHILDREN);
+            let mut children = Sorted::new();
             children.insert(0, Bytes::from(&[][..]), lower);
             children.insert(1, key, upper);
             self.root = Node::Branch(Arc::new(children));
@@ -396,12 +409,10 @@ mod tests {
                 assert!(rows.items.iter().all(|(key, _)| within(key)));
                 assert!(rows.items.is_sorted_by(|one, other| *one.0 < *other.0));
                 assert!(
-                    rows.heads.iter().eq(rows
-                        .items
+                    rows.heads()
                         .iter()
-                        .map(|(key, _)| super::head(key))
-                        .collect::<Vec<_>>()
-                        .iter())
+                        .copied()
+                        .eq(rows.items.iter().map(|(key, _)| super::head(key)))
                 );
                 0
             }
