@@ -299,7 +299,7 @@ impl Work<'_> {
             storages: self.storages.clone(),
             answer,
         };
-        let message = Message::Projection(batch, reader);
+        let message = Message::Projection(Box::new(batch), reader);
         if self.projector.writer.send(message).is_err() {
             return Ok(false);
         }

@@ -76,7 +76,7 @@ impl Rows {
         let mut order = self.order.borrow_mut();
         for at in order.known..self.pending.len() {
             if let Some((key, _)) = self.pending.get_index(at) {
-                order.places.set(key, at);
+                order.places.set(key.clone(), at);
             }
         }
         order.known = self.pending.len();
