@@ -303,7 +303,7 @@ impl Partition {
         let (answer, to_come) = answer::channel();
         let submission = Submission {
             command,
-            args,
+            args: args.into(),
             id: id.map(ToOwned::to_owned),
             place,
             answer,

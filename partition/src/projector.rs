@@ -12,7 +12,7 @@ use crate::answer;
 use crate::host::{Context, Logger, PartitionHost, event_row};
 use crate::journal::Journal;
 use crate::log::{LogCursor, LogReader, Position};
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Seen};
 use crate::partition::{Shared, catch};
 use crate::program::Instances;
 use crate::record::{Command, Counted, Entry, ForeignAnswer, Group, GroupHead, Projection};
@@ -257,11 +257,11 @@ impl Work<'_> {
     ) -> Result<Vec<ForeignAnswer>> {
         let shared = &self.projector.shared;
         let extension = self.projector.extension;
-        let view = self.overlay.above(&*self.snapshot);
+        let (above, seen) = (self.overlay.above(&*self.snapshot), Seen::default());
         let logger: &Logger = &*shared.logger;
         let journal = Journal::of(None);
         let host = PartitionHost {
-            view: &view,
+            view: &seen.above(&above),
             context: Context {
                 time: head.time,
                 seed: head.seed,
@@ -280,7 +280,7 @@ impl Work<'_> {
             .invoke(extension, EMPTY, None, &host, intents);
         outcome.result?;
         let catalog = &shared.program.spec().catalog;
-        self.overlay.add(&*self.snapshot, catalog, intents)?;
+        self.overlay.add(&*self.snapshot, &seen, catalog, intents)?;
         Ok(journal.into_answers())
     }
 
@@ -299,7 +299,7 @@ impl Work<'_> {
             storages: self.storages.clone(),
             answer,
         };
-        let message = Message::Projection(batch, reader);
+        let message = Message::Projection(Box::new(batch), reader);
         if self.projector.writer.send(message).is_err() {
             return Ok(false);
         }

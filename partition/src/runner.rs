@@ -8,7 +8,7 @@ use engine_core::limits::Ledger;
 
 use crate::host::{Context, Logger, PartitionHost, event_row};
 use crate::journal::{ForeignAnswer, Journal};
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Seen};
 use crate::program::{Instances, Program};
 use crate::record::{LoggedStep, Step};
 use crate::store::View;
@@ -23,6 +23,8 @@ pub(crate) struct Runner {
     taken: usize,
     /// What the followers of the last command saw as `sys.event`.
     event: Vec<u8>,
+    /// What the extension that runs has read; kept likewise.
+    seen: Seen,
     /// What everything used so far.
     pub(crate) cost: Cost,
 }
@@ -95,6 +97,7 @@ impl Runner {
             steps: Vec::new(),
             taken: 0,
             event: Vec::new(),
+            seen: Seen::default(),
             cost: Cost::default(),
         }
     }
@@ -158,8 +161,10 @@ impl Runner {
             then.map_or(&[][..], |then| &then.answers)
         });
         let journal = Journal::of(logged);
+        self.seen.clear();
+        let above = overlay.above(ground.base);
         let host = PartitionHost {
-            view: &overlay.above(ground.base),
+            view: &self.seen.above(&above),
             context: ground.context,
             extension: name,
             event: follows.then_some(&*self.event),
@@ -172,7 +177,8 @@ impl Runner {
         let ended = outcome.result.and_then(|()| journal.check());
         taken.answers = journal.into_answers();
         ended?;
-        overlay.add(ground.base, &self.program.spec().catalog, intents)
+        let catalog = &self.program.spec().catalog;
+        overlay.add(ground.base, &self.seen, catalog, intents)
     }
 
     /// What the last command's extensions asked for: the command first, then those that asked for anything, be it of

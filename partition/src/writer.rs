@@ -47,7 +47,7 @@ pub(crate) enum Message {
     /// Run a command.
     Command(Submission),
     /// Take what an asynchronous projector made, and answer with the state that has it.
-    Projection(Projection, Reader),
+    Projection(Box<Projection>, Reader),
     /// Answer with the durable state, for an asynchronous projector.
     Read(Reader),
     /// Answer with the durable state and its offset.
@@ -82,7 +82,8 @@ impl Reader {
 pub(crate) struct Submission {
     /// The number of its extension.
     pub(crate) command: usize,
-    pub(crate) args: Vec<u8>,
+    /// Short ones are not on the heap: what one thread allocates and another one frees costs both.
+    pub(crate) args: Bytes,
     pub(crate) id: Option<String>,
     pub(crate) place: Place,
     pub(crate) answer: answer::Sender<Accepted>,
@@ -250,7 +251,7 @@ impl Writer {
                 }
                 Message::Projection(projection, reader) => {
                     self.begin_group();
-                    self.projection(projection, reader);
+                    self.projection(*projection, reader);
                 }
                 Message::Read(reader) => reader.answer(&*self.state.store),
                 Message::Snapshot(answer) => answer.send(self.snapshot()),
@@ -613,7 +614,9 @@ impl Writer {
         // While a snapshot is held, the store copies what it changes.
         self.shared.board.read().snapshot = None;
         let state = &mut self.state;
-        state.store.apply(position, &mut durable.overlay.writes())?;
+        state
+            .store
+            .apply(position, &mut durable.overlay.hand_over())?;
         durable.overlay.clear();
         state.position = position;
         state.offset = durable.offset;

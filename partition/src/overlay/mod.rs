@@ -11,6 +11,9 @@ use self::rows::{Rows, replace};
 use crate::store::{Bytes, MAX_KEY, View, Write};
 
 mod rows;
+mod seen;
+
+pub(crate) use seen::Seen;
 
 /// Pending writes above a store, with the means to take back those of the command that is running.
 #[derive(Debug)]
@@ -38,13 +41,15 @@ impl Overlay {
         }
     }
 
-    /// Adds the intents of one invocation, in order, each checked against what the ones before it left.
+    /// Adds the intents of one invocation, in order, each checked against what the ones before it left. The invocation
+    /// itself has read rows of this overlay above `base`, and `seen` which of them there were.
     ///
     /// # Errors
     /// `exists` and `absent`, `bad_intent` for a key beyond [`MAX_KEY`]; the intents before the violated one stay until [`Overlay::take_back`].
     pub(crate) fn add(
         &mut self,
         base: &dyn View,
+        seen: &Seen,
         catalog: &Catalog,
         intents: &Intents,
     ) -> Result<()> {
@@ -63,10 +68,13 @@ impl Overlay {
             if matches!(intent.verb, Verb::Insert | Verb::Update) {
                 let present = match &entry {
                     Entry::Occupied(pending) => pending.get().is_some(),
-                    Entry::Vacant(_) => {
-                        self.scratch.clear();
-                        base.get(intent.storage, intent.key, &mut self.scratch)?
-                    }
+                    Entry::Vacant(_) => match seen.get(intent.storage, intent.key) {
+                        Some(present) => present,
+                        None => {
+                            self.scratch.clear();
+                            base.get(intent.storage, intent.key, &mut self.scratch)?
+                        }
+                    },
                 };
                 match (intent.verb, present) {
                     (Verb::Insert, true) => {
@@ -115,14 +123,15 @@ impl Overlay {
         }
     }
 
-    /// What the overlay changes, as writes for the store.
-    pub(crate) fn writes(&self) -> impl Iterator<Item = Write> {
-        let storages = self.storages.iter().enumerate();
+    /// Hands over what the overlay changes, as writes for the store in the order of their keys. The overlay means nothing
+    /// then until [`Overlay::clear`].
+    pub(crate) fn hand_over(&mut self) -> impl Iterator<Item = Write> {
+        let storages = self.storages.iter_mut().enumerate();
         storages.flat_map(|(i, rows)| {
-            rows.iter().map(move |(key, value)| Write {
+            rows.hand_over().map(move |(key, value)| Write {
                 storage: StorageId(i as u16),
-                key: key.clone(),
-                value: value.cloned(),
+                key,
+                value,
             })
         })
     }
@@ -245,10 +254,10 @@ mod tests {
     use engine_core::{key, value};
     use proptest::prelude::*;
 
-    use super::Overlay;
+    use super::{Overlay, Seen};
     use crate::log::Position;
     use crate::store::suite::{self, check, writes};
-    use crate::store::{MemoryStore, StateStore, Write};
+    use crate::store::{MemoryStore, StateStore, View, Write};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
@@ -274,8 +283,10 @@ mod tests {
             check(&overlay.above(&store), &running)?;
             overlay.take_back();
             check(&overlay.above(&store), &model)?;
-            store.apply(Position::START, &mut overlay.writes()).unwrap();
-            check(&overlay.above(&store), &model)?;
+            let mut in_order = Vec::new();
+            let writes = overlay.hand_over().inspect(|write| in_order.push((write.storage, write.key.to_vec())));
+            store.apply(Position::START, &mut { writes }).unwrap();
+            prop_assert!(in_order.is_sorted_by(|one, other| one < other));
             overlay.clear();
             check(&store, &model)?;
             check(&overlay.above(&store), &model)?;
@@ -285,6 +296,7 @@ mod tests {
         fn conditions_are_those_of_a_plain_map(
             intents in prop::collection::vec((1..5usize, 0..6i64), 0..40),
             present in prop::collection::btree_set(0..6i64, 0..6),
+            looked_at in prop::collection::vec(0..6i64, 0..4),
         ) {
             let mut catalog = Catalog::default();
             let schema = |text| Schema::parse(text).unwrap();
@@ -316,7 +328,11 @@ mod tests {
                 };
             }
             let mut overlay = Overlay::new(catalog.len());
-            let added = overlay.add(&store, &catalog, &asked);
+            let seen = Seen::default();
+            for id in looked_at {
+                seen.above(&store).get(storage, &key_of(id), &mut Vec::new()).unwrap();
+            }
+            let added = overlay.add(&store, &seen, &catalog, &asked);
             prop_assert_eq!(added.is_ok(), holds);
             let expected = match added {
                 Ok(()) => model,

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 
-use crate::store::{Bytes, Tree};
+use crate::store::{Bytes, Tree, head};
 
 /// For how many rows memory is kept from one group to the next.
 const KEPT: usize = 64 << 10;
@@ -17,6 +17,8 @@ pub(super) struct Rows {
     /// In the order in which the keys came.
     pending: IndexMap<Bytes, Option<Bytes>, RandomState>,
     order: RefCell<Order>,
+    /// The head and the place of each row, while they are put in order; kept so that the buffer is used again.
+    heads: Vec<(u64, usize)>,
 }
 
 /// The places of the first rows, by their keys.
@@ -53,10 +55,20 @@ impl Rows {
         }
     }
 
-    /// All rows, in the order in which their keys came.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
-        let rows = self.pending.iter();
-        rows.map(|(key, value)| (key, value.as_ref()))
+    /// Hands over all rows in the order of their keys, which meets neighbours in the store one after the other. What is
+    /// here means nothing then until [`Rows::clear`].
+    pub(super) fn hand_over(&mut self) -> impl Iterator<Item = (Bytes, Option<Bytes>)> {
+        let Self { pending, heads, .. } = self;
+        heads.extend(pending.keys().map(|key| head(key)).zip(0..));
+        let key_at = |at| pending.get_index(at).map(|(key, _)| &**key);
+        heads.sort_unstable_by(|(one, at), (other, other_at)| {
+            let heads = one.cmp(other);
+            heads.then_with(|| key_at(*at).cmp(&key_at(*other_at)))
+        });
+        heads.drain(..).filter_map(|(_, at)| {
+            let (key, value) = pending.get_index_mut(at)?;
+            Some((key.clone(), value.take()))
+        })
     }
 
     /// The places of all rows, by their keys, for [`Rows::at`].
@@ -64,7 +76,7 @@ impl Rows {
         let mut order = self.order.borrow_mut();
         for at in order.known..self.pending.len() {
             if let Some((key, _)) = self.pending.get_index(at) {
-                order.places.set(key, at);
+                order.places.set(key.clone(), at);
             }
         }
         order.known = self.pending.len();

@@ -33,10 +33,7 @@ impl MemoryStore {
     /// Sets or removes one row.
     pub fn write(&mut self, write: Write) {
         let rows = &mut self.storages[usize::from(write.storage.0)];
-        match write.value {
-            Some(value) => rows.set(&write.key, value),
-            None => rows.remove(&write.key),
-        };
+        rows.write(std::iter::once((write.key, write.value)));
     }
 }
 
@@ -95,7 +92,12 @@ impl StateStore for MemoryStore {
     }
 
     fn apply(&mut self, position: Position, writes: &mut dyn Iterator<Item = Write>) -> Result<()> {
-        writes.for_each(|write| self.write(write));
+        let mut writes = writes.peekable();
+        while let Some(storage) = writes.peek().map(|write| write.storage) {
+            let rows = std::iter::from_fn(|| writes.next_if(|write| write.storage == storage));
+            let rows = rows.map(|write| (write.key, write.value));
+            self.storages[usize::from(storage.0)].write(rows);
+        }
         self.position = position;
         Ok(())
     }

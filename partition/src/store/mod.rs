@@ -29,7 +29,7 @@ pub use kind::StoreKind;
 pub(crate) use kind::{Scratch, StorePlace};
 pub use memory::MemoryStore;
 pub(crate) use memory::{range_end, range_start};
-pub(crate) use tree::Tree;
+pub(crate) use tree::{Tree, head};
 
 /// The most bytes of a key, on every driver, so that an application may change to another one.
 pub const MAX_KEY: usize = 60 << 10;

@@ -3,6 +3,7 @@
 //! A clone costs one pointer. Whoever writes to one of the clones copies the nodes on the way to the row, once, and
 //! writes to them in place from then on. Nodes that are filled in order of their keys become full.
 
+use std::iter::Peekable;
 use std::ops::Bound;
 use std::slice;
 use std::sync::Arc;
@@ -24,17 +25,20 @@ pub(crate) struct Tree<V> {
 
 #[derive(Clone, Debug)]
 enum Node<V> {
-    Leaf(Arc<Sorted<V>>),
+    Leaf(Arc<Sorted<V, { ROWS + 1 }>>),
     /// Each child stands under a key that is not above any of its own, and above all of the child before. That of the
     /// first child means nothing.
-    Branch(Arc<Sorted<Node<V>>>),
+    Branch(Arc<Children<V>>),
 }
 
-/// What a node holds, in order of its keys.
+type Children<V> = Sorted<Node<V>, { CHILDREN + 1 }>;
+
+/// What a node holds, in order of its keys: less than `N`, but for the moment before it is split.
 #[derive(Clone, Debug)]
-struct Sorted<T> {
-    /// The head of each key, see [`head`].
-    heads: Vec<u64>,
+struct Sorted<T, const N: usize> {
+    /// The head of each key, see [`head`]: in the node itself, as most searches look at nothing else. What is behind
+    /// the last key means nothing.
+    heads: [u64; N],
     items: Vec<(Bytes, T)>,
 }
 
@@ -55,11 +59,47 @@ impl<'a> Key<'a> {
             is_last: false,
         }
     }
+
+    /// What keys are ordered by.
+    fn order(self) -> (u64, &'a [u8]) {
+        (self.head, self.bytes)
+    }
+}
+
+/// A row that is to be set, or removed.
+struct Row<V> {
+    head: u64,
+    is_last: bool,
+    key: Bytes,
+    value: Option<V>,
+}
+
+impl<V> Row<V> {
+    /// A row for a tree in which no key has a greater head than `last`.
+    fn new(key: Bytes, value: Option<V>, last: &mut u64) -> Self {
+        let head = head(&key);
+        let is_last = head > *last;
+        *last = head.max(*last);
+        Self {
+            head,
+            is_last,
+            key,
+            value,
+        }
+    }
+
+    fn place(&self) -> Key<'_> {
+        Key {
+            head: self.head,
+            bytes: &self.key,
+            is_last: self.is_last,
+        }
+    }
 }
 
 /// The first eight bytes of a key as a number, as if zeros followed it: they decide most comparisons without a look at
 /// the key.
-fn head(key: &[u8]) -> u64 {
+pub(crate) fn head(key: &[u8]) -> u64 {
     let behind = 64_usize.saturating_sub(8 * key.len());
     if let Some(first) = key.first_chunk() {
         u64::from_be_bytes(*first)
@@ -73,17 +113,28 @@ fn head(key: &[u8]) -> u64 {
     }
 }
 
-impl<T> Sorted<T> {
-    fn new(most: usize) -> Self {
-        // A node is split when it has one too many.
+impl<T, const N: usize> Sorted<T, N> {
+    fn new() -> Self {
         Self {
-            heads: Vec::with_capacity(most + 1),
-            items: Vec::with_capacity(most + 1),
+            heads: [0; N],
+            items: Vec::with_capacity(N),
         }
     }
 
     fn len(&self) -> usize {
         self.items.len()
+    }
+
+    fn heads(&self) -> &[u64] {
+        &self.heads[..self.len()]
+    }
+
+    fn place(&self, at: usize) -> Key<'_> {
+        Key {
+            head: self.heads[at],
+            bytes: &self.items[at].0,
+            is_last: false,
+        }
     }
 
     /// Where a key is, or where it belongs.
@@ -92,8 +143,9 @@ impl<T> Sorted<T> {
         if key.is_last {
             return Err(self.len());
         }
-        let first = self.heads.partition_point(|head| *head < key.head);
-        match self.heads.get(first) {
+        let heads = self.heads();
+        let first = heads.partition_point(|head| *head < key.head);
+        match heads.get(first) {
             Some(head) if *head == key.head => self.find_among_same(first, key),
             _ => Err(first),
         }
@@ -101,7 +153,11 @@ impl<T> Sorted<T> {
 
     /// The same among the keys that have the same head, of which the first is at `first`.
     fn find_among_same(&self, first: usize, key: Key<'_>) -> Result<usize, usize> {
-        let heads = &self.heads[first..];
+        // A head is all there is of a short key but its length.
+        if key.bytes.len() <= 8 && self.items[first].0.len() == key.bytes.len() {
+            return Ok(first);
+        }
+        let heads = &self.heads()[first..];
         let same = match heads.get(1) {
             Some(next) if *next == key.head => heads.partition_point(|head| *head == key.head),
             _ => 1,
@@ -117,37 +173,41 @@ impl<T> Sorted<T> {
     }
 
     fn insert(&mut self, at: usize, key: Bytes, item: T) {
-        self.heads.insert(at, head(&key));
+        let len = self.len();
+        self.heads.copy_within(at..len, at + 1);
+        self.heads[at] = head(&key);
         self.items.insert(at, (key, item));
     }
 
     fn remove(&mut self, at: usize) -> T {
-        self.heads.remove(at);
+        let len = self.len();
+        self.heads.copy_within(at + 1..len, at);
         self.items.remove(at).1
     }
 
-    /// The upper part of a node that has more than `most`, under its key: of one that was added to at its end only what
-    /// was added, else one half.
-    fn split(&mut self, most: usize, added: usize) -> Option<(Bytes, Self)> {
-        if self.len() <= most {
+    /// The upper part of a node that has one too many, under its key: of one that was added to at its end only what was
+    /// added, else one half.
+    fn split(&mut self, added: usize) -> Option<(Bytes, Self)> {
+        if self.len() < N {
             return None;
         }
-        let at = if added == most { most } else { self.len() / 2 };
-        let mut upper = Self::new(most);
-        upper.heads.extend(self.heads.drain(at..));
+        let at = if added == N - 1 { added } else { N / 2 };
+        let mut upper = Self::new();
+        upper.heads[..N - at].copy_from_slice(&self.heads[at..]);
         upper.items.extend(self.items.drain(at..));
         Some((upper.items[0].0.clone(), upper))
     }
 
     fn append(&mut self, mut upper: Self) {
-        self.heads.append(&mut upper.heads);
+        let len = self.len();
+        self.heads[len..len + upper.len()].copy_from_slice(upper.heads());
         self.items.append(&mut upper.items);
     }
 }
 
 impl<V: Clone> Node<V> {
     fn new() -> Self {
-        Self::Leaf(Arc::new(Sorted::new(ROWS)))
+        Self::Leaf(Arc::new(Sorted::new()))
     }
 
     fn len(&self) -> usize {
@@ -157,35 +217,80 @@ impl<V: Clone> Node<V> {
         }
     }
 
-    /// Sets a row; gives what it had before, and the node that is to stand behind this one where it was split.
-    fn set(&mut self, key: Key<'_>, own: &Bytes, value: V) -> (Option<V>, Option<(Bytes, Self)>) {
+    /// Sets a row, which belongs here, and those behind it that are to be set too, as long as they come in order and
+    /// belong before `end`. Gives the node that is to stand behind this one where it was split; that ends the run.
+    fn set(
+        &mut self,
+        mut row: Row<V>,
+        more: &mut Peekable<impl Iterator<Item = Row<V>>>,
+        end: Option<Key<'_>>,
+    ) -> Option<(Bytes, Self)> {
+        let is_here = |row: &Row<V>| {
+            row.value.is_some() && end.is_none_or(|end| row.place().order() < end.order())
+        };
         match self {
             Self::Leaf(rows) => {
                 let rows = Arc::make_mut(rows);
-                match rows.find(key) {
-                    Ok(at) => (Some(std::mem::replace(&mut rows.items[at].1, value)), None),
-                    Err(at) => {
-                        rows.insert(at, own.clone(), value);
-                        let upper = rows.split(ROWS, at);
-                        (
-                            None,
-                            upper.map(|(key, upper)| (key, Self::Leaf(Arc::new(upper)))),
-                        )
+                loop {
+                    let found = rows.find(row.place());
+                    let (Ok(at) | Err(at)) = found;
+                    let value = row.value?;
+                    match found {
+                        Ok(at) => rows.items[at].1 = value,
+                        Err(at) => rows.insert(at, row.key, value),
                     }
+                    if let Some((key, upper)) = rows.split(at) {
+                        return Some((key, Self::Leaf(Arc::new(upper))));
+                    }
+                    let last = rows.place(at).order();
+                    row = more.next_if(|row| last < row.place().order() && is_here(row))?;
                 }
             }
             Self::Branch(children) => {
                 let children = Arc::make_mut(children);
-                let at = children.child(key);
-                let (before, more) = children.items[at].1.set(key, own, value);
-                let upper = more.and_then(|(key, node)| {
-                    children.insert(at + 1, key, node);
-                    children.split(CHILDREN, at + 1)
-                });
-                (
-                    before,
-                    upper.map(|(key, upper)| (key, Self::Branch(Arc::new(upper)))),
-                )
+                loop {
+                    let at = children.child(row.place());
+                    let Sorted { heads, items } = children;
+                    let (lower, upper) = items.split_at_mut(at + 1);
+                    let next = upper.first().map(|(key, _)| Key {
+                        head: heads[at + 1],
+                        bytes: key,
+                        is_last: false,
+                    });
+                    if let Some((key, node)) = lower[at].1.set(row, more, next.or(end)) {
+                        children.insert(at + 1, key, node);
+                        let upper = children.split(at + 1);
+                        return upper.map(|(key, upper)| (key, Self::Branch(Arc::new(upper))));
+                    }
+                    let next = next?.order();
+                    row = more.next_if(|row| next <= row.place().order() && is_here(row))?;
+                }
+            }
+        }
+    }
+
+    /// Removes a row, and gives what it had; this is the root.
+    fn remove_row(&mut self, key: &[u8]) -> Option<V> {
+        // What is not there is no reason to copy nodes.
+        let key = Key::new(key);
+        self.get(key)?;
+        let removed = self.remove(key);
+        while let Self::Branch(children) = self {
+            *self = match &children.items[..] {
+                [] => Self::new(),
+                [(_, only)] => only.clone(),
+                _ => break,
+            };
+        }
+        removed
+    }
+
+    fn get(&self, key: Key<'_>) -> Option<&V> {
+        let mut node = self;
+        loop {
+            match node {
+                Self::Branch(children) => node = &children.items[children.child(key)].1,
+                Self::Leaf(rows) => return rows.find(key).ok().map(|at| &rows.items[at].1),
             }
         }
     }
@@ -213,7 +318,7 @@ impl<V: Clone> Node<V> {
     }
 
     /// Joins a child with the one behind it where both together are not half full.
-    fn join(children: &mut Sorted<Self>, lower: usize) {
+    fn join(children: &mut Children<V>, lower: usize) {
         let Some([(_, one), (key, other)]) = children.items.get(lower..lower + 2) else {
             return;
         };
@@ -255,7 +360,6 @@ impl<V: Clone> Tree<V> {
         if let Node::Leaf(rows) = &mut self.root
             && let Some(rows) = Arc::get_mut(rows)
         {
-            rows.heads.clear();
             rows.items.clear();
         } else {
             *self = Self::default();
@@ -264,44 +368,38 @@ impl<V: Clone> Tree<V> {
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
         let key = Key::new(key);
-        let mut node = &self.root;
-        loop {
-            match node {
-                Node::Branch(children) => node = &children.items[children.child(key)].1,
-                Node::Leaf(rows) => return rows.find(key).ok().map(|at| &rows.items[at].1),
+        if key.head > self.last {
+            return None;
+        }
+        self.root.get(key)
+    }
+
+    /// Sets or removes rows, one after the other; those that come in order of their keys are found together.
+    pub(crate) fn write(&mut self, rows: impl Iterator<Item = (Bytes, Option<V>)>) {
+        let Self { root, last } = self;
+        let rows = rows.map(|(key, value)| Row::new(key, value, last));
+        let mut rows = rows.peekable();
+        while let Some(row) = rows.next() {
+            if row.value.is_none() {
+                root.remove_row(&row.key);
+            } else if let Some((key, upper)) = root.set(row, &mut rows, None) {
+                let lower = std::mem::replace(root, Node::new());
+                let mut children = Sorted::new();
+                children.insert(0, Bytes::from(&[][..]), lower);
+                children.insert(1, key, upper);
+                *root = Node::Branch(Arc::new(children));
             }
         }
     }
 
-    /// Sets a row, and gives what it had before.
-    pub(crate) fn set(&mut self, key: &Bytes, value: V) -> Option<V> {
-        let mut place = Key::new(key);
-        place.is_last = place.head > self.last;
-        self.last = self.last.max(place.head);
-        let (before, upper) = self.root.set(place, key, value);
-        if let Some((key, upper)) = upper {
-            let lower = std::mem::replace(&mut self.root, Node::new());
-            let mut children = Sorted::new(CHILDREN);
-            children.insert(0, Bytes::from(&[][..]), lower);
-            children.insert(1, key, upper);
-            self.root = Node::Branch(Arc::new(children));
-        }
-        before
+    /// Sets a row.
+    pub(crate) fn set(&mut self, key: Bytes, value: V) {
+        self.write(std::iter::once((key, Some(value))));
     }
 
     /// Removes a row, and gives what it had.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Option<V> {
-        // What is not there is no reason to copy nodes.
-        self.get(key)?;
-        let removed = self.root.remove(Key::new(key));
-        while let Node::Branch(children) = &self.root {
-            self.root = match &children.items[..] {
-                [] => Node::new(),
-                [(_, only)] => only.clone(),
-                _ => break,
-            };
-        }
-        removed
+        self.root.remove_row(key)
     }
 
     /// The rows in order of their keys, from a key on.
@@ -396,12 +494,10 @@ mod tests {
                 assert!(rows.items.iter().all(|(key, _)| within(key)));
                 assert!(rows.items.is_sorted_by(|one, other| *one.0 < *other.0));
                 assert!(
-                    rows.heads.iter().eq(rows
-                        .items
+                    rows.heads()
                         .iter()
-                        .map(|(key, _)| super::head(key))
-                        .collect::<Vec<_>>()
-                        .iter())
+                        .copied()
+                        .eq(rows.items.iter().map(|(key, _)| super::head(key)))
                 );
                 0
             }
@@ -454,15 +550,15 @@ mod tests {
         model: &mut Model,
         (form, first, count, stride, value): (u8, u16, u16, u16, Option<u32>),
     ) {
-        for n in 0..count {
+        tree.write((0..count).map(|n| {
             let key = key(form, first.wrapping_add(n.wrapping_mul(stride)));
+            let value = value.filter(|_| n % 7 > 0);
             match value {
-                Some(value) => {
-                    assert_eq!(tree.set(&key[..].into(), value), model.insert(key, value))
-                }
-                None => assert_eq!(tree.remove(&key), model.remove(&key)),
-            }
-        }
+                Some(value) => model.insert(key.clone(), value),
+                None => model.remove(&key),
+            };
+            (key[..].into(), value)
+        }));
     }
 
     proptest! {
@@ -503,7 +599,7 @@ mod tests {
     fn rows_that_come_in_order_fill_their_leaves() {
         let mut tree = Tree::default();
         for n in 0..60_000u16 {
-            tree.set(&n.to_be_bytes()[..].into(), 0);
+            tree.set(n.to_be_bytes()[..].into(), 0);
         }
         // Three levels hold all; leaves that are half full would need a fourth.
         assert_eq!(check(&tree.root, None, None), 2);
@@ -515,7 +611,7 @@ mod tests {
             let mut keys: Vec<u16> = (0..20_000).collect();
             let mut tree = Tree::default();
             for n in &keys {
-                tree.set(&n.to_be_bytes()[..].into(), 0);
+                tree.set(n.to_be_bytes()[..].into(), 0);
             }
             if reversed {
                 keys.reverse();
