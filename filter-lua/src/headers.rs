@@ -62,9 +62,9 @@ impl HeaderMap {
     }
 
     fn walk(&self, lua: &Lua) -> mlua::Result<Function> {
-        let pairs = self.with(|headers| Ok(headers.as_shared().to_vec()))?;
-        let pairs = pairs
-            .into_iter()
+        let headers = self.with(|headers| Ok(headers.clone()))?;
+        let pairs = headers
+            .pairs()
             .map(|(name, value)| Ok((lua.create_string(name)?, lua.create_string(value)?)));
         walk(lua, pairs)
     }

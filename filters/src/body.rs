@@ -40,6 +40,10 @@ impl Body {
 
     /// Puts everything of another behind all of this.
     pub fn append(&mut self, mut other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         self.chunks.append(&mut other.chunks);
         self.len += other.len;
     }

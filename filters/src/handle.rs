@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use crate::filter::{Direction, Filter, Verdict};
+use crate::mailbox::Mailbox;
 use crate::stream::{LocalReply, StreamRef};
 
 /// What somebody asks of a stream from outside of its callbacks.
@@ -39,7 +39,7 @@ impl std::error::Error for StreamGone {}
 #[derive(Clone)]
 pub struct StreamHandle {
     pub(crate) filter: usize,
-    pub(crate) events: UnboundedSender<Event>,
+    pub(crate) events: Mailbox,
 }
 
 impl fmt::Debug for StreamHandle {
@@ -96,6 +96,6 @@ impl StreamHandle {
     }
 
     fn send(&self, event: Event) -> Result<(), StreamGone> {
-        self.events.send(event).map_err(|_| StreamGone)
+        self.events.send(event)
     }
 }

@@ -37,6 +37,7 @@ pub mod filter;
 pub mod handle;
 pub mod headers;
 pub mod limits;
+mod mailbox;
 pub mod metrics;
 pub mod native;
 pub mod panics;

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::Body;
 use crate::chain::Place;
 use crate::filter::{Direction, Verdict};
 use crate::handle::{Event, StreamHandle};
 use crate::headers::Headers;
+use crate::mailbox::Mailbox;
 use crate::worker::Worker;
 
 /// What is known of a stream beside what passes on it.
@@ -172,7 +172,7 @@ pub(crate) struct Inner {
     pub(crate) route_stale: Cell<bool>,
     pub(crate) metadata: RefCell<BTreeMap<String, BTreeMap<String, Bytes>>>,
     pub(crate) properties: RefCell<BTreeMap<Vec<u8>, Bytes>>,
-    pub(crate) events: UnboundedSender<Event>,
+    pub(crate) events: Mailbox,
     pub(crate) worker: Rc<dyn Worker>,
 }
 

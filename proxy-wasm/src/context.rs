@@ -12,11 +12,15 @@ use engine_wasm_abi::wasi::{RANDOM_BLOCK, Wasi, WasiState};
 use filters::callout::{GrpcStream, Pending};
 use filters::metrics::Metric;
 use filters::{Headers, Level, StreamRef, Worker};
+use foldhash::fast::FixedState;
 
 use crate::config::PluginConfig;
 use crate::machine::Mailbox;
 use crate::module::{Module, Process};
 use crate::vm::Vm;
+
+/// Things by the numbers that the host gave them, which no guest chooses.
+type ById<T> = HashMap<u32, T, FixedState>;
 
 /// What belongs to a machine, shared with the host's functions.
 #[derive(Clone)]
@@ -37,9 +41,9 @@ pub(crate) struct Inner {
     environment: Vec<u8>,
     /// The context that host functions are about.
     pub(crate) effective: Cell<u32>,
-    pub(crate) contexts: RefCell<HashMap<u32, Rc<Context>>>,
+    pub(crate) contexts: RefCell<ById<Rc<Context>>>,
     last_context: Cell<u32>,
-    pub(crate) calls: RefCell<HashMap<u32, Call>>,
+    pub(crate) calls: RefCell<ById<Call>>,
     last_call: Cell<u32>,
     pub(crate) metrics: RefCell<Vec<Arc<Metric>>>,
     pub(crate) answer: RefCell<Answer>,
@@ -176,7 +180,8 @@ impl State {
 
     /// The stream that the guest's call is about.
     pub(crate) fn stream(&self) -> Option<StreamRef> {
-        self.effective()?.stream.clone()
+        let contexts = self.contexts.borrow();
+        contexts.get(&self.effective.get())?.stream.clone()
     }
 
     /// A number that no context has.
@@ -204,6 +209,9 @@ impl State {
 
     /// Logs output of the guest that was not ended by a newline.
     pub(crate) fn flush(&self) -> Result<()> {
+        if self.wasi.is_flushed() {
+            return Ok(());
+        }
         self.wasi.flush(self)
     }
 }

@@ -40,6 +40,7 @@ struct Held {
 
 struct Before {
     headers: Option<Headers>,
+    /// None where it was empty.
     body: Option<Body>,
     trailers: Option<Headers>,
 }
@@ -90,29 +91,20 @@ impl WasmFilter {
         let Some((vm, context)) = self.home(stream) else {
             return self.failed(stream);
         };
-        let before = Before {
-            headers: stream.headers(direction).map(|headers| headers.clone()),
-            body: stream.body(direction).map(|body| body.clone()),
-            trailers: stream.trailers(direction).map(|trailers| trailers.clone()),
+        let (callback, end) = match (at, direction) {
+            (At::Connection, _) => (Callback::NewConnection, false),
+            (At::Headers { end }, Direction::Request) => (Callback::RequestHeaders, end),
+            (At::Headers { end }, Direction::Response) => (Callback::ResponseHeaders, end),
+            (At::Data { end }, _) => (data_callback(stream, direction), end),
+            (At::Trailers, Direction::Request) => (Callback::RequestTrailers, false),
+            (At::Trailers, Direction::Response) => (Callback::ResponseTrailers, false),
         };
-        let (callback, number, end) = match (at, direction) {
-            (At::Connection, _) => (Callback::NewConnection, 0, false),
-            (At::Headers { end }, Direction::Request) => {
-                (Callback::RequestHeaders, count(&before.headers), end)
-            }
-            (At::Headers { end }, Direction::Response) => {
-                (Callback::ResponseHeaders, count(&before.headers), end)
-            }
-            (At::Data { end }, _) => {
-                let len = before.body.as_ref().map_or(0, Body::len) as u32;
-                (data_callback(stream, direction), len, end)
-            }
-            (At::Trailers, Direction::Request) => {
-                (Callback::RequestTrailers, count(&before.trailers), false)
-            }
-            (At::Trailers, Direction::Response) => {
-                (Callback::ResponseTrailers, count(&before.trailers), false)
-            }
+        let before = Before::of(stream, direction);
+        let number = match at {
+            At::Connection => 0,
+            At::Headers { .. } => count(&before.headers),
+            At::Data { .. } => before.body.as_ref().map_or(0, Body::len) as u32,
+            At::Trailers => count(&before.trailers),
         };
         let called = vm.call(context, callback, &[context, number, u32::from(end)]);
         if called.is_ok() {
@@ -172,12 +164,21 @@ impl WasmFilter {
 }
 
 impl Before {
+    fn of(stream: &StreamRef, direction: Direction) -> Self {
+        let body = stream.body(direction);
+        Self {
+            headers: stream.headers(direction).map(|headers| headers.clone()),
+            body: body.and_then(|body| (!body.is_empty()).then(|| body.clone())),
+            trailers: stream.trailers(direction).map(|trailers| trailers.clone()),
+        }
+    }
+
     fn restore(self, stream: &StreamRef, direction: Direction) {
         if let (Some(mut place), Some(headers)) = (stream.headers(direction), self.headers) {
             *place = headers;
         }
-        if let (Some(mut place), Some(body)) = (stream.body(direction), self.body) {
-            *place = body;
+        if let Some(mut place) = stream.body(direction) {
+            *place = self.body.unwrap_or_default();
         }
         if let (Some(mut place), Some(trailers)) = (stream.trailers(direction), self.trailers) {
             *place = trailers;

@@ -44,13 +44,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Headers> {
         return None;
     }
     let (lengths, mut texts) = rest.split_at_checked(8 * count)?;
+    let mut headers = Headers::with_capacity(count, texts.len());
     let mut text = |len: &[u8]| {
         let len = u32::from_le_bytes(len.try_into().ok()?) as usize;
         let (text, behind) = texts.split_at_checked(len)?;
         texts = behind.strip_prefix(&[0])?;
         Some(text)
     };
-    let mut headers = Headers::default();
     for lengths in lengths.chunks_exact(8) {
         let name = text(&lengths[..4])?;
         let value = text(&lengths[4..])?;

@@ -1,6 +1,5 @@
 //! Headers between filters, which see pseudo-headers in one ordered list, and the HTTP stack, which has parts and maps.
 
-use bytes::Bytes;
 use filters::Headers;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -8,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http::{request, response};
 
 /// Names that speak of one connection alone, beside those that `connection` lists.
-const HOP_BY_HOP: [HeaderName; 5] = [
+static HOP_BY_HOP: [HeaderName; 5] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -69,29 +68,29 @@ pub(crate) fn from_request(parts: &request::Parts, scheme: &'static str) -> Head
         Some(authority) => Some(authority.as_str().as_bytes()),
         None => parts.headers.get(HOST).map(HeaderValue::as_bytes),
     };
-    let mut headers = Headers::default();
+    let mut headers = room(&parts.headers);
     if let Some(authority) = authority {
-        push(&mut headers, ":authority", authority);
+        headers.add(":authority", authority);
     }
-    push(&mut headers, ":path", path.as_bytes());
-    push(&mut headers, ":method", parts.method.as_str().as_bytes());
-    push(&mut headers, ":scheme", scheme.as_bytes());
-    append(&mut headers, &parts.headers, &[HOST]);
+    headers.add(":path", path);
+    headers.add(":method", parts.method.as_str());
+    headers.add(":scheme", scheme);
+    append(&mut headers, &parts.headers, Some(&HOST));
     headers
 }
 
 /// The headers of a response, `:status` first.
 pub(crate) fn from_response(parts: &response::Parts) -> Headers {
-    let mut headers = Headers::default();
-    push(&mut headers, ":status", parts.status.as_str().as_bytes());
-    append(&mut headers, &parts.headers, &[]);
+    let mut headers = room(&parts.headers);
+    headers.add(":status", parts.status.as_str());
+    append(&mut headers, &parts.headers, None);
     headers
 }
 
 /// The headers of a map without pseudo-headers.
 pub(crate) fn trailers(map: &HeaderMap) -> Headers {
-    let mut headers = Headers::default();
-    append(&mut headers, map, &[]);
+    let mut headers = room(map);
+    append(&mut headers, map, None);
     headers
 }
 
@@ -106,7 +105,8 @@ pub(crate) fn to_map(headers: &Headers) -> Result<HeaderMap, String> {
 /// A map of headers, but for pseudo-headers that are known and those of the hop.
 fn map(headers: &Headers, pseudo: &[&str]) -> Result<HeaderMap, String> {
     let mut map = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers.as_shared() {
+    let hop = Hop::new(headers.all(CONNECTION), headers.get(TE));
+    for (name, value) in headers.to_shared() {
         if name.starts_with(b":") {
             if pseudo.iter().any(|known| known.as_bytes() == name) {
                 continue;
@@ -116,41 +116,63 @@ fn map(headers: &Headers, pseudo: &[&str]) -> Result<HeaderMap, String> {
         let known = HeaderName::from_bytes(name)
             .map_err(|_| format!("HTTP takes no header's name such as `{}`", shown(name)))?;
         let value =
-            HeaderValue::from_maybe_shared(value.clone()).map_err(|_| refused(&known, value))?;
+            HeaderValue::from_maybe_shared(value.clone()).map_err(|_| refused(&known, &value))?;
         if known == CONTENT_LENGTH && !is_length(&value, map.get(CONTENT_LENGTH)) {
             return Err(refused(&known, value.as_bytes()));
         }
-        map.append(known, value);
-    }
-    let hop: Vec<_> = hop_by_hop(&map).collect();
-    for name in hop {
-        map.remove(name);
+        if !hop.has(&known) {
+            map.append(known, value);
+        }
     }
     Ok(map)
 }
 
-/// Adds what a map has, but for names that are not wanted and those of the hop.
-fn append(headers: &mut Headers, map: &HeaderMap, without: &[HeaderName]) {
-    let hop: Vec<_> = hop_by_hop(map).collect();
-    for (name, value) in map {
-        if !hop.contains(name) && !without.contains(name) {
-            push(headers, name.as_str(), value.as_bytes());
-        }
-    }
+/// Empty headers that a map will fit into, with what a proxy adds.
+fn room(map: &HeaderMap) -> Headers {
+    let sizes = map
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    Headers::with_capacity(map.len() + 6, sizes.sum::<usize>() + 256)
 }
 
-/// The names in a map that speak of one connection alone.
-///
-/// `te` may stay where it says `trailers`, as services of gRPC want it.
-fn hop_by_hop(map: &HeaderMap) -> impl Iterator<Item = HeaderName> {
-    let listed = map.get_all(CONNECTION).into_iter();
-    let listed = listed.filter_map(|value| value.to_str().ok());
-    let listed = listed.flat_map(|names| names.split(','));
-    let listed = listed.filter_map(|name| name.trim().parse().ok());
-    let te = map.get(TE).is_some_and(|te| te != "trailers");
-    let known = HOP_BY_HOP.into_iter().filter(|name| map.contains_key(name));
-    let listed = listed.filter(|name| *name != TE && *name != CONTENT_LENGTH);
-    known.chain(te.then_some(TE)).chain(listed)
+/// Adds what a map has, but for a name that is not wanted and those of the hop.
+fn append(headers: &mut Headers, map: &HeaderMap, without: Option<&HeaderName>) {
+    let connection = map.get_all(CONNECTION).into_iter();
+    let te = map.get(TE).map(HeaderValue::as_bytes);
+    let hop = Hop::new(connection.map(HeaderValue::as_bytes), te);
+    let wanted = map
+        .iter()
+        .filter(|(name, _)| !hop.has(name) && without != Some(name));
+    headers.extend(wanted);
+}
+
+/// Which names speak of one connection alone.
+struct Hop {
+    /// Those that `connection` lists.
+    listed: Vec<HeaderName>,
+    te: bool,
+}
+
+impl Hop {
+    /// Of headers with these values of `connection` and this first one of `te`, which may stay where it says `trailers`, as
+    /// services of gRPC want it.
+    fn new<'a>(connection: impl Iterator<Item = &'a [u8]>, te: Option<&[u8]>) -> Self {
+        let listed = connection.filter_map(|value| std::str::from_utf8(value).ok());
+        let listed = listed.filter(|value| value.is_ascii());
+        let listed = listed.flat_map(|names| names.split(','));
+        let listed = listed.filter_map(|name| name.trim().parse().ok());
+        Self {
+            listed: listed
+                .filter(|name| *name != TE && *name != CONTENT_LENGTH)
+                .collect(),
+            te: te.is_some_and(|te| te != b"trailers"),
+        }
+    }
+
+    fn has(&self, name: &HeaderName) -> bool {
+        let te = self.te && *name == TE;
+        te || HOP_BY_HOP.contains(name) || self.listed.contains(name)
+    }
 }
 
 /// Whether a `content-length` is a number, and the same as one before it, which HTTP then takes for one.
@@ -158,11 +180,6 @@ fn is_length(value: &HeaderValue, before: Option<&HeaderValue>) -> bool {
     let text = value.to_str().unwrap_or_default();
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits && text.parse::<u64>().is_ok() && before.is_none_or(|before| before == value)
-}
-
-fn push(headers: &mut Headers, name: &str, value: &[u8]) {
-    let name = Bytes::copy_from_slice(name.as_bytes());
-    headers.push(name, Bytes::copy_from_slice(value));
 }
 
 fn parse<'a, T, E>(

@@ -5,14 +5,16 @@ mod pass;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::coop::cooperative;
 
 use crate::filter::{Direction, EndReason, Filter, Verdict};
 use crate::handle::Event;
 use crate::headers::Headers;
+use crate::mailbox::Mailbox;
 use crate::panics::{self, Panic};
 use crate::stream::{Inner, LocalReply, StreamInfo, StreamRef};
 use crate::worker::{Level, Worker};
@@ -57,7 +59,6 @@ pub struct Chain {
     inner: Rc<Inner>,
     /// None where a filter has panicked: whatever comes passes its place.
     filters: Vec<Option<Box<dyn Filter>>>,
-    events: UnboundedReceiver<Event>,
     settings: Settings,
     /// By direction: no more callbacks.
     cut: [bool; 2],
@@ -100,7 +101,6 @@ impl Chain {
         worker: Rc<dyn Worker>,
         tcp: bool,
     ) -> Self {
-        let (send, events) = unbounded_channel();
         let slots = filters.iter().map(|_| Default::default()).collect();
         let inner = Rc::new(Inner {
             tcp,
@@ -113,13 +113,12 @@ impl Chain {
             route_stale: Cell::default(),
             metadata: RefCell::default(),
             properties: RefCell::default(),
-            events: send,
+            events: Mailbox::default(),
             worker,
         });
         Self {
             inner,
             filters: filters.into_iter().map(Some).collect(),
-            events,
             settings,
             cut: [false; 2],
             answered: false,
@@ -207,17 +206,17 @@ impl Chain {
 
     /// Waits until somebody asks something of the stream from outside of its callbacks, and does it.
     pub async fn event(&mut self) {
-        // The stream has a sender of its own, so there is always one.
-        if let Some(event) = self.events.recv().await {
-            self.perform(event);
-            self.pump();
-        }
+        let taken = poll_fn(|context| self.inner.events.poll_take(context));
+        // However much is asked for, the thread's other tasks have their turn.
+        let event = cooperative(taken).await;
+        self.perform(event);
+        self.pump();
     }
 
     /// Does whatever is asked of the stream by now.
     pub fn pump(&mut self) {
         self.settle();
-        while let Ok(event) = self.events.try_recv() {
+        while let Some(event) = self.inner.events.take() {
             self.perform(event);
             self.settle();
         }
@@ -280,9 +279,10 @@ impl Chain {
             // Nothing is left to answer for its panic.
             let _ = panics::catch(move || drop(gone));
         }
-        self.events.close();
+        let events = &self.inner.events;
+        events.close();
         // Who waits for a turn that does not come learns of it now.
-        while let Ok(event) = self.events.try_recv() {
+        while let Some(event) = events.take() {
             let _ = panics::catch(move || drop(event));
         }
     }
@@ -354,8 +354,9 @@ impl Chain {
             self.cut = [true; 2];
             return;
         }
-        let reply = self.inner.reply.borrow_mut().take();
-        if let Some(reply) = reply {
+        if self.inner.reply.borrow().is_some()
+            && let Some(reply) = self.inner.reply.take()
+        {
             self.answer(reply);
         }
     }

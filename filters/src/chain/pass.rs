@@ -104,6 +104,20 @@ impl Slot {
         }
     }
 
+    /// Notes what a filter says of the headers; answers whether nothing but they has to go on now.
+    fn judge(&mut self, verdict: Verdict, end: bool) -> bool {
+        self.told_end = end;
+        self.hold = match verdict {
+            Verdict::Continue => None,
+            Verdict::Hold(next) => Some(next),
+            Verdict::Discard => Some(Next::Resumed),
+        };
+        let alone = self.told.is_empty() && !self.has_news() && !self.trailers;
+        let passes = alone && verdict == Verdict::Continue;
+        self.headers = if passes { At::Behind } else { At::Held };
+        passes
+    }
+
     /// Whether there is data, or the end of it, that the filter was not told of.
     fn has_news(&self) -> bool {
         !self.waiting.is_empty() || (self.end && !self.told_end)
@@ -167,33 +181,27 @@ impl Chain {
     }
 
     /// Headers, or a TCP connection, come to a filter, or out where there is none.
-    pub(super) fn arrive(&mut self, direction: Direction, place: Option<usize>, end: bool) {
-        let Some(place) = place else {
-            return self.put(direction, Part::Headers { end });
-        };
-        self.slot(direction, place, |slot| slot.end = end);
+    pub(super) fn arrive(&mut self, direction: Direction, mut first: Option<usize>, end: bool) {
         let tcp = self.inner.tcp;
-        let verdict = self.ask(direction, place, |filter, stream| {
-            if tcp {
-                filter.on_connection(stream)
-            } else {
-                filter.on_headers(stream, direction, end)
+        while let Some(place) = first {
+            self.slot(direction, place, |slot| slot.end = end);
+            let verdict = self.ask(direction, place, |filter, stream| {
+                if tcp {
+                    filter.on_connection(stream)
+                } else {
+                    filter.on_headers(stream, direction, end)
+                }
+            });
+            let Some(verdict) = verdict else { return };
+            if !self.slot(direction, place, |slot| slot.judge(verdict, end)) {
+                if verdict == Verdict::Continue {
+                    self.release(direction, place);
+                }
+                return self.tell(direction, place);
             }
-        });
-        let Some(verdict) = verdict else { return };
-        self.slot(direction, place, |slot| {
-            slot.told_end = end;
-            slot.headers = At::Held;
-            slot.hold = match verdict {
-                Verdict::Continue => None,
-                Verdict::Hold(next) => Some(next),
-                Verdict::Discard => Some(Next::Resumed),
-            };
-        });
-        if verdict == Verdict::Continue {
-            self.release(direction, place);
+            first = self.next(direction, place);
         }
-        self.tell(direction, place);
+        self.put(direction, Part::Headers { end });
     }
 
     /// Data comes to a filter, or out where there is none.
@@ -296,7 +304,7 @@ impl Chain {
     /// Hands what a filter was told of to the next one.
     fn release(&mut self, direction: Direction, place: usize) {
         let next = self.next(direction, place);
-        let (first, told, end, trailers) = self.slot(direction, place, |slot| {
+        let (first, mut told, end, trailers) = self.slot(direction, place, |slot| {
             let first = slot.headers == At::Held;
             slot.headers = At::Behind;
             let end = slot.told_end;
@@ -312,14 +320,12 @@ impl Chain {
             ended = end && told.is_empty();
             self.arrive(direction, next, ended);
         }
-        let mut left = told.len();
-        for chunk in told.chunks() {
+        while let Some(chunk) = told.pop() {
             if self.cut[direction as usize] {
                 return;
             }
-            left -= chunk.len();
-            ended = end && left == 0;
-            self.flow(direction, next, chunk.clone(), ended);
+            ended = end && told.is_empty();
+            self.flow(direction, next, chunk, ended);
         }
         if end && !ended && !self.cut[direction as usize] {
             self.flow(direction, next, Bytes::new(), true);

@@ -1,5 +1,6 @@
 //! A native filter in a chain: its callbacks, with answers made into verdicts.
 
+use super::config::Config;
 use super::stream::{About, Own, Stage};
 use super::task::End;
 use super::{Answer, Stream, StreamFilter};
@@ -12,16 +13,18 @@ type Told<F> = fn(&mut F, &Stream<'_, F>, bool) -> Answer;
 /// A native filter of one stream.
 pub(super) struct Adapter<F> {
     filter: Option<F>,
-    make: Box<dyn Fn() -> F>,
+    config: Config,
+    make: fn(&Config) -> F,
     own: Own,
 }
 
 impl<F: StreamFilter> Adapter<F> {
     /// A filter that is made at its first callback, where its chain catches panics.
-    pub(super) fn new(own: Own, make: impl Fn() -> F + 'static) -> Self {
+    pub(super) fn new(own: Own, config: Config, make: fn(&Config) -> F) -> Self {
         Self {
             filter: None,
-            make: Box::new(make),
+            config,
+            make,
             own,
         }
     }
@@ -33,7 +36,7 @@ impl<F: StreamFilter> Adapter<F> {
         direction: Direction,
         run: impl FnOnce(&mut F, &Stream<'_, F>) -> T,
     ) -> T {
-        let filter = self.filter.get_or_insert_with(&self.make);
+        let filter = self.filter.get_or_insert_with(|| (self.make)(&self.config));
         run(filter, &Stream::new(stream, &self.own, direction))
     }
 

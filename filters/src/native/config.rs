@@ -100,7 +100,8 @@ pub fn names() -> Vec<&'static str> {
     names
 }
 
-type Config = Arc<dyn Any + Send + Sync>;
+/// What a filter made of its configuration.
+pub(super) type Config = Arc<dyn Any + Send + Sync>;
 
 /// A [`NativeFilter`], whatever its configuration is.
 trait Factory: Sync {
@@ -128,8 +129,8 @@ impl<F: NativeFilter> Factory for Of<F> {
     }
 
     fn filter(&self, own: Own, config: &Config) -> Box<dyn Filter> {
-        let config = Self::own(config);
-        Box::new(Adapter::new(own, move || F::new(&config)))
+        let make = |config: &Config| F::new(&Self::own(config));
+        Box::new(Adapter::new(own, Arc::clone(config), make))
     }
 }
 

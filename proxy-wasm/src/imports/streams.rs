@@ -79,12 +79,7 @@ fn put_pair(
 }
 
 pub(super) fn map_size(guest: Inside<'_>, map: i32, out: i32) -> Answered {
-    let size = with_map(guest.state(), map, |map| {
-        let texts = map
-            .pairs()
-            .map(|(name, value)| 10 + name.len() + value.len());
-        4 + texts.sum::<usize>()
-    })?;
+    let size = with_map(guest.state(), map, |map| 4 + 10 * map.len() + map.bytes())?;
     put_u32(guest, out, size as u32)
 }
 
@@ -110,11 +105,10 @@ pub(super) fn get_value(
     len: i32,
 ) -> Answered {
     let key = read(guest, key, key_len)?;
-    let found = with_map(guest.state(), map, |map| {
-        map.get(key).map(Bytes::copy_from_slice)
-    })?;
-    match found {
-        Some(value) => give(guest, &value, at, len),
+    // Shared, so that it stands whatever the guest does while it allocates.
+    let map = with_map(guest.state(), map, Headers::clone)?;
+    match map.get(key) {
+        Some(value) => give(guest, value, at, len),
         None if guest.state().module.exports.version == Version::V0_1_0 => {
             give(guest, &[], at, len)
         }

@@ -1,5 +1,6 @@
 //! Where requests go: virtual hosts, their routes, and what a route does.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -136,7 +137,10 @@ impl RouteConfig {
     ///
     /// An exact domain comes before the longest suffix, that before the longest prefix, and that before `*`.
     pub fn find(&self, host: &str, path: &str) -> Option<(&VirtualHost, &Route)> {
-        let host = host.to_ascii_lowercase();
+        let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(host.to_ascii_lowercase()),
+            false => Cow::Borrowed(host),
+        };
         let domains = self.virtual_hosts.iter().flat_map(|virtual_host| {
             let ranks = virtual_host
                 .domains

@@ -1,25 +1,20 @@
-//! HTTP on a connection: its protocol, and one task for each request.
+//! HTTP on a connection: its protocol, and its requests.
 
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use filters::Worker as _;
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper::{Request, Response, Version};
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use super::connection::{BoxIo, Connection};
+use super::counts::Counts;
 use super::{stream, tcp};
 use crate::config::{ChainEnd, Codec, HttpConnectionManager};
-use crate::upstream::BoxError;
 
 /// Runs what a connection needs on its own thread.
 #[derive(Clone, Copy, Debug)]
@@ -45,86 +40,18 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// A body that comes piece by piece. Where its sender goes without an end, it is broken off.
-#[derive(Debug)]
-pub(crate) struct Pieces {
-    receive: Option<mpsc::Receiver<Piece>>,
-}
-
-/// A piece of a body.
-#[derive(Debug)]
-pub(crate) enum Piece {
-    /// Data, or trailers.
-    Frame(Frame<Bytes>),
-    /// Nothing follows.
-    End,
-}
-
-impl Pieces {
-    /// A body without anything.
-    pub(crate) fn none() -> Self {
-        Self { receive: None }
-    }
-
-    /// A body, and where its pieces are put.
-    pub(crate) fn new() -> (mpsc::Sender<Piece>, Self) {
-        let (send, receive) = mpsc::channel(4);
-        let receive = Some(receive);
-        (send, Self { receive })
-    }
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(receive) = &mut self.receive else {
-            return Poll::Ready(None);
-        };
-        let piece = std::task::ready!(receive.poll_recv(context));
-        Poll::Ready(match piece {
-            Some(Piece::Frame(frame)) => Some(Ok(frame)),
-            Some(Piece::End) => {
-                self.receive = None;
-                None
-            }
-            None => {
-                self.receive = None;
-                Some(Err(Box::new(Broken)))
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.receive.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.receive {
-            Some(_) => SizeHint::default(),
-            None => SizeHint::with_exact(0),
-        }
-    }
-}
-
 /// Serves the requests of a connection.
 pub(crate) async fn serve(connection: &Rc<Connection>, io: BoxIo) {
     let ChainEnd::Http(manager) = &connection.chain().end else {
         return;
     };
     let site = &connection.site;
-    let prefix = &manager.stat_prefix;
-    site.world
-        .metrics()
-        .count(&format!("http.{prefix}.connections_total"));
+    let counts = Rc::new(Counts::new(site.world.metrics(), &manager.stat_prefix));
+    counts.connection();
     let builder = builder(manager);
     let service = service_fn(|request: Request<Incoming>| {
-        let connection = Rc::clone(connection);
-        async move { answer(connection, request).await }
+        let protocol = protocol(request.version());
+        stream::answer(Rc::clone(connection), Rc::clone(&counts), protocol, request)
     });
     let serving = builder.serve_connection(TokioIo::new(io), service);
     let mut serving = std::pin::pin!(serving);
@@ -170,18 +97,11 @@ fn builder(manager: &HttpConnectionManager) -> auto::Builder<Local> {
     }
 }
 
-/// Answers one request by a task of its own, which outlives the answer's head.
-async fn answer(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<Pieces>, Broken> {
-    let (head, response) = oneshot::channel();
-    let protocol = match request.version() {
+/// How logs write a request's version of HTTP.
+fn protocol(version: Version) -> &'static str {
+    match version {
         Version::HTTP_2 => "HTTP/2",
         Version::HTTP_10 => "HTTP/1.0",
         _ => "HTTP/1.1",
-    };
-    spawn_local(stream::run(connection, protocol, request, head));
-    // A task that ended without an answer broke the stream off.
-    response.await.map_err(|_| Broken)
+    }
 }

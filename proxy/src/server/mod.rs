@@ -7,10 +7,12 @@
 mod access;
 mod admin;
 mod connection;
+mod counts;
 mod generation;
 mod http;
 mod main_thread;
 mod parts;
+mod pieces;
 mod route;
 mod site;
 mod stream;

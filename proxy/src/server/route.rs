@@ -1,5 +1,6 @@
 //! Where a request goes: its route, and what the route makes of it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,21 +44,37 @@ pub(crate) fn complete(headers: &mut Headers, scheme: &str) {
 }
 
 /// A number that is drawn by chance, in the form of a UUID of version 4.
-fn uuid() -> String {
-    let mut bytes = [0; 16];
-    // Without the system's randomness requests have one number, and are served all the same.
-    let _ = getrandom::fill(&mut bytes);
-    let number = u128::from_be_bytes(bytes);
-    let number = number & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let hex = format!("{number:032x}");
-    [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ]
-    .join("-")
+fn uuid() -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut bytes = chance();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for (place, byte) in bytes.into_iter().enumerate() {
+        at += usize::from(matches!(place, 4 | 6 | 8 | 10));
+        for digit in [byte >> 4, byte & 0x0f] {
+            text[at] = DIGITS[usize::from(digit)];
+            at += 1;
+        }
+    }
+    text
+}
+
+/// Random bytes of the system's, of which this thread asks for many at a time.
+fn chance() -> [u8; 16] {
+    const BLOCKS: usize = 64;
+    thread_local! {
+        static LEFT: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    LEFT.with_borrow_mut(|left| {
+        if left.is_empty() {
+            left.resize(BLOCKS, [0; 16]);
+            // Without the system's randomness requests have one number, and are served all the same.
+            let _ = getrandom::fill(left.as_flattened_mut());
+        }
+        left.pop().unwrap_or_default()
+    })
 }
 
 /// The route of a request.
@@ -160,9 +177,14 @@ mod tests {
     #[test]
     fn a_requests_number_is_a_uuid_of_version_4() {
         let one = uuid();
-        assert_eq!(one.len(), 36, "{one}");
-        assert_eq!(&one[14..15], "4", "{one}");
-        assert!("89ab".contains(&one[19..20]), "{one}");
+        let text = one.escape_ascii();
+        let dashes = [8, 13, 18, 23];
+        for (place, byte) in one.iter().enumerate() {
+            assert_eq!(*byte == b'-', dashes.contains(&place), "{text}");
+            assert!(byte.is_ascii_hexdigit() || *byte == b'-', "{text}");
+        }
+        assert_eq!(one[14], b'4', "{text}");
+        assert!(b"89ab".contains(&one[19]), "{text}");
         assert_ne!(one, uuid());
     }
 }

@@ -1,10 +1,11 @@
 //! One request: its way through the filters to a service, and the answer's way back.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,12 +18,14 @@ use hyper::body::{Body as _, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, Sleep};
 
 use super::access;
 use super::connection::Connection;
-use super::http::{Piece, Pieces};
+use super::counts::Counts;
+use super::http::Broken;
+use super::pieces::{Piece, Pieces, Sender};
 use super::route::{self, Routed};
 use crate::config::{ChainEnd, HttpConnectionManager};
 use crate::headers;
@@ -34,7 +37,7 @@ type Answer = Result<(Response<ResponseBody>, SocketAddr), UpstreamError>;
 /// Pieces on their way to who takes them at his own pace.
 #[derive(Default)]
 struct Outlet {
-    send: Option<mpsc::Sender<Piece>>,
+    send: Option<Sender>,
     queue: VecDeque<Piece>,
     bytes: usize,
     ended: bool,
@@ -64,31 +67,35 @@ impl Outlet {
         self.put(Piece::End);
     }
 
-    /// Hands the first piece over as soon as there is room; answers false where nobody takes it any more.
-    async fn send(&mut self) -> bool {
-        let Some(send) = &self.send else {
-            return pending().await;
-        };
-        if self.queue.is_empty() {
-            // Only to learn that nobody is there any more.
-            send.closed().await;
-            return false;
-        }
-        let Ok(permit) = send.reserve().await else {
-            return false;
-        };
-        if let Some(piece) = self.queue.pop_front() {
+    /// Hands over what there is room for.
+    fn flush(&mut self) {
+        while let Some(send) = &self.send
+            && send.has_room()
+            && let Some(piece) = self.queue.pop_front()
+        {
             let ends = matches!(piece, Piece::End);
             if let Piece::Frame(frame) = &piece {
                 self.bytes -= frame.data_ref().map_or(0, Bytes::len);
             }
-            permit.send(piece);
+            send.put(piece);
             if ends {
                 self.ended = true;
                 self.send = None;
             }
         }
-        true
+    }
+
+    /// Waits until there is room for the first piece; answers false where nobody takes it any more.
+    async fn room(&self) -> bool {
+        let Some(send) = &self.send else {
+            return pending().await;
+        };
+        if self.queue.is_empty() {
+            // Only to learn that nobody is there any more.
+            poll_fn(|context| send.poll_unwanted(context)).await;
+            return false;
+        }
+        poll_fn(|context| send.poll_room(context)).await
     }
 }
 
@@ -115,135 +122,185 @@ enum FromService {
     Frame(Option<hyper::Result<Frame<Bytes>>>),
 }
 
-/// A request on its way.
+/// A request on its way. It ends with this, as a request whose client left where nothing else has ended it before.
 struct Stream {
     connection: Rc<Connection>,
+    counts: Rc<Counts>,
     chain: Chain,
-    head: Option<oneshot::Sender<Response<Pieces>>>,
+    /// What is still to come of the request's body.
+    body: Option<Incoming>,
+    /// The answer, until it goes to the client.
+    head: Option<Response<Pieces>>,
     client: Outlet,
     server: Outlet,
     service: Service,
+    /// Until when the request must have come.
+    whole: Option<Instant>,
     /// Until when the service must have answered.
     until: Option<Instant>,
     timeout: Duration,
     /// The request is at its end.
     sent: bool,
+    /// How the stream ended.
+    over: Option<EndReason>,
 }
 
-/// Runs a request to its end.
-pub(crate) async fn run(
+/// Answers a request. What is left to do behind the answer's head is a task of its own.
+pub(crate) async fn answer(
     connection: Rc<Connection>,
+    counts: Rc<Counts>,
     protocol: &'static str,
     request: Request<Incoming>,
-    head: oneshot::Sender<Response<Pieces>>,
-) {
-    let ChainEnd::Http(manager) = &connection.chain().end else {
-        return;
+) -> Result<Response<Pieces>, Broken> {
+    let mut stream = Stream::new(&connection, counts, protocol, request).ok_or(Broken)?;
+    stream.drive(true).await;
+    let head = stream.head.take();
+    // Short answers are whole by now, or as soon as somebody looks.
+    let is_over = {
+        let mut rest = pin!(stream.drive(false));
+        poll_fn(|context| Poll::Ready(rest.as_mut().poll(context).is_ready())).await
     };
-    let metrics = connection.site.world.metrics();
-    let prefix = &manager.stat_prefix;
-    metrics.count(&format!("http.{prefix}.requests_total"));
-    let (parts, body) = request.into_parts();
-    let scheme = if connection.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let mut headers = headers::from_request(&parts, scheme);
-    route::complete(&mut headers, scheme);
-    let mut info = connection.info(protocol);
-    let route = route::find(manager, &headers);
-    route::note(&mut info, route);
-    let filters = connection.site.filters(manager, route);
-    let worker = Rc::clone(&connection.site.world) as Rc<dyn Worker>;
-    let settings = Settings {
-        limit: connection.listener().buffer_limit as usize,
-    };
-    let chain = Chain::new(filters, info, settings, worker);
-    let mut stream = Stream {
-        chain,
-        head: Some(head),
-        client: Outlet::default(),
-        server: Outlet::default(),
-        service: Service::None,
-        until: None,
-        timeout: Duration::ZERO,
-        sent: false,
-        connection: Rc::clone(&connection),
-    };
-    let reason = stream.drive(manager, headers, body, settings.limit).await;
-    stream.chain.finish(reason);
-    let seen = stream.chain.stream();
-    let class = seen.info().status / 100;
-    metrics.count(&format!("http.{prefix}.responses_{class}xx_total"));
-    for format in &manager.access_logs {
-        access::log(format, &seen);
+    if !is_over {
+        spawn_local(async move { stream.drive(false).await });
+    }
+    // A stream that ended without an answer was broken off.
+    head.ok_or(Broken)
+}
+
+/// What stands at the end of a connection's chain.
+fn manager(connection: &Connection) -> Option<&HttpConnectionManager> {
+    match &connection.chain().end {
+        ChainEnd::Http(manager) => Some(manager),
+        ChainEnd::Tcp(_) => None,
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let reason = self.over.unwrap_or_else(|| self.left());
+        self.chain.finish(reason);
+        let seen = self.chain.stream();
+        self.counts.response(seen.info().status);
+        let manager = manager(&self.connection);
+        for format in manager.into_iter().flat_map(|manager| &manager.access_logs) {
+            access::log(format, &seen);
+        }
     }
 }
 
 impl Stream {
-    async fn drive(
-        &mut self,
-        manager: &HttpConnectionManager,
-        headers: Headers,
-        body: Incoming,
-        limit: usize,
-    ) -> EndReason {
+    fn new(
+        connection: &Rc<Connection>,
+        counts: Rc<Counts>,
+        protocol: &'static str,
+        request: Request<Incoming>,
+    ) -> Option<Self> {
+        let manager = manager(connection)?;
+        counts.request();
+        let (parts, body) = request.into_parts();
+        let scheme = if connection.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let mut headers = headers::from_request(&parts, scheme);
+        route::complete(&mut headers, scheme);
+        let mut info = connection.info(protocol);
+        let route = route::find(manager, &headers);
+        route::note(&mut info, route);
+        let filters = connection.site.filters(manager, route);
+        let worker = Rc::clone(&connection.site.world) as Rc<dyn Worker>;
+        let settings = Settings {
+            limit: connection.listener().buffer_limit as usize,
+        };
         let end = body.is_end_stream();
-        let mut body = (!end).then_some(body);
-        let whole = self.deadline(manager.request_timeout);
-        self.chain.headers(Direction::Request, headers, end);
-        loop {
+        let mut stream = Self {
+            connection: Rc::clone(connection),
+            counts,
+            chain: Chain::new(filters, info, settings, worker),
+            body: (!end).then_some(body),
+            head: None,
+            client: Outlet::default(),
+            server: Outlet::default(),
+            service: Service::None,
+            whole: deadline(manager.request_timeout),
+            until: None,
+            timeout: Duration::ZERO,
+            sent: false,
+            over: None,
+        };
+        stream.chain.headers(Direction::Request, headers, end);
+        Some(stream)
+    }
+
+    /// Goes on until the stream is over, or the head of the answer is there where that is enough.
+    ///
+    /// Nothing is lost where this is dropped and called again.
+    async fn drive(&mut self, to_head: bool) {
+        let connection = Rc::clone(&self.connection);
+        let Some(manager) = manager(&connection) else {
+            return;
+        };
+        let limit = connection.listener().buffer_limit as usize;
+        let idle = manager.stream_idle_timeout;
+        let mut alarm = pin!(tokio::time::sleep(Duration::MAX));
+        while self.over.is_none() {
             if let Err(reason) = self.take(manager) {
-                return reason;
+                self.over = Some(reason);
+                return;
             }
-            if self.client.ended || self.chain.is_closing() {
-                break;
+            self.client.flush();
+            self.server.flush();
+            if self.client.ended {
+                self.over = Some(EndReason::Done);
+                return;
+            }
+            if self.chain.is_closing() {
+                self.over = Some(EndReason::Reset);
+                return;
+            }
+            if to_head && self.head.is_some() {
+                return;
             }
             if self.chain.is_answered() {
                 // Nothing of the request is of use any more.
-                body = None;
+                self.body = None;
                 self.service = Service::None;
                 self.server = Outlet::default();
             }
-            let read = body.is_some()
+            let read = self.body.is_some()
                 && !self.chain.is_full(Direction::Request)
                 && self.server.bytes < limit;
             let answer = !self.chain.is_full(Direction::Response) && self.client.bytes < limit;
             let until = self.until;
-            let whole = whole.filter(|_| body.is_some());
+            let whole = self.whole.filter(|_| self.body.is_some());
+            let idle = (!idle.is_zero()).then(|| Instant::now().checked_add(idle));
+            let due = [until, whole, idle.flatten()];
+            let due = due.into_iter().flatten().min();
             tokio::select! {
                 () = self.chain.event() => {}
-                frame = next(&mut body), if read => self.request(frame, &mut body),
+                frame = next(&mut self.body), if read => self.request(frame),
                 came = self.service.next(), if answer => self.response(came),
-                there = self.client.send() => if !there {
-                    return self.left();
+                there = self.client.room() => if !there {
+                    self.over = Some(self.left());
                 },
-                there = self.server.send() => if !there {
+                there = self.server.room() => if !there {
                     // The service has heard enough; its answer says what it makes of that.
                     self.server = Outlet::default();
                 },
-                () = gone(&mut self.head) => return self.left(),
-                () = at(until) => {
-                    self.flag(ResponseFlag::UpstreamRequestTimeout);
-                    self.fail(504, "upstream request timeout", "response_timeout");
-                }
-                () = at(whole) => self.fail(408, "request timeout", "request_overall_timeout"),
-                () = super::tcp::sleep(manager.stream_idle_timeout) => {
-                    self.flag(ResponseFlag::StreamIdleTimeout);
-                    self.fail(408, "stream timeout", "stream_idle_timeout");
+                () = at(due, alarm.as_mut()) => {
+                    if due == until {
+                        self.flag(ResponseFlag::UpstreamRequestTimeout);
+                        self.fail(504, "upstream request timeout", "response_timeout");
+                    } else if due == whole {
+                        self.fail(408, "request timeout", "request_overall_timeout");
+                    } else {
+                        self.flag(ResponseFlag::StreamIdleTimeout);
+                        self.fail(408, "stream timeout", "stream_idle_timeout");
+                    }
                 }
             }
         }
-        if self.client.ended {
-            EndReason::Done
-        } else {
-            EndReason::Reset
-        }
-    }
-
-    fn deadline(&self, time: Duration) -> Option<Instant> {
-        (!time.is_zero()).then(|| Instant::now() + time)
     }
 
     /// Notes what went wrong; the first of it counts.
@@ -266,30 +323,30 @@ impl Stream {
     }
 
     /// A piece of the request came.
-    fn request(&mut self, frame: Option<hyper::Result<Frame<Bytes>>>, body: &mut Option<Incoming>) {
+    fn request(&mut self, frame: Option<hyper::Result<Frame<Bytes>>>) {
         let direction = Direction::Request;
         match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    let end = body.as_ref().is_none_or(|body| body.is_end_stream());
+                    let end = self.body.as_ref().is_none_or(|body| body.is_end_stream());
                     if end {
-                        *body = None;
+                        self.body = None;
                     }
                     self.chain.data(direction, data, end);
                 }
                 Err(frame) => {
-                    *body = None;
+                    self.body = None;
                     let trailers = frame.into_trailers().unwrap_or_default();
                     self.chain.trailers(direction, headers::trailers(&trailers));
                 }
             },
             Some(Err(_)) => {
-                *body = None;
+                self.body = None;
                 self.chain.stream().close();
                 self.chain.pump();
             }
             None => {
-                *body = None;
+                self.body = None;
                 self.chain.data(direction, Bytes::new(), true);
             }
         }
@@ -392,7 +449,7 @@ impl Stream {
     fn sent(&mut self, end: bool) {
         if end && !self.sent {
             self.sent = true;
-            self.until = self.deadline(self.timeout);
+            self.until = deadline(self.timeout);
         }
     }
 
@@ -485,9 +542,7 @@ impl Stream {
             let headers = Headers::from_iter([(":status", "502"), ("content-length", "0")]);
             headers::response(&headers, Pieces::none())
         });
-        let (Some(head), Ok(mut response)) = (self.head.take(), response) else {
-            return Err(EndReason::Reset);
-        };
+        let mut response = response.map_err(|_| EndReason::Reset)?;
         let info = stream.info();
         if info.protocol != "HTTP/2" {
             let reason = info.reason.as_deref().map(str::as_bytes);
@@ -499,8 +554,8 @@ impl Stream {
                 response.headers_mut().insert(CONNECTION, close);
             }
         }
-        drop(info);
-        head.send(response).map_err(|_| self.left())
+        self.head = Some(response);
+        Ok(())
     }
 }
 
@@ -512,18 +567,25 @@ async fn next(body: &mut Option<Incoming>) -> Option<hyper::Result<Frame<Bytes>>
     }
 }
 
-/// Waits until nobody wants an answer any more.
-async fn gone(head: &mut Option<oneshot::Sender<Response<Pieces>>>) {
-    match head {
-        Some(head) => head.closed().await,
-        None => pending().await,
-    }
+/// When a time that begins now is over; never where it is none.
+fn deadline(time: Duration) -> Option<Instant> {
+    (!time.is_zero()).then(|| Instant::now() + time)
 }
 
-/// Waits until a time; for ever where there is none.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => pending().await,
+/// Waits until a time, by an alarm that is set already; for ever where there is none.
+async fn at(time: Option<Instant>, mut alarm: Pin<&mut Sleep>) {
+    let Some(time) = time else {
+        return pending().await;
+    };
+    // It costs less to be woken once too early than to set it later each time.
+    if time < alarm.deadline() {
+        alarm.as_mut().reset(time);
+    }
+    loop {
+        alarm.as_mut().await;
+        if Instant::now() >= time {
+            return;
+        }
+        alarm.as_mut().reset(time);
     }
 }

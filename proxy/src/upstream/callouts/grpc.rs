@@ -129,9 +129,9 @@ fn head(call: &GrpcCall) -> Headers {
     if let Some(timeout) = call.timeout {
         headers.add("grpc-timeout", timeout_text(timeout));
     }
-    for (name, value) in call.metadata.as_shared() {
-        if !matches!(&name[..], b"te" | b"content-type" | b"grpc-timeout") {
-            headers.push(name.clone(), value.clone());
+    for (name, value) in call.metadata.pairs() {
+        if !matches!(name, b"te" | b"content-type" | b"grpc-timeout") {
+            headers.add(name, value);
         }
     }
     headers
