@@ -1,7 +1,7 @@
 //! Lines in, read on a thread of their own, and how far they are.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
@@ -9,61 +9,130 @@ use std::thread;
 use extengine::{Error, ErrorKind, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// How much is read at once.
+const BLOCK: usize = 64 << 10;
+
 /// The lines of a file or of standard input.
 pub(crate) struct Input {
-    lines: Receiver<io::Result<String>>,
+    /// Whole lines each.
+    blocks: Receiver<io::Result<Vec<u8>>>,
+    block: Vec<u8>,
+    /// Where the next line of the block begins.
+    at: usize,
     /// How many lines have come.
+    number: u64,
+}
+
+/// A line, and its number from 1.
+pub(crate) struct Line<'a> {
     pub(crate) number: u64,
+    pub(crate) text: &'a str,
 }
 
 impl Input {
     /// Begins to read; without a path, standard input.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
-        let (sender, lines) = sync_channel(4096);
-        match path {
-            Some(path) => {
-                let file = File::open(path).map_err(|source| {
-                    let message = format!("cannot read {}: {source}", path.display());
-                    Error::new(ErrorKind::Io, message).with_source(source)
-                })?;
-                thread::spawn(move || read(BufReader::with_capacity(1 << 20, file), &sender));
-            }
-            None => {
-                thread::spawn(move || read(io::stdin().lock(), &sender));
-            }
+        let Some(path) = path else {
+            return Ok(Self::of(io::stdin()));
+        };
+        let file = File::open(path).map_err(|source| {
+            let message = format!("cannot read {}: {source}", path.display());
+            Error::new(ErrorKind::Io, message).with_source(source)
+        })?;
+        Ok(Self::of(file))
+    }
+
+    fn of(input: impl Read + Send + 'static) -> Self {
+        let (sender, blocks) = sync_channel(16);
+        thread::spawn(move || read(input, &sender));
+        Self {
+            blocks,
+            block: Vec::new(),
+            at: 0,
+            number: 0,
         }
-        Ok(Self { lines, number: 0 })
     }
 
     /// The next line, if it is there already.
-    pub(crate) fn try_next(&mut self) -> Result<Result<String, TryRecvError>> {
-        match self.lines.try_recv() {
-            Ok(line) => self.come(line).map(Ok),
-            Err(error) => Ok(Err(error)),
+    pub(crate) fn try_next(&mut self) -> Result<Result<Line<'_>, TryRecvError>> {
+        if self.at == self.block.len() {
+            match self.blocks.try_recv() {
+                Ok(block) => self.come(block)?,
+                Err(error) => return Ok(Err(error)),
+            }
         }
+        self.line().map(Ok)
     }
 
     /// The next line; none behind the last.
-    pub(crate) fn next(&mut self) -> Result<Option<String>> {
-        match self.lines.recv() {
-            Ok(line) => self.come(line).map(Some),
-            Err(_) => Ok(None),
+    pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>> {
+        if self.at == self.block.len() {
+            match self.blocks.recv() {
+                Ok(block) => self.come(block)?,
+                Err(_) => return Ok(None),
+            }
         }
+        self.line().map(Some)
     }
 
-    fn come(&mut self, line: io::Result<String>) -> Result<String> {
+    fn come(&mut self, block: io::Result<Vec<u8>>) -> Result<()> {
+        self.block = block.map_err(|source| failed(self.number + 1, source))?;
+        self.at = 0;
+        Ok(())
+    }
+
+    /// The next line of the block, which has one.
+    fn line(&mut self) -> Result<Line<'_>> {
         self.number += 1;
-        line.map_err(|source| {
-            let message = format!("line {} of the input: {source}", self.number);
-            Error::new(ErrorKind::Io, message).with_source(source)
-        })
+        let number = self.number;
+        let rest = &self.block[self.at..];
+        // Of bytes that are here, this cannot fail.
+        let len = (&*rest).skip_until(b'\n').unwrap_or(rest.len());
+        self.at += len;
+        let line = &rest[..len];
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let text = std::str::from_utf8(line);
+        let text = text
+            .map_err(|source| failed(number, io::Error::new(io::ErrorKind::InvalidData, source)))?;
+        Ok(Line { number, text })
     }
 }
 
-fn read(input: impl BufRead, sender: &SyncSender<io::Result<String>>) {
-    for line in input.lines() {
-        let failed = line.is_err();
-        if sender.send(line).is_err() || failed {
+fn failed(line: u64, source: io::Error) -> Error {
+    let message = format!("line {line} of the input: {source}");
+    Error::new(ErrorKind::Io, message).with_source(source)
+}
+
+/// Hands over what comes, whole lines at a time: one waits for the rest of its own line, and for no other one.
+fn read(input: impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) {
+    let mut input = BufReader::with_capacity(BLOCK, input);
+    let mut block = Vec::new();
+    loop {
+        let came = match input.fill_buf() {
+            Ok(came) => came,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                // Nobody may be there any more to be told.
+                drop(sender.send(Err(error)));
+                return;
+            }
+        };
+        let (before, len) = (block.len(), came.len());
+        block.extend_from_slice(came);
+        input.consume(len);
+        let last = block[before..].iter().rposition(|byte| *byte == b'\n');
+        let whole = match last {
+            Some(end) => before + end + 1,
+            None if len == 0 => block.len(),
+            None => continue,
+        };
+        let rest = block.split_off(whole);
+        if whole == 0
+            || sender
+                .send(Ok(std::mem::replace(&mut block, rest)))
+                .is_err()
+        {
             return;
         }
     }
@@ -87,5 +156,54 @@ pub(crate) fn progress_bar(source: Option<&Path>) -> ProgressBar {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Cursor, Read};
+
+    use super::Input;
+
+    /// Gives so many bytes at a time.
+    struct Trickle(Cursor<Vec<u8>>, usize);
+
+    impl Read for Trickle {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let some = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..some])
+        }
+    }
+
+    fn lines(text: &[u8], at_once: usize) -> Vec<(u64, String)> {
+        let mut input = Input::of(Trickle(Cursor::new(text.to_vec()), at_once));
+        let mut lines = Vec::new();
+        while let Some(line) = input.next().unwrap() {
+            lines.push((line.number, line.text.to_owned()));
+        }
+        lines
+    }
+
+    #[test]
+    fn lines_are_the_same_however_the_bytes_come() {
+        let long = "long ".repeat(40_000);
+        let text = format!("one\n\ntwo\r\n{long}\nlast");
+        let expected = ["one", "", "two", &long, "last"];
+        for at_once in [1, 3, 1_000, 70_000, 1_000_000] {
+            let lines = lines(text.as_bytes(), at_once);
+            let texts: Vec<_> = lines.iter().map(|(_, text)| &**text).collect();
+            assert_eq!(texts, expected, "{at_once} bytes at a time");
+            assert!(lines.iter().map(|(number, _)| *number).eq(1..=5));
+        }
+        assert_eq!(lines(b"", 1), []);
+        assert_eq!(lines(b"\n", 1), [(1, String::new())]);
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_is_named_by_its_number() {
+        let mut input = Input::of(&b"one\n\xff\nthree\n"[..]);
+        assert_eq!(input.next().unwrap().unwrap().text, "one");
+        let error = input.next().err().unwrap().to_string();
+        assert!(error.contains("line 2 of the input"), "{error}");
     }
 }

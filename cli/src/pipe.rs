@@ -10,7 +10,7 @@ use extengine::{Error, ErrorKind, Result};
 use serde_json::Value as Json;
 
 use crate::args::{OnError, Pipe};
-use crate::input::{Input, progress_bar};
+use crate::input::{Input, Line, progress_bar};
 use crate::output::Lines;
 use crate::rule::Rule;
 
@@ -55,16 +55,16 @@ pub(crate) fn pipe(args: &Pipe) -> Result<bool> {
     while let Some(first) = input.next()? {
         // A batch is what there is: nothing waits for lines that have not come yet.
         let mut line = Ok(first);
-        while let Ok(text) = line {
+        while let Ok(Line { number, text }) = line {
             bar.inc(text.len() as u64 + 1);
             if !text.trim().is_empty() {
-                batch.push((input.number, read(&text, input.number)?));
+                batch.push((number, read(text, number)?));
             }
             if batch.len() >= args.batch {
                 break;
             }
             line = input.try_next()?;
-            if line == Err(TryRecvError::Empty) && batch.len() < args.batch {
+            if matches!(line, Err(TryRecvError::Empty)) && batch.len() < args.batch {
                 break;
             }
         }

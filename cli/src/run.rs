@@ -1,5 +1,6 @@
 //! `extengine run`: commands in, one line each out, in order.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::mpsc::{TryRecvError, channel};
@@ -8,24 +9,33 @@ use std::time::{Duration, Instant};
 
 use extengine::{Accepted, Answer, Application, Error, ErrorKind, Result};
 use indicatif::ProgressBar;
-use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
 
 use crate::args::Run;
-use crate::input::{Input, progress_bar};
+use crate::input::{Input, Line, progress_bar};
 use crate::open;
 use crate::output::{Lines, error_line, row};
 use crate::shadow::Shadows;
 use crate::watch;
 
-/// One line of input.
+/// What one line of input says.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
-    command: String,
+struct Command<'a> {
+    #[serde(borrow)]
+    command: Cow<'a, str>,
     #[serde(default = "no_args")]
     args: Json,
     id: Option<String>,
+}
+
+/// One line of output, for an accepted command.
+#[derive(Serialize)]
+struct Answered<'a> {
+    ok: Option<&'a Map<String, Json>>,
+    partition: u32,
+    offset: u64,
 }
 
 fn no_args() -> Json {
@@ -104,11 +114,11 @@ impl Session<'_> {
                 }
                 Err(TryRecvError::Disconnected) => break,
             };
-            self.bar.inc(line.len() as u64 + 1);
-            if line.trim().is_empty() {
+            self.bar.inc(line.text.len() as u64 + 1);
+            if line.text.trim().is_empty() {
                 continue;
             }
-            self.submit(&line, input.number)?;
+            self.submit(&line)?;
         }
         while !self.waiting.is_empty() {
             self.answer()?;
@@ -116,25 +126,22 @@ impl Session<'_> {
         self.lines.flush()
     }
 
-    fn submit(&mut self, text: &str, number: u64) -> Result<()> {
-        let line: Line = match serde_json::from_str(text) {
-            Ok(line) => line,
+    fn submit(&mut self, line: &Line<'_>) -> Result<()> {
+        let Command { command, args, id } = match serde_json::from_str(line.text) {
+            Ok(command) => command,
             Err(source) => {
                 self.waiting.push_back(Waiting::Known(Error::new(
                     ErrorKind::BadArgs,
-                    format!("line {number} is no command: {source}"),
+                    format!("line {} is no command: {source}", line.number),
                 )));
                 return Ok(());
             }
         };
         loop {
-            match self
-                .application
-                .submit(&line.command, &line.args, line.id.as_deref())
-            {
+            match self.application.submit(&command, &args, id.as_deref()) {
                 Ok(answer) => {
-                    self.waiting
-                        .push_back(Waiting::Answer(line.command, answer));
+                    let command = command.into_owned();
+                    self.waiting.push_back(Waiting::Answer(command, answer));
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::Busy && !self.waiting.is_empty() => {
@@ -150,15 +157,14 @@ impl Session<'_> {
 
     /// Waits for the oldest answer and prints it.
     fn answer(&mut self) -> Result<()> {
-        let line = match self.waiting.pop_front() {
+        match self.waiting.pop_front() {
             Some(Waiting::Answer(command, answer)) => match answer.wait() {
                 Ok(accepted) => self.accepted(&command, &accepted)?,
-                Err(error) => self.refused(&error),
+                Err(error) => self.refused(&error)?,
             },
-            Some(Waiting::Known(error)) => self.refused(&error),
+            Some(Waiting::Known(error)) => self.refused(&error)?,
             None => return Ok(()),
-        };
-        self.lines.put(&line)?;
+        }
         let count = self.summary.count();
         if count.is_multiple_of(512) {
             self.bar.set_message(format!("{count} commands"));
@@ -166,7 +172,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn accepted(&mut self, command: &str, accepted: &Accepted) -> Result<Json> {
+    fn accepted(&mut self, command: &str, accepted: &Accepted) -> Result<()> {
         if accepted.repeated {
             self.summary.repeated += 1;
         } else {
@@ -178,16 +184,20 @@ impl Session<'_> {
                 let schema = schema
                     .map(|schema| schema.result.clone())
                     .unwrap_or_default();
-                Json::Object(row(&schema, result)?)
+                Some(row(&schema, result)?)
             }
-            None => Json::Null,
+            None => None,
         };
-        Ok(json!({"ok": ok, "partition": accepted.partition, "offset": accepted.offset}))
+        self.lines.put(&Answered {
+            ok: ok.as_ref(),
+            partition: accepted.partition,
+            offset: accepted.offset,
+        })
     }
 
-    fn refused(&mut self, error: &Error) -> Json {
+    fn refused(&mut self, error: &Error) -> Result<()> {
         *self.summary.refused.entry(error.kind().name()).or_default() += 1;
-        error_line(error)
+        self.lines.put(&error_line(error))
     }
 }
 
