@@ -14,7 +14,7 @@ cp examples/flights/{app.toml,commands.jsonl,flights.wasm,flights.lua} "$work/ap
 # So little memory that the rows on disk do not fit, and checkpoints all over the run.
 printf '\n[partition]\nstore = "%s"\nstore_bytes = "1 MiB"\ncheckpoint_bytes = "4 MiB"\n' "$store" >> "$work/app/app.toml"
 cargo build --release --quiet --workspace --all-features --bin flights
-flights=$PWD/target/release/flights
+flights=$(realpath "${CARGO_TARGET_DIR:-target}")/release/flights
 app=$work/app
 run=("$flights" run "$app" --engine "$engine" --commands "$commands")
 

@@ -8,7 +8,7 @@ work=target/flights/run
 rm -rf "$work"
 mkdir -p "$work"
 cargo build --release --quiet --workspace --all-features --bin flights
-flights=target/release/flights
+flights=${CARGO_TARGET_DIR:-target}/release/flights
 
 for engine in wasmtime wasmer lua builtin; do
     echo "== $engine"

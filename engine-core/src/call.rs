@@ -25,9 +25,9 @@ use meter::Meter;
 
 /// One running invocation, or several that follow one another in one crossing.
 ///
-/// An engine begins it, lets the guest read and write through it, and ends it with [`Call::end`]. What it refuses for
-/// good is *sticky*: it decides the outcome, whatever the guest does then. Nothing may be asked of a call that has
-/// ended.
+/// An engine makes one by [`Call::run`], or several by [`Call::begin_batch`], and lets the guest read and write through it.
+/// What it refuses for good is *sticky*: it decides the outcome, whatever the guest does then. Nothing may be asked of a
+/// call that has ended.
 pub struct Call<'a> {
     host: &'a dyn Host,
     package: &'a PackageManifest,
