@@ -235,6 +235,13 @@ impl StreamRef {
         }
     }
 
+    /// Whether this filter holds a direction, and has not let it go on.
+    pub fn is_held(&self, direction: Direction) -> bool {
+        let slot = self.filter.and_then(|filter| self.inner.slots.get(filter));
+        slot.map(|slot| &slot[direction as usize])
+            .is_some_and(|place| place.borrow().is_held() && !place.resuming.get())
+    }
+
     /// Whether this filter let the headers of a direction pass.
     pub(crate) fn is_flowing(&self, direction: Direction) -> bool {
         let slot = self.filter.and_then(|filter| self.inner.slots.get(filter));

@@ -10,17 +10,26 @@ use crate::exports::Callback;
 use crate::machine::PluginInstance;
 use crate::vm::Vm;
 
+/// How many machines a stream may lose before it is taken for one that has failed.
+const MAX_MOVES: u32 = 3;
+
 /// One stream's filter.
 pub(crate) struct WasmFilter {
     plugin: Rc<PluginInstance>,
     /// The machine and the context on it; none before the first callback, and when the machine was lost.
     home: Option<(Rc<Vm>, u32)>,
+    /// How many machines the stream has had a context on.
+    homes: u32,
     /// Nothing is asked of the plugin any more.
     out: bool,
     /// The stream has begun for this filter.
     begun: bool,
     /// What each direction is held at, with what it had been before.
     held: [Option<Held>; 2],
+    /// What each direction began with for the guest, once it has passed, as it had been before.
+    passed: [Option<(At, Option<Headers>)>; 2],
+    /// More has passed, which no other guest can be told of: it is gone.
+    gone: bool,
 }
 
 /// Something that passes.
@@ -30,6 +39,20 @@ enum At {
     Headers { end: bool },
     Data { end: bool },
     Trailers,
+}
+
+impl At {
+    /// The callback about it, and whether it is told that nothing follows.
+    fn callback(self, stream: &StreamRef, direction: Direction) -> (Callback, bool) {
+        match (self, direction) {
+            (At::Connection, _) => (Callback::NewConnection, false),
+            (At::Headers { end }, Direction::Request) => (Callback::RequestHeaders, end),
+            (At::Headers { end }, Direction::Response) => (Callback::ResponseHeaders, end),
+            (At::Data { end }, _) => (data_callback(stream, direction), end),
+            (At::Trailers, Direction::Request) => (Callback::RequestTrailers, false),
+            (At::Trailers, Direction::Response) => (Callback::ResponseTrailers, false),
+        }
+    }
 }
 
 /// A callback that paused, and what its stream was before.
@@ -64,23 +87,67 @@ impl WasmFilter {
         Self {
             plugin: Rc::clone(plugin),
             home: None,
+            homes: 0,
             out: false,
             begun: false,
             held: [None, None],
+            passed: [None, None],
+            gone: false,
         }
     }
 
-    /// The machine and the stream's context on it.
+    /// The machine and the stream's context on it; none where there is no machine, or too much was lost with the last one.
     fn home(&mut self, stream: &StreamRef) -> Option<(Rc<Vm>, u32)> {
         if let Some((vm, context)) = &self.home
             && vm.is_alive()
         {
             return Some((Rc::clone(vm), *context));
         }
+        if self.homes > MAX_MOVES || (self.homes > 0 && self.gone) {
+            return None;
+        }
         let (vm, root) = self.plugin.home()?;
         let context = vm.add_stream(&root, stream).ok()?;
+        self.homes += 1;
         self.home = Some((Rc::clone(&vm), context));
+        for direction in Direction::BOTH {
+            self.tell_again(stream, direction, &vm, context)?;
+        }
         Some((vm, context))
+    }
+
+    /// Tells a new guest what has passed the one before: it sees the headers as they had been, and what it does to them and
+    /// whether it pauses are of no effect any more.
+    fn tell_again(
+        &self,
+        stream: &StreamRef,
+        direction: Direction,
+        vm: &Vm,
+        context: u32,
+    ) -> Option<()> {
+        let Some((at, headers)) = &self.passed[direction as usize] else {
+            return Some(());
+        };
+        let (callback, end) = at.callback(stream, direction);
+        let place = |headers: Option<Headers>| {
+            let place = stream.headers(direction);
+            Some(std::mem::replace(&mut *place?, headers?))
+        };
+        let number = count(headers);
+        let now = place(headers.clone());
+        let told = vm.call(context, callback, &[context, number, u32::from(end)]);
+        place(now);
+        told.ok().map(drop)
+    }
+
+    /// Something that the guest was told of has passed it.
+    fn note(&mut self, direction: Direction, at: At, headers: Option<Headers>) {
+        match at {
+            At::Connection | At::Headers { .. } => {
+                self.passed[direction as usize] = Some((at, headers));
+            }
+            At::Data { .. } | At::Trailers => self.gone = true,
+        }
     }
 
     /// Tells the guest of something, and what that means for the stream.
@@ -91,14 +158,13 @@ impl WasmFilter {
         let Some((vm, context)) = self.home(stream) else {
             return self.failed(stream);
         };
-        let (callback, end) = match (at, direction) {
-            (At::Connection, _) => (Callback::NewConnection, false),
-            (At::Headers { end }, Direction::Request) => (Callback::RequestHeaders, end),
-            (At::Headers { end }, Direction::Response) => (Callback::ResponseHeaders, end),
-            (At::Data { end }, _) => (data_callback(stream, direction), end),
-            (At::Trailers, Direction::Request) => (Callback::RequestTrailers, false),
-            (At::Trailers, Direction::Response) => (Callback::ResponseTrailers, false),
-        };
+        if let Some(held) = self.held[direction as usize].take() {
+            // All data that is still held is told again with what comes now.
+            if !matches!(held.at, At::Data { .. }) || !stream.is_held(direction) {
+                self.note(direction, held.at, held.before.headers);
+            }
+        }
+        let (callback, end) = at.callback(stream, direction);
         let before = Before::of(stream, direction);
         let number = match at {
             At::Connection => 0,
@@ -113,7 +179,7 @@ impl WasmFilter {
         match called {
             Err(_) => self.failed(stream),
             Ok(None | Some(0)) => {
-                self.held[direction as usize] = None;
+                self.note(direction, at, before.headers);
                 Verdict::Continue
             }
             Ok(Some(_)) => {
@@ -139,7 +205,8 @@ impl WasmFilter {
         Verdict::Continue
     }
 
-    /// The machine is lost with all that the guest knew of the stream.
+    /// The machine is lost with all that the guest knew of the stream. What it holds is told to another one's; else that
+    /// waits for the next callback.
     fn lost(&mut self, stream: &StreamRef, culprit: bool) {
         if self.out || self.home.as_ref().is_some_and(|(vm, _)| vm.is_alive()) {
             return;
@@ -153,6 +220,10 @@ impl WasmFilter {
             let Some(Held { at, before }) = held else {
                 continue;
             };
+            if !stream.is_held(direction) {
+                self.note(direction, at, before.headers);
+                continue;
+            }
             if !self.out {
                 before.restore(stream, direction);
             }

@@ -9,9 +9,9 @@
 //! has to be done later, goes through the thread's [`Mailbox`]. Nothing here waits or reads a clock of its own.
 //!
 //! *A failing guest* answers the stream for which it failed at once, by the plugin's policy, and its machine is replaced
-//! before the next stream. The other streams of the machine lose what the guest kept for them: one that was held is
-//! told again, on the new machine, of what it was held at, with its headers and body as they had been; any other goes on
-//! with a new context.
+//! before the next stream. The other streams of the machine lose what the guest kept for them, so the new machine's guest
+//! is told again of their headers as they had been, and of what they are held at, with the body that is held. A stream whose
+//! body has passed in part cannot be told again, and one that has lost three machines is not: they are answered by the policy.
 
 mod abi;
 mod config;

@@ -94,13 +94,129 @@ fn streams_of_a_machine_that_is_lost_go_on_with_another() {
             .all("trap")
             .count();
         assert_eq!(added, 1, "{engine}");
-        held.stream().resume(Direction::Request);
         respond(&mut waiting, true);
         assert_eq!(
             reply(&mut waiting).map(|(status, _)| status).as_deref(),
             Some("200"),
             "{engine}"
         );
+    }
+}
+
+/// Traps where the header `x-trap` is there; where the header `x-pause` is, it pauses until its foreign function is called,
+/// and refuses responses with 299.
+fn deciding() -> String {
+    filter(
+        r#"
+          (import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_set_effective_context" (func $about (param i32) (result i32)))
+          (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
+        "#,
+        r#"
+          (data (i32.const 64) "x-trapx-pause:status299")
+          (func (export "proxy_on_foreign_function") (param i32 i32 i32)
+            (drop (call $about (global.get $refused)))
+            (drop (call $continue (i32.const 0))))
+          (global $refused (mut i32) (i32.const 0))
+          (func $there (param $at i32) (param $len i32) (result i32)
+            (i32.eqz (call $get (i32.const 0) (local.get $at) (local.get $len) (i32.const 200) (i32.const 204))))
+          (func (export "proxy_on_request_headers") (param $context i32) (param i32 i32) (result i32)
+            (if (call $there (i32.const 64) (i32.const 6)) (then unreachable))
+            (if (result i32) (call $there (i32.const 70) (i32.const 7))
+              (then
+                (global.set $refused (local.get $context))
+                (drop (call $add (i32.const 0) (i32.const 66) (i32.const 4) (i32.const 66) (i32.const 4)))
+                (i32.const 1))
+              (else (i32.const 0))))
+          (func (export "proxy_on_response_headers") (param $context i32) (param i32 i32) (result i32)
+            (if (i32.eq (local.get $context) (global.get $refused))
+              (then (drop (call $replace (i32.const 2) (i32.const 77) (i32.const 7) (i32.const 84) (i32.const 3)))))
+            (i32.const 0))
+          (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))
+        "#,
+    )
+}
+
+/// A stream that the filter has let go on after a pause.
+fn resumed(bench: &Bench, end: bool) -> filters::Chain {
+    let mut chain = bench.chain();
+    let headers = Headers::from_iter([(":path", "/"), ("x-pause", "1")]);
+    chain.headers(Direction::Request, headers, end);
+    assert!(!passed(&mut chain));
+    bench
+        .plugin
+        .foreign(0, bytes::Bytes::new())
+        .expect("it stands");
+    chain.pump();
+    assert!(passed(&mut chain));
+    chain
+}
+
+fn trap(bench: &Bench) {
+    let mut chain = bench.chain();
+    with(&mut chain, "x-trap");
+    assert_eq!(reply(&mut chain).expect("an answer").0, "503");
+}
+
+fn status_of(chain: &mut filters::Chain) -> Option<String> {
+    chain.pump();
+    reply(chain).map(|(status, _)| status)
+}
+
+#[test]
+fn the_next_machine_is_told_of_the_headers_that_passed_the_one_before() {
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &deciding()));
+        for _ in 0..3 {
+            let mut chain = resumed(&bench, true);
+            trap(&bench);
+            chain.pump();
+            // Who is told again changes and pauses nothing that has passed.
+            respond(&mut chain, true);
+            assert_eq!(status_of(&mut chain).as_deref(), Some("299"), "{engine}");
+            let stream = chain.stream();
+            let headers = stream.headers(Direction::Request).expect("headers");
+            assert_eq!(headers.all("trap").count(), 1, "{engine}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_whose_body_has_passed_is_answered_by_the_policy() {
+    for engine in ENGINES {
+        for (policy, expected) in [(FailurePolicy::Closed, "503"), (FailurePolicy::Open, "200")] {
+            let mut config = config(engine, &deciding());
+            config.policy = policy;
+            let bench = Bench::new(config);
+            let mut chain = resumed(&bench, false);
+            let data = |chain: &mut filters::Chain, end| {
+                chain.data(Direction::Request, "part".into(), end);
+            };
+            data(&mut chain, false);
+            let mut bad = bench.chain();
+            with(&mut bad, "x-trap");
+            chain.pump();
+            data(&mut chain, true);
+            respond(&mut chain, true);
+            assert_eq!(status_of(&mut chain).as_deref(), Some(expected), "{engine}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_loses_machine_after_machine_is_answered_by_the_policy() {
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &deciding()));
+        let mut chain = bench.chain();
+        with(&mut chain, "x-pause");
+        for _ in 0..3 {
+            trap(&bench);
+            assert_eq!(status_of(&mut chain), None, "{engine}");
+        }
+        trap(&bench);
+        assert_eq!(status_of(&mut chain).as_deref(), Some("503"), "{engine}");
     }
 }
 
