@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use engine_core::schema::Schema;
+use engine_core::value;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
@@ -169,6 +171,16 @@ pub(crate) fn hash(command: &str, args: &[u8]) -> [u8; 16] {
     let mut hash = [0; 16];
     hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     hash
+}
+
+/// The hashes that these arguments had under older schemas: without fields at the end that have their defaults.
+pub(crate) fn older(command: &str, args: &[u8], schema: &Schema) -> impl Iterator<Item = [u8; 16]> {
+    let mut values = schema.decode(args).unwrap_or_default();
+    let fields = schema.fields().iter().rev();
+    fields.map_while(move |field| {
+        let last = values.pop()?;
+        (last == field.default).then(|| hash(command, &value::encode(&values)))
+    })
 }
 
 #[cfg(test)]

@@ -12,9 +12,11 @@ use crate::state::State;
 /// The jobs of one partition.
 ///
 /// Of the due times that were missed, the latest alone counts. A due time that was run for does not come again, also where
-/// the clock is put back.
+/// the clock is put back. Each job has one turn in a round, however long they take, so that commands have theirs.
 pub(crate) struct Jobs {
     jobs: Vec<Job>,
+    /// Whose turn is next in this round.
+    turn: usize,
     /// When the partition was opened.
     opened: i64,
     /// Nothing is due before this time.
@@ -44,6 +46,7 @@ impl Jobs {
         Self {
             next: if jobs.is_empty() { i64::MAX } else { i64::MIN },
             jobs,
+            turn: 0,
             opened,
             alarm: None,
         }
@@ -53,13 +56,19 @@ impl Jobs {
     pub(crate) fn none() -> Self {
         Self {
             jobs: Vec::new(),
+            turn: 0,
             opened: 0,
             next: i64::MAX,
             alarm: None,
         }
     }
 
-    /// A job that is due and the time that it is due for; or that is seen for the first time, and nothing.
+    /// Begins a round.
+    pub(crate) fn begin_round(&mut self) {
+        self.turn = 0;
+    }
+
+    /// A job that is due in this round and the time that it is due for; or that is seen for the first time, and nothing.
     pub(crate) fn due(&mut self, platform: &dyn Platform) -> Option<(usize, Due)> {
         if self.next == i64::MAX {
             return None;
@@ -68,16 +77,23 @@ impl Jobs {
         if now < self.next {
             return None;
         }
-        for job in &mut self.jobs {
+        let begun = self.turn > 0;
+        while let Some(job) = self.jobs.get_mut(self.turn) {
             let Some(through) = job.through else {
                 job.through = Some(self.opened);
                 return Some((job.extension, Due::From(self.opened)));
             };
+            self.turn += 1;
             if let Some(due) = job.schedule.latest(now).filter(|due| *due > through) {
                 job.through = Some(due);
                 return Some((job.extension, Due::At(due)));
             }
         }
+        if begun {
+            // What became due meanwhile has its turn in the next round.
+            return None;
+        }
+        self.turn = 0;
         let next = self.jobs.iter().filter_map(|job| {
             let through = job.through.map_or(now, |through| through.max(now));
             job.schedule.next(through)

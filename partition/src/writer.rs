@@ -353,6 +353,12 @@ impl Writer {
         self.group.begin(self.head);
     }
 
+    fn leave_group(&mut self) {
+        self.begun = false;
+        // A group has one round of jobs, so that none keeps commands from their turn and their answers.
+        self.jobs.begin_round();
+    }
+
     /// Names in the groups to come the versions that their commands run on.
     fn name_versions(&mut self) {
         let instances = &self.runner.instances;
@@ -428,7 +434,7 @@ impl Writer {
         if let Some((id, hash)) = id
             && let Some(known) = self.state.ids.get(id)
         {
-            return self.repeat(id, known, hash);
+            return self.repeat(id, known, (command, args, hash));
         }
         let (offset, attempt) = (self.offset, self.attempts);
         self.attempts += 1;
@@ -506,8 +512,17 @@ impl Writer {
         self.state.jobs.insert(decl.name.to_string(), through);
     }
 
-    fn repeat(&self, id: &str, known: &AcceptedId, hash: [u8; 16]) -> Result<Accepted> {
-        if known.hash != hash {
+    fn repeat(
+        &self,
+        id: &str,
+        known: &AcceptedId,
+        (command, args, hash): (usize, &[u8], [u8; 16]),
+    ) -> Result<Accepted> {
+        let program = &*self.shared.program;
+        let decl = &program.spec().extensions[command].decl;
+        // It may have come before its command had all of today's fields.
+        let older = || ids::older(program.name_of(command), args, &decl.args);
+        if known.hash != hash && !older().any(|older| older == known.hash) {
             return Err(Error::new(
                 ErrorKind::IdConflict,
                 format!(
@@ -547,7 +562,7 @@ impl Writer {
 
     /// Ends the group and makes it the one that is away, for the log to append. Nothing is away before this.
     fn end_group(&mut self) -> Task {
-        self.begun = false;
+        self.leave_group();
         let buffer = std::mem::take(&mut self.buffer);
         let group = self.group.finish(&self.state.catalog, buffer);
         self.building.offset = self.offset;
@@ -571,7 +586,7 @@ impl Writer {
     fn commit(&mut self) -> Result<()> {
         if self.group.is_empty() {
             // All that was seen by those who were refused is durable.
-            self.begun = false;
+            self.leave_group();
             self.building.answer();
             return Ok(());
         }

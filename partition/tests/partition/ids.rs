@@ -38,6 +38,28 @@ fn the_same_id_with_other_arguments_is_a_conflict() {
 }
 
 #[test]
+fn a_repeat_is_known_when_its_command_has_more_fields_than_it_had() {
+    let app = App::new();
+    let application = app.open();
+    application.run("Do", &put(1, 7), Some("a")).unwrap();
+    application.close().unwrap();
+    let app = app.replace(
+        "by: text?\"\nresult",
+        "by: text?, more: int?, much: int = 0\"\nresult",
+    );
+    let application = app.open();
+    let run = |args| application.run("Do", &args, Some("a"));
+    assert!(run(put(1, 7)).unwrap().repeated);
+    let mut more = put(1, 7);
+    for (field, repeats) in [("more", false), ("much", false)] {
+        more[field] = 1.into();
+        assert_eq!(run(more.clone()).is_ok(), repeats, "{field}");
+        more.as_object_mut().unwrap().remove(field);
+    }
+    assert!(run(put(1, 7)).unwrap().repeated);
+}
+
+#[test]
 fn a_refused_id_is_not_remembered() {
     let application = App::new().open();
     let run = |args| application.run("Do", &args, Some("a"));

@@ -85,6 +85,26 @@ fn a_job_runs_while_nothing_else_happens() {
 }
 
 #[test]
+fn a_job_that_is_due_again_when_it_ends_keeps_no_command_waiting() {
+    let app = app("every = \"10s\"");
+    let application = app.open();
+    at(&app, &application, 0);
+    let platform = app.platform.clone();
+    app.native.set("Tick", move |guest| {
+        // It takes as long as its period.
+        platform.set_now(guest.args()["due"].as_i64().unwrap() + 10 * SECOND);
+        guest.result(json!({"n": 0}));
+        Ok(())
+    });
+    app.platform.set_now(10 * SECOND);
+    for n in 1..=20 {
+        run(&application, &ops(&[])).unwrap();
+        assert!(app.native.calls("Tick") >= n, "the job has its turn, too");
+    }
+    application.close().unwrap();
+}
+
+#[test]
 fn a_cron_line_is_kept_in_utc() {
     let app = app("cron = \"*/5 1 * * *\"");
     let application = app.open();
