@@ -132,6 +132,9 @@ impl Application {
                 })
             })
             .collect::<Result<_>>()?;
+        if let Some(data) = data {
+            folder::opened(&*platform, data)?;
+        }
         Ok(Self {
             program,
             lineup,

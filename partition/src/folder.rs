@@ -9,8 +9,11 @@ use engine_core::schema::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::application::mismatch;
+use crate::log::SegmentLog;
 use crate::manifest::{AppSpec, MAX_PARTITIONS};
+use crate::partition::log_folder;
 use crate::platform::{Access, FolderLock, Platform};
+use crate::state::log_error;
 use crate::store::StoreKind;
 
 /// The version of the folder's layout.
@@ -27,6 +30,9 @@ pub struct FolderFacts {
     /// The driver that keeps the rows, fixed when the folder was made.
     #[serde(default)]
     pub store: StoreKind,
+    /// Whether every partition was opened once, and has a log since then.
+    #[serde(default)]
+    opened: bool,
     /// The storages, with the schemas of today's rows.
     pub storages: BTreeMap<String, StorageFacts>,
 }
@@ -53,6 +59,7 @@ impl FolderFacts {
             application: spec.name.clone(),
             partitions: spec.partitions,
             store: spec.partition.store,
+            opened: false,
             storages: storages
                 .map(|(_, storage)| {
                     let facts = StorageFacts {
@@ -105,6 +112,26 @@ impl FolderFacts {
         Ok(Some(facts))
     }
 
+    /// Finds the logs that were there once and are gone, which no crash explains: one `corrupt` for each.
+    ///
+    /// # Errors
+    /// `io`.
+    pub(crate) fn lost_logs(&self, platform: &dyn Platform, data: &Path) -> Result<Vec<Error>> {
+        let mut lost = Vec::new();
+        for number in 0..if self.opened { self.partitions } else { 0 } {
+            let folder = log_folder(&of_partition(data, number));
+            if !SegmentLog::is_there(platform, &folder).map_err(log_error)? {
+                let message = format!(
+                    "the log of partition {number} in {} is gone, and with it commands that were answered; restore the \
+                     data folder from a copy",
+                    folder.display()
+                );
+                lost.push(Error::new(ErrorKind::Corrupt, message));
+            }
+        }
+        Ok(lost)
+    }
+
     /// A catalog of the storages, for reading rows without the application.
     ///
     /// # Errors
@@ -140,15 +167,33 @@ pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Res
         ),
         _ => io("lock", data)(source),
     })?;
-    let facts = FolderFacts::of(spec);
+    let mut facts = FolderFacts::of(spec);
     let found = FolderFacts::read(platform, data)?;
     if let Some(found) = &found {
         check(found, &facts, data)?;
+        facts.opened = found.opened;
+        if let Some(lost) = facts.lost_logs(platform, data)?.into_iter().next() {
+            return Err(lost);
+        }
     }
     if found.as_ref() != Some(&facts) {
         write(platform, data, &facts)?;
     }
     Ok(lock)
+}
+
+/// Notes in a claimed data folder that every partition is open, and has a log from now on.
+///
+/// # Errors
+/// `corrupt`, `io`.
+pub(crate) fn opened(platform: &dyn Platform, data: &Path) -> Result<()> {
+    match FolderFacts::read(platform, data)? {
+        Some(mut facts) if !facts.opened => {
+            facts.opened = true;
+            write(platform, data, &facts)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write(platform: &dyn Platform, data: &Path, facts: &FolderFacts) -> Result<()> {

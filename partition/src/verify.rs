@@ -58,6 +58,8 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
         partitions: facts.partitions,
         ..Verified::default()
     };
+    let lost = facts.lost_logs(&**platform, data)?;
+    found.problems.extend(lost.iter().map(ToString::to_string));
     let mut snapshots = Vec::new();
     let mut scratches = Vec::new();
     for number in 0..facts.partitions {

@@ -135,6 +135,16 @@ impl SegmentLog {
         }
     }
 
+    /// Whether a log was ever opened in `folder`, and is still there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn is_there(platform: &dyn Platform, folder: &Path) -> Result<bool, LogError> {
+        let files = platform.files();
+        let exists = files.exists(folder);
+        Ok(exists.map_err(LogError::io("look for", folder))? && recover::is_begun(files, folder)?)
+    }
+
     /// Opens the log in `folder` for reading alone, and changes nothing: what
     /// a crash left at its end is passed over. No writer opens it while the
     /// lock is held.

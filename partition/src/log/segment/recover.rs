@@ -41,6 +41,17 @@ pub(super) fn list(files: &dyn Files, folder: &Path) -> Result<BTreeSet<u64>, Lo
     Ok(names.iter().filter_map(|n| parse_file_name(n)).collect())
 }
 
+/// Whether there is a segment that was made whole once.
+pub(super) fn is_begun(files: &dyn Files, folder: &Path) -> Result<bool, LogError> {
+    let segments = list(files, folder)?;
+    match segments.first() {
+        Some(&first) if may_be_unfinished(&segments) => {
+            Ok(!Scanner::open_unchecked(files, folder, first)?.is_unfinished()?)
+        }
+        first => Ok(first.is_some()),
+    }
+}
+
 /// Finds the tail of the log in a locked folder and makes all before it durable.
 pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, LogError> {
     spare::remove(files, folder)?;
