@@ -78,25 +78,11 @@ impl Default for Catalog {
             commands: HashMap::new(),
             foreign: ForeignFunctions::new(),
         };
-        let command = |name: &str, ty| Field {
-            name: name.into(),
-            ty,
-            optional: false,
-            default: Value::List(Vec::new()),
-        };
-        let mut event = vec![
-            command("args", Type::CommandArgs),
-            command("result", Type::CommandResult),
+        let event = vec![
+            Field::new("command", Type::Text, false),
+            Field::new("args", Type::CommandArgs, false),
+            Field::new("result", Type::CommandResult, false),
         ];
-        event.insert(
-            0,
-            Field {
-                name: "command".into(),
-                ty: Type::Text,
-                optional: false,
-                default: Type::Text.zero(),
-            },
-        );
         let event = Schema::new(event).unwrap_or_default();
         let parse = |text| Schema::parse(text).unwrap_or_default();
         let storages = [

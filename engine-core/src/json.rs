@@ -90,7 +90,8 @@ pub fn from_json(json: &Json, ty: &Type) -> Result<Value> {
     Ok(value)
 }
 
-/// Reads a row from a JSON object: an optional field may be left out, an unknown one is refused.
+/// Reads a row from a JSON object: an optional field and one with a declared default may be left out, an unknown one is
+/// refused.
 ///
 /// # Errors
 /// `bad_args` with the field that does not fit.
@@ -112,8 +113,8 @@ pub fn row_from_json(json: &Json, schema: &Schema) -> Result<Vec<Value>> {
 
 fn field_from_json(map: &Map<String, Json>, field: &Field) -> Result<Value> {
     match map.get(&*field.name) {
-        None | Some(Json::Null) if field.optional => Ok(Value::Null),
-        None if field.default != field.ty.zero() => Ok(field.default.clone()),
+        None if field.has_default || field.optional => Ok(field.default.clone()),
+        Some(Json::Null) if field.optional => Ok(Value::Null),
         None => Err(bad(format!("field `{}` is missing", field.name))),
         Some(json) => from_json(json, &field.ty)
             .map_err(|error| bad(format!("field `{}`: {}", field.name, error.message()))),
@@ -128,5 +129,32 @@ fn name_of(json: &Json) -> &'static str {
         Json::String(_) => "a text",
         Json::Array(_) => "an array",
         Json::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_left_out_has_its_declared_default_or_is_null_or_is_missed() {
+        let schema = "n: int = 0, b: bool = false, o: int? = 4, p: int?, q: int";
+        let schema = Schema::parse(schema).unwrap();
+        let row = row_from_json(&json!({"q": 1}), &schema).unwrap();
+        let expected = [
+            Value::Int(0),
+            Value::Bool(false),
+            Value::Int(4),
+            Value::Null,
+            Value::Int(1),
+        ];
+        assert_eq!(row, expected);
+        let row = row_from_json(&json!({"q": 1, "o": null}), &schema).unwrap();
+        assert_eq!(row[2], Value::Null);
+        let error = row_from_json(&json!({}), &schema).unwrap_err();
+        assert_eq!(error.message(), "field `q` is missing");
+        assert!(row_from_json(&json!({"q": 1, "n": null}), &schema).is_err());
     }
 }

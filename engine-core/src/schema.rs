@@ -42,6 +42,21 @@ pub struct Field {
     pub optional: bool,
     /// What stands in its place in a row that was written before the field existed.
     pub default: Value,
+    /// Whether that was declared, so that it also stands in for a field that JSON leaves out.
+    pub has_default: bool,
+}
+
+impl Field {
+    /// A field without a declared default.
+    pub fn new(name: &str, ty: Type, optional: bool) -> Self {
+        Self {
+            name: name.into(),
+            default: if optional { Value::Null } else { ty.zero() },
+            ty,
+            optional,
+            has_default: false,
+        }
+    }
 }
 
 /// The fields of a record, in the order in which they are encoded.
@@ -172,12 +187,7 @@ impl fmt::Display for Schema {
             if field.optional {
                 f.write_str("?")?;
             }
-            let zero = if field.optional {
-                Value::Null
-            } else {
-                field.ty.zero()
-            };
-            if field.default != zero {
+            if field.has_default {
                 write!(f, " = {}", crate::json::to_json(&field.default, &field.ty))?;
             }
         }
@@ -231,7 +241,8 @@ impl Parser<'_> {
             self.at += 1;
         }
         self.space();
-        let default = if self.peek() == Some('=') {
+        let has_default = self.peek() == Some('=');
+        let default = if has_default {
             self.at += 1;
             self.default(&ty, &name)?
         } else if optional {
@@ -244,6 +255,7 @@ impl Parser<'_> {
             ty,
             optional,
             default,
+            has_default,
         })
     }
 
@@ -351,6 +363,7 @@ mod tests {
             "a: int",
             "a: bool, b: float?, c: [text], d: {x: int, y: [{z: bytes?}]}?",
             "n: int = 5, t: text = \"a, b\", l: [int] = [1,2]",
+            "n: int = 0, b: bool = false, o: int? = 4",
         ] {
             let schema = Schema::parse(text).unwrap();
             assert_eq!(schema.to_string(), text);

@@ -301,16 +301,14 @@ impl Marshal {
         let Some(CommandSchema { args, result }) = self.manifest.catalog.command(command) else {
             return misfit(format!("the application declares no command `{command}`"));
         };
-        let field = |name: &str, ty| SchemaField {
-            name: name.into(),
-            ty,
-            optional: false,
-            default: Plain::List(Vec::new()),
-        };
         let schema = Schema::new(vec![
-            field("command", Type::Text),
-            field("args", Type::Record(args.clone())),
-            field("result", Type::List(Box::new(Type::Record(result.clone())))),
+            SchemaField::new("command", Type::Text, false),
+            SchemaField::new("args", Type::Record(args.clone()), false),
+            SchemaField::new(
+                "result",
+                Type::List(Box::new(Type::Record(result.clone()))),
+                false,
+            ),
         ]);
         let schema = schema.map_err(Failure::Contract)?;
         let record = Rc::new(Record::new(lua, &schema)?);

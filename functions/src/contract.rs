@@ -225,14 +225,7 @@ fn field(name: &str, ty: &Type) -> Result<Field> {
         Type::Optional(ty) => (&**ty, true),
         ty => (ty, false),
     };
-    let ty = form(ty)?;
-    let default = if optional { Plain::Null } else { ty.zero() };
-    Ok(Field {
-        name: name.into(),
-        ty,
-        optional,
-        default,
-    })
+    Ok(Field::new(name, form(ty)?, optional))
 }
 
 /// How rows hold a type; a map is a list of records `{key: text, value: type}`.
