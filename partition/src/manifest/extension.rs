@@ -9,7 +9,7 @@ use engine_core::schema::{Schema, Type};
 
 use super::near::instead;
 use super::section::{Section, Text, check_name};
-use super::storage::is_system;
+use super::storage::{PARTITION, is_system};
 use super::{ExtensionSpec, PackageSpec, Schedule};
 
 /// An extension as it was read, with the places that the rules between extensions need.
@@ -82,6 +82,11 @@ fn extension<'a>(
     };
     if let Some(kind) = kind {
         check_kind(section, kind);
+        if kind == ExtensionKind::Query && draft.result.position(PARTITION).is_some() {
+            let why = "an answer is shown with its partition under this name: choose another";
+            let span = section.span_of("result").unwrap_or(section.span());
+            section.problem(span, format!("field `{PARTITION}`: {why}"));
+        }
         if kind == ExtensionKind::Job {
             check_job(section, draft.args.as_ref());
         }

@@ -50,6 +50,39 @@ fn the_manifest_to_spoil_is_good() {
 }
 
 #[test]
+fn a_row_shows_every_field_under_a_name_of_its_own() {
+    let storage = "key = 'item: text'";
+    spoiled(
+        storage,
+        "key = 'storage: text'",
+        5,
+        "`storage`: rows are shown with",
+    );
+    let value = "key = 'day: int'\nvalue = 'count: int'";
+    let with = |fields: &str| format!("key = 'day: int'\nvalue = '{fields}'");
+    spoiled(
+        value,
+        &with("partition: int"),
+        9,
+        "`partition`: rows are shown with",
+    );
+    spoiled(
+        value,
+        &with("count: int, day: int"),
+        9,
+        "`day` is in the key, too",
+    );
+    let query = "[partition]\nqueue = 7";
+    let with = "[extensions.Ask]\nkind = 'query'\nresult = 'partition: int'\n[partition]";
+    spoiled(
+        query,
+        with,
+        30,
+        "field `partition`: an answer is shown with its partition",
+    );
+}
+
+#[test]
 fn foreign_functions_that_the_program_does_not_have_are_refused() {
     let sales = "access = { sales = ['read', 'put'] }";
     spoiled(
