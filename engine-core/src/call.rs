@@ -49,7 +49,7 @@ impl std::fmt::Debug for Call<'_> {
         f.debug_struct("Call")
             .field("package", &self.package.name)
             .field("extension", &self.extension.get().name)
-            .field("ledger", &self.meter.ledger())
+            .field("meter", &self.meter)
             .finish_non_exhaustive()
     }
 }
@@ -118,8 +118,6 @@ impl<'a> Call<'a> {
     /// Ends the invocation: settles which error stands, and drops every intent if there is one.
     #[inline]
     fn end(&self, run: Result<()>) -> Outcome {
-        let mut ledger = self.meter.ledger();
-        ledger.elapsed_ms = self.ticker.since(self.started.get());
         self.buffers.close_all();
         let sticky = self.sticky.take();
         let violation = self.violation.take();
@@ -129,7 +127,11 @@ impl<'a> Call<'a> {
             }
             (None, Ok(()), None) => Ok(()),
         };
-        Outcome { result, ledger }
+        let elapsed_ms = self.ticker.since(self.started.get());
+        Outcome {
+            result,
+            ledger: self.meter.ledger(elapsed_ms),
+        }
     }
 
     #[cold]
@@ -243,10 +245,15 @@ impl<'a> Call<'a> {
         )
     }
 
-    /// Sets what the engine itself measures.
+    /// Sets the bytes of the guest's memory, which the engine itself measures.
     #[inline]
-    pub fn used(&self, memory: u64, fuel: Option<u64>) {
-        self.meter.memory.set(memory);
+    pub fn used_memory(&self, bytes: usize) {
+        self.meter.memory.set(bytes as u64);
+    }
+
+    /// Sets the fuel used, which the engine itself measures.
+    #[inline]
+    pub fn used_fuel(&self, fuel: Option<u64>) {
         self.meter.fuel.set(fuel);
     }
 

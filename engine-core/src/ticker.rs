@@ -29,7 +29,7 @@ const PERIOD: Duration = Duration::from_millis(1);
 const LINGER: u64 = 100;
 
 impl Ticker {
-    /// Starts a ticker that calls `on_tick` after each tick, on its own thread.
+    /// Starts a ticker that calls `on_tick` before each tick is counted, on its own thread.
     ///
     /// # Errors
     /// The operating system's, where it gives no thread.
@@ -116,8 +116,9 @@ fn run(weak: &Weak<Shared>) {
         let Some(shared) = weak.upgrade() else { return };
         while last.elapsed() >= PERIOD {
             last += PERIOD;
-            shared.ticks.fetch_add(1, Ordering::Relaxed);
+            // Whoever begins a call between the two gets a tick more and never one less.
             (shared.on_tick)();
+            shared.ticks.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

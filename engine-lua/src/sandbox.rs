@@ -156,7 +156,8 @@ impl Sandbox {
             call.fail(lost);
         }
         let memory = end.unwrap_or_else(|_| watch.memory(&self.lua));
-        call.used(memory, watch.fuel());
+        call.used_memory(memory as usize);
+        call.used_fuel(watch.fuel());
         if let Some(panic) = self.api.panic.take() {
             resume_unwind(panic);
         }

@@ -142,6 +142,10 @@ pub(crate) fn finish<G: Guest<State> + ?Sized>(
         true => Ok(()),
         false => state.slot.enter(call, || state.wasi.flush(state)),
     };
-    call.used(guest.memory().len() as u64, guest.fuel_used());
+    if run.is_err() {
+        // One that ended well was measured when its output was taken.
+        call.used_memory(guest.memory().len());
+    }
+    call.used_fuel(guest.fuel_used());
     run.and(flushed)
 }

@@ -323,6 +323,11 @@ impl<S: 'static, C: AsContextMut<Data = Data<S>>> Guest<S> for Live<C> {
     #[inline]
     fn arm(&mut self, budget: Budget) {
         let mut context = self.0.as_context_mut();
+        let data = context.data();
+        // Within one tick the deadline of the call before is this one's, too.
+        if data.budget == budget && data.fuel.is_none() {
+            return;
+        }
         let now = context.data().runtime.ticker().now();
         context.set_epoch_deadline(budget.deadline.saturating_sub(now));
         let data = context.data_mut();

@@ -65,7 +65,7 @@ pub(crate) trait Vm {
 /// Rows of plain numbers, each in 64 bits: an integer of 32 bits in the lower half, a float by its bits.
 #[cfg(feature = "arrow")]
 pub(crate) trait Numbers {
-    /// Fills the places with the next row's arguments; false behind the last row.
+    /// Fills the places with the next row's arguments; false behind the last row, however often it is asked.
     fn next(&mut self, places: &mut [u64]) -> bool;
 
     /// Takes the row's results.

@@ -332,10 +332,22 @@ impl<R: Runtime> Vm for WasmVm<R> {
         };
         let mut places = [0; NumberFunction::MAX_VALUES];
         let places = &mut places[..plain.functions[function].places()];
+        let state = self.state.clone();
         while rows.next(places) {
-            let called = self.run(function, |guest, _| guest.call_numbers(function, places));
+            // Row after row, as long as none leaves anything behind for the next.
+            let called = self.run(function, |guest, shared| {
+                let limits = &shared.manifest.limits;
+                loop {
+                    guest.call_numbers(function, places)?;
+                    rows.take(places)?;
+                    let is_clean = shared.manifest.policy == Policy::Keep && !state.is_touched();
+                    if !is_clean || !rows.next(places) {
+                        return Ok(());
+                    }
+                    arm(guest, shared, limits.deadline_ms, limits.fuel);
+                }
+            });
             called.map_err(|error| self.place(function, error))?;
-            rows.take(places)?;
         }
         Ok(true)
     }
@@ -392,6 +404,13 @@ impl State {
     /// How many bytes of results could not be freed.
     pub(crate) fn garbage(&self) -> &Cell<u32> {
         &self.0.garbage
+    }
+
+    /// Whether the guest has asked its host for anything since the call began.
+    #[cfg(feature = "arrow")]
+    #[inline]
+    fn is_touched(&self) -> bool {
+        self.0.touched.get()
     }
 
     #[inline]

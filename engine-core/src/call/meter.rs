@@ -77,9 +77,9 @@ impl Meter {
     }
 
     #[inline]
-    pub(super) fn ledger(&self) -> Ledger {
+    pub(super) fn ledger(&self, elapsed_ms: u64) -> Ledger {
         Ledger {
-            elapsed_ms: 0,
+            elapsed_ms,
             fuel: self.fuel.get(),
             memory: self.memory.get(),
             host_reads: self.host_reads.get(),

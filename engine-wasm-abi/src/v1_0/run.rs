@@ -28,7 +28,9 @@ pub(crate) fn run<G: Guest<State>>(guest: &mut G, state: &State, call: &Call<'_>
     let kind = extension.kind as i32;
     let result = guest.call(RUN, &[name.address(), kind, args.address()])?;
     call.trace(Party::Guest, Party::Instance, || "done WasmRun".to_owned());
-    let result = RunResult::read(guest.memory(), result.cast_unsigned())?;
+    let memory = guest.memory();
+    call.used_memory(memory.len());
+    let result = RunResult::read(memory, result.cast_unsigned())?;
     hand_over(call, state, result)
 }
 

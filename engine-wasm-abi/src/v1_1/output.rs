@@ -62,6 +62,7 @@ impl<'m> Record<'m> {
 /// `abi` for an unknown status or a malformed region, and what the status says.
 #[inline]
 pub(super) fn take(call: &Call<'_>, state: &State, memory: &[u8], status: i32) -> Result<()> {
+    call.used_memory(memory.len());
     let status = Status::of(status.cast_unsigned())?;
     let header = state.v1_1.header.get();
     let [_, _, at, len] = numbers(memory, "the exchange header", header)?;

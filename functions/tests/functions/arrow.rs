@@ -11,6 +11,7 @@ use arrow_array::{
 };
 use arrow_schema::DataType;
 use contract_guest as _;
+use engine_core::limits::Limit;
 use functions::{ErrorKind, Result};
 
 use crate::plugin::{Plugins, WASM};
@@ -117,6 +118,47 @@ fn the_first_row_that_fails_names_itself() {
         let by: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 5, 10]));
         let fine = both(&plugins, "divide", &batch(vec![ten, by])).unwrap();
         assert_eq!(fine.as_primitive::<Int64Type>().values(), &[10, 5, 2, 1]);
+    }
+}
+
+/// Prints so many lines, and a letter without the line's end where `rest` is not 0.
+const CHATTY: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\10\00\00\00\02\00\00\00\10\00\00\00\01\00\00\00x\n")
+    (func (export "say") (param $lines i32) (param $rest i32) (result i32)
+        (block $said
+            (loop $again
+                (br_if $said (i32.eqz (local.get $lines)))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)))
+                (local.set $lines (i32.sub (local.get $lines) (i32.const 1)))
+                (br $again)))
+        (if (local.get $rest)
+            (then (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 32)))))
+        (i32.const 7)))"#;
+
+#[test]
+fn each_row_has_the_limits_of_a_call() {
+    for engine in WASM {
+        let plugins = Plugins::new();
+        plugins.file("say.wasm", wat::parse_str(CHATTY).expect("a module"));
+        let toml = format!(
+            "name = 'chatty'\nengine = '{engine}'\npath = 'say.wasm'\nfunctions = ['say']\nlimits.log_lines = 2"
+        );
+        plugins.add(&toml).unwrap();
+        let say = |rows: &[(i32, i32)]| {
+            let (lines, rest): (Vec<_>, Vec<_>) = rows.iter().copied().unzip();
+            let columns: [ArrayRef; 2] =
+                [lines, rest].map(|column| Arc::new(Int32Array::from(column)) as _);
+            both(&plugins, "say", &batch(columns.into()))
+        };
+        let fine = say(&[(2, 0), (1, 1), (0, 0), (2, 0), (0, 1)]).unwrap();
+        assert_eq!(*fine, Int32Array::from(vec![7; 5]));
+        for too_much in [(3, 0), (2, 1)] {
+            let error = say(&[(2, 0), (0, 0), too_much, (0, 0), (0, 0)]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Limit(Limit::LogLines));
+            assert_eq!(error.place(), Some("chatty/say, row 2"), "{error}");
+        }
     }
 }
 
