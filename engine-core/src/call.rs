@@ -3,7 +3,6 @@
 mod batch;
 mod buffers;
 mod foreign;
-mod meter;
 mod read;
 mod write;
 
@@ -14,14 +13,13 @@ use crate::engine::{Invocation, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{Host, Party};
 use crate::intent::Intents;
-use crate::limits::Limit;
+use crate::limits::{Ledger, Limit};
 use crate::manifest::{ExtensionDecl, PackageManifest, Verb};
 use crate::ticker::Ticker;
 
 use batch::Batch;
 pub use batch::Settle;
 pub use buffers::Buffers;
-use meter::Meter;
 
 /// One running invocation, or several that follow one another in one crossing.
 ///
@@ -37,7 +35,7 @@ pub struct Call<'a> {
     invocation: Cell<&'a Invocation<'a>>,
     started: Cell<u64>,
     deadline: Cell<u64>,
-    meter: Meter,
+    ledger: RefCell<Ledger>,
     sticky: RefCell<Option<Error>>,
     violation: RefCell<Option<Error>>,
     intents: RefCell<&'a mut Intents>,
@@ -49,7 +47,7 @@ impl std::fmt::Debug for Call<'_> {
         f.debug_struct("Call")
             .field("package", &self.package.name)
             .field("extension", &self.extension.get().name)
-            .field("meter", &self.meter)
+            .field("ledger", &self.ledger)
             .finish_non_exhaustive()
     }
 }
@@ -107,7 +105,7 @@ impl<'a> Call<'a> {
             invocation: Cell::new(invocation),
             started: Cell::new(started),
             deadline: Cell::new(deadline),
-            meter: Meter::default(),
+            ledger: RefCell::default(),
             sticky: RefCell::new(None),
             violation: RefCell::new(None),
             intents: RefCell::new(intents),
@@ -127,10 +125,11 @@ impl<'a> Call<'a> {
             }
             (None, Ok(()), None) => Ok(()),
         };
-        let elapsed_ms = self.ticker.since(self.started.get());
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.elapsed_ms = self.ticker.since(self.started.get());
         Outcome {
             result,
-            ledger: self.meter.ledger(elapsed_ms),
+            ledger: *ledger,
         }
     }
 
@@ -248,13 +247,35 @@ impl<'a> Call<'a> {
     /// Sets the bytes of the guest's memory, which the engine itself measures.
     #[inline]
     pub fn used_memory(&self, bytes: usize) {
-        self.meter.memory.set(bytes as u64);
+        self.ledger.borrow_mut().memory = bytes as u64;
     }
 
     /// Sets the fuel used, which the engine itself measures.
     #[inline]
     pub fn used_fuel(&self, fuel: Option<u64>) {
-        self.meter.fuel.set(fuel);
+        self.ledger.borrow_mut().fuel = fuel;
+    }
+
+    /// Adds to a counter of the ledger.
+    ///
+    /// # Errors
+    /// The limit, once the counter is above what is allowed.
+    #[inline]
+    fn count(
+        &self,
+        counter: impl FnOnce(&mut Ledger) -> &mut u64,
+        more: usize,
+        limit: Limit,
+        allowed: impl Into<u64>,
+    ) -> Result<()> {
+        let ledger = &mut *self.ledger.borrow_mut();
+        let used = counter(ledger);
+        *used = used.saturating_add(more as u64);
+        let allowed = allowed.into();
+        if *used <= allowed {
+            return Ok(());
+        }
+        Err(Error::limit(limit, allowed))
     }
 
     fn show_key(&self, storage: StorageId, key: &[u8]) -> String {

@@ -107,7 +107,7 @@ impl<'a> Call<'a> {
             batch.place.set(place);
             batch.running.set(true);
             self.intents.borrow_mut().clear();
-            self.meter.reset();
+            self.ledger.take();
             match declared(self.package, invocation) {
                 Ok(extension) => {
                     self.extension.set(extension);

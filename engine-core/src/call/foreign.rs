@@ -1,7 +1,6 @@
 //! Calls of foreign functions by a running invocation: permitted, counted, and answered by the host.
 
 use super::Call;
-use super::meter::count;
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign::{ForeignFunction, ForeignId};
 use crate::host::Party;
@@ -39,14 +38,14 @@ impl Call<'_> {
         let Some(function) = known.filter(|_| self.extension().calls(function)) else {
             return Err(self.not_declared(known.map_or("", ForeignFunction::name)));
         };
-        let (meter, limits) = (&self.meter, &self.package.limits);
+        let limits = &self.package.limits;
         let count_bytes = |len| {
-            let counter = &meter.foreign_bytes;
-            let counted = count(counter, len, Limit::ForeignBytes, limits.foreign_bytes);
+            let (limit, most) = (Limit::ForeignBytes, limits.foreign_bytes);
+            let counted = self.count(|ledger| &mut ledger.foreign_bytes, len, limit, most);
             counted.map_err(|error| self.fail(error))
         };
-        let calls = &meter.foreign_calls;
-        count(calls, 1, Limit::ForeignCalls, limits.foreign_calls)
+        let (limit, most) = (Limit::ForeignCalls, limits.foreign_calls);
+        self.count(|ledger| &mut ledger.foreign_calls, 1, limit, most)
             .map_err(|error| self.fail(error))?;
         count_bytes(argument.len())?;
         self.trace(Party::Instance, Party::Foreign, || {

@@ -1,7 +1,6 @@
 //! Reads of a running invocation: permitted, counted, and handed on without a look inside.
 
 use super::Call;
-use super::meter::count;
 use crate::catalog::StorageId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Party;
@@ -13,9 +12,9 @@ use crate::value::{Reader, Token};
 impl Call<'_> {
     fn before_read(&self, storage: StorageId, key: &[u8], extent: Extent) -> Result<()> {
         self.check()?;
-        let reads = &self.meter.host_reads;
+        let most = self.package.limits.host_reads;
         self.permit(Verb::Read, storage)
-            .and_then(|()| count(reads, 1, Limit::HostReads, self.package.limits.host_reads))
+            .and_then(|()| self.count(|ledger| &mut ledger.host_reads, 1, Limit::HostReads, most))
             .map_err(|error| self.fail(error))?;
         let storage = self.package.catalog.storage(storage);
         storage.key.check_key(key, extent).map_err(|error| {
@@ -25,9 +24,19 @@ impl Call<'_> {
     }
 
     fn count_row(&self, len: usize) -> Result<()> {
-        let (meter, limits) = (&self.meter, &self.package.limits);
-        count(&meter.rows_read, 1, Limit::RowsRead, limits.rows_read)
-            .and_then(|()| count(&meter.bytes_read, len, Limit::BytesRead, limits.bytes_read))
+        let (rows, bytes) = (
+            self.package.limits.rows_read,
+            self.package.limits.bytes_read,
+        );
+        self.count(|ledger| &mut ledger.rows_read, 1, Limit::RowsRead, rows)
+            .and_then(|()| {
+                self.count(
+                    |ledger| &mut ledger.bytes_read,
+                    len,
+                    Limit::BytesRead,
+                    bytes,
+                )
+            })
             .map_err(|error| self.fail(error))
     }
 

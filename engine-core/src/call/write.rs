@@ -1,7 +1,6 @@
 //! Intents, results and log lines of a running invocation: checked before they are taken.
 
 use super::Call;
-use super::meter::count;
 use crate::catalog::StorageId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Party;
@@ -41,10 +40,15 @@ impl Call<'_> {
             if storage == StorageId::LOG {
                 return self.log_row(value);
             }
-            let (meter, limits) = (&self.meter, &self.package.limits);
-            count(&meter.intents, 1, Limit::Intents, limits.intents)?;
-            let (bytes, len) = (&meter.intent_bytes, key.len() + value.len());
-            count(bytes, len, Limit::IntentBytes, limits.intent_bytes)?;
+            let (limits, len) = (&self.package.limits, key.len() + value.len());
+            self.count(
+                |ledger| &mut ledger.intents,
+                1,
+                Limit::Intents,
+                limits.intents,
+            )?;
+            let (limit, most) = (Limit::IntentBytes, limits.intent_bytes);
+            self.count(|ledger| &mut ledger.intent_bytes, len, limit, most)?;
             let intent = Intent {
                 verb,
                 storage,
@@ -76,8 +80,8 @@ impl Call<'_> {
             result
                 .check(row)
                 .map_err(|error| misfit(format!("result: {}", error.message())))?;
-            let (bytes, max) = (&self.meter.result_bytes, self.package.limits.result_bytes);
-            count(bytes, row.len(), Limit::ResultBytes, max)?;
+            let (limit, most) = (Limit::ResultBytes, self.package.limits.result_bytes);
+            self.count(|ledger| &mut ledger.result_bytes, row.len(), limit, most)?;
             self.trace(Party::Instance, Party::Partition, || {
                 format!("result of {} bytes", row.len())
             });
@@ -110,10 +114,19 @@ impl Call<'_> {
     }
 
     fn count_log(&self, level: &str, message: &str) -> Result<()> {
-        let (meter, limits) = (&self.meter, &self.package.limits);
-        count(&meter.log_lines, 1, Limit::LogLines, limits.log_lines)?;
-        let (bytes, len) = (&meter.log_bytes, level.len() + message.len());
-        count(bytes, len, Limit::LogBytes, limits.log_bytes)
+        let (limits, len) = (&self.package.limits, level.len() + message.len());
+        self.count(
+            |ledger| &mut ledger.log_lines,
+            1,
+            Limit::LogLines,
+            limits.log_lines,
+        )?;
+        self.count(
+            |ledger| &mut ledger.log_bytes,
+            len,
+            Limit::LogBytes,
+            limits.log_bytes,
+        )
     }
 
     /// Logs a row of `sys.log` that was checked against its schema.

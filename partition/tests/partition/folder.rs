@@ -180,6 +180,35 @@ fn a_number_of_partitions_that_no_folder_has_is_damage() {
 }
 
 #[test]
+fn a_log_that_is_gone_is_damage_and_not_a_new_partition() {
+    for emptied in [false, true] {
+        let app = closed();
+        let files = app.platform.files();
+        for path in app.files("log", ".log") {
+            if emptied {
+                drop(files.open(&path, Access::Truncate).unwrap());
+            } else {
+                files.remove(&path).unwrap();
+            }
+        }
+        let left = app.files("log", ".log");
+        let platform: Arc<dyn Platform> = Arc::new(app.platform.clone());
+        let found = verify(&platform, Path::new(DATA)).unwrap();
+        assert!(
+            found.problems[0].contains("the log of partition 0"),
+            "{found:?}"
+        );
+        let refused = app.try_open().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+        assert_eq!(
+            app.files("log", ".log"),
+            left,
+            "nothing stands in its place"
+        );
+    }
+}
+
+#[test]
 fn an_application_that_does_not_load_leaves_no_mark_on_its_folder() {
     let app = App::new().replace("engine = \"probe\"", "engine = \"not-in-this-build\"");
     assert_eq!(kind(app.try_open()), ErrorKind::Unknown);
