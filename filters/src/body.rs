@@ -8,7 +8,9 @@ use bytes::{Bytes, BytesMut};
 /// A part of a body.
 #[derive(Clone, Debug, Default)]
 pub struct Body {
-    chunks: VecDeque<Bytes>,
+    /// The first chunk, in place, since most bodies have no other; empty where there is none.
+    first: Bytes,
+    rest: VecDeque<Bytes>,
     len: usize,
 }
 
@@ -26,26 +28,31 @@ impl Body {
     /// Puts bytes behind all others.
     pub fn push(&mut self, chunk: Bytes) {
         self.len += chunk.len();
-        if !chunk.is_empty() {
-            self.chunks.push_back(chunk);
+        if self.first.is_empty() {
+            self.first = chunk;
+        } else if !chunk.is_empty() {
+            self.rest.push_back(chunk);
         }
     }
 
     /// Takes the first chunk.
     pub fn pop(&mut self) -> Option<Bytes> {
-        let chunk = self.chunks.pop_front()?;
+        let next = self.rest.pop_front().unwrap_or_default();
+        let chunk = std::mem::replace(&mut self.first, next);
         self.len -= chunk.len();
-        Some(chunk)
+        (!chunk.is_empty()).then_some(chunk)
     }
 
     /// Puts everything of another behind all of this.
     pub fn append(&mut self, mut other: Self) {
+        let len = self.len + other.len;
         if self.is_empty() {
             *self = other;
             return;
         }
-        self.chunks.append(&mut other.chunks);
-        self.len += other.len;
+        self.push(other.first);
+        self.rest.append(&mut other.rest);
+        self.len = len;
     }
 
     /// Forgets all bytes.
@@ -55,13 +62,14 @@ impl Body {
 
     /// The chunks, in order.
     pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
-        self.chunks.iter()
+        let first = Some(&self.first).filter(|first| !first.is_empty());
+        first.into_iter().chain(&self.rest)
     }
 
     /// Copies at most `max` bytes from `start` on to a place that takes them piece by piece.
     pub fn copy(&self, start: usize, max: usize, mut take: impl FnMut(&[u8])) {
         let (mut skip, mut left) = (start, max);
-        for chunk in &self.chunks {
+        for chunk in self.chunks() {
             if left == 0 {
                 return;
             }
@@ -77,10 +85,8 @@ impl Body {
 
     /// All bytes in one piece, copied only where they are in more.
     pub fn to_bytes(&self) -> Bytes {
-        if let [one] = self.chunks.as_slices().0
-            && self.chunks.len() == 1
-        {
-            return one.clone();
+        if self.rest.is_empty() {
+            return self.first.clone();
         }
         let mut all = BytesMut::with_capacity(self.len);
         self.copy(0, self.len, |piece| all.extend_from_slice(piece));
@@ -101,16 +107,18 @@ impl Body {
     fn split_off(&mut self, at: usize) -> Self {
         let mut behind = Self::default();
         while self.len > at {
-            let Some(mut last) = self.chunks.pop_back() else {
-                break;
-            };
+            let last = self.rest.pop_back();
+            let mut last = last.unwrap_or_else(|| std::mem::take(&mut self.first));
             self.len -= last.len();
             let kept = at.saturating_sub(self.len);
             if kept > 0 {
                 self.push(last.split_to(kept));
             }
             behind.len += last.len();
-            behind.chunks.push_front(last);
+            let next = std::mem::replace(&mut behind.first, last);
+            if !next.is_empty() {
+                behind.rest.push_front(next);
+            }
         }
         behind
     }

@@ -96,6 +96,7 @@ impl Vm {
         } else if vm.has(Callback::Start) {
             vm.run(0, Callback::Start, &[], START_MS)?;
         }
+        vm.measure();
         Ok(vm)
     }
 
@@ -125,6 +126,7 @@ impl Vm {
                 return Err(Error::new(ErrorKind::Package, message));
             }
         }
+        self.measure();
         Ok(root)
     }
 
@@ -180,7 +182,6 @@ impl Vm {
         let used = found.params.max(usize::from(result));
         let called = guest.call_numbers(found.function, &mut places[..used]);
         let ended = called.and_then(|()| self.state.flush());
-        self.memory.set(guest.memory().len());
         self.state.effective.set(0);
         match ended {
             Ok(()) => Ok(Some(if result { places[0] as u32 } else { 0 })),
@@ -262,7 +263,16 @@ impl Vm {
             .borrow_mut()
             .retain(|_, call| call.context != id);
         self.state.contexts.borrow_mut().remove(&id);
+        self.measure();
         Ok(())
+    }
+
+    /// Says how much memory the guest has: when something ends that may have made it grow, and not at each callback.
+    fn measure(&self) {
+        if let Ok(guest) = self.guest.try_borrow() {
+            let bytes = guest.as_ref().map_or(0, |guest| guest.memory().len());
+            self.memory.set(bytes);
+        }
     }
 
     /// Deletes the contexts that the guest is done with since the last time.
@@ -305,6 +315,7 @@ impl Vm {
                 if self.call(root.id, Callback::Tick, &[root.id]).is_err() {
                     return;
                 }
+                self.measure();
             }
         }
     }
@@ -393,6 +404,7 @@ impl Vm {
         *self.state.answer.borrow_mut() = about;
         // A failure is told to everybody whom it concerns.
         let _ = self.call(context, callback, args);
+        self.measure();
         self.state.answer.take();
     }
 }

@@ -426,6 +426,8 @@ fn a_guest_that_grows_without_end_hits_its_memory_limit() {
                  (loop $more (br_if $more (i32.ne (memory.grow (i32.const 64)) (i32.const -1)))) (i32.const 0))"#,
         );
         let bench = Bench::new(config(engine, &code));
+        let pages = bench.metric("wasm.vm.vm.memory_bytes");
+        assert_eq!(pages, 2 << 16, "{engine}");
         let mut chain = bench.chain();
         request(&mut chain, true);
         assert_eq!(reply(&mut chain).expect("an answer").0, "503", "{engine}");
