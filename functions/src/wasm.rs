@@ -336,7 +336,8 @@ impl<R: Runtime> Vm for WasmVm<R> {
         while rows.next(places) {
             // Row after row, as long as none leaves anything behind for the next.
             let called = self.run(function, |guest, shared| {
-                let limits = &shared.manifest.limits;
+                let (limits, ticker) = (&shared.manifest.limits, shared.runtime.ticker());
+                let mut tick = ticker.now();
                 loop {
                     guest.call_numbers(function, places)?;
                     rows.take(places)?;
@@ -344,7 +345,12 @@ impl<R: Runtime> Vm for WasmVm<R> {
                     if !is_clean || !rows.next(places) {
                         return Ok(());
                     }
-                    arm(guest, shared, limits.deadline_ms, limits.fuel);
+                    // Within one tick all rows have the same deadline.
+                    let now = ticker.now();
+                    if limits.fuel.is_some() || now != tick {
+                        arm(guest, shared, limits.deadline_ms, limits.fuel);
+                        tick = now;
+                    }
                 }
             });
             called.map_err(|error| self.place(function, error))?;
