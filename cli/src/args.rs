@@ -257,7 +257,7 @@ pub(crate) struct Pipe {
     /// How many lines are given to a function at once, at most.
     #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(crate) batch: usize,
-    /// What becomes of a line whose call fails.
+    /// What becomes of a line whose call fails, or that is no JSON object.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Null)]
     pub(crate) on_error: OnError,
 }
@@ -300,25 +300,22 @@ pub(crate) struct FilterTest {
     pub(crate) engine: Option<String>,
 }
 
-/// What becomes of a line whose call fails.
+/// What becomes of a line whose call fails, or that is no JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OnError {
-    /// It stays, with null in the field.
+    /// It stays, with null in the field; one that is no object has no fields, and ends everything behind the lines before it.
     Null,
     /// It is left out.
     Drop,
-    /// It ends everything.
+    /// It ends everything, behind the lines before it.
     Stop,
 }
 
-/// Prints the completion script of a shell.
-pub(crate) fn completions(shell: Shell) {
-    clap_complete::generate(
-        shell,
-        &mut Args::command(),
-        "extengine",
-        &mut std::io::stdout(),
-    );
+/// The completion script of a shell.
+pub(crate) fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "extengine", &mut script);
+    script
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use extengine::core::cache::CodeCache;
 use extengine::core::registry::Registry;
+use extengine::core::say;
 
 /// The variable that names another folder, or none where it is empty.
 pub(crate) const VARIABLE: &str = "EXTENGINE_CODE_CACHE";
@@ -14,7 +15,7 @@ pub(crate) fn keep_code() {
     let Some(folder) = folder() else { return };
     match CodeCache::open(folder) {
         Ok(cache) => Registry::global().keep_code_in(cache),
-        Err(error) => eprintln!("note: {error}"),
+        Err(error) => say!("note: {error}"),
     }
 }
 

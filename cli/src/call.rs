@@ -9,6 +9,7 @@ use std::time::Instant;
 use extengine::core::host::{Party, Tracer};
 use extengine::core::json::row_to_json;
 use extengine::core::manifest::Verb;
+use extengine::core::say;
 use extengine::partition::LogLine;
 use extengine::partition::application::os_platform;
 use extengine::partition::single::Rows;
@@ -31,8 +32,7 @@ pub(crate) fn call(args: &Call) -> Result<bool> {
     seed.copy_from_slice(&platform.random()[..16]);
     let printer = Printer::new();
     let tracer = args.trace.then_some(&printer as &dyn Tracer);
-    let logger =
-        |line: &LogLine<'_>| eprintln!("[{}] {}: {}", line.level, line.extension, line.message);
+    let logger = |line: &LogLine<'_>| say!("[{}] {}: {}", line.level, line.extension, line.message);
     let (outcome, intents) = rows.invoke(
         &args.extension,
         &input,
@@ -117,7 +117,7 @@ impl Tracer for Printer {
         let first = self.first.get().unwrap_or(now);
         self.first.set(Some(first));
         let micros = now.duration_since(first).as_secs_f64() * 1e6;
-        eprintln!(
+        say!(
             "{micros:>9.1} µs  {:>9} -> {:<9}  {what}",
             name(from),
             name(to)

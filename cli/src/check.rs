@@ -7,10 +7,10 @@ use extengine::core::factory::{EngineKind, EngineLimits, ExtEngineFactory, facto
 use extengine::core::limits::Limits;
 use extengine::core::registry::Registry;
 use extengine::{AppSpec, Error, ErrorKind, Result};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::args::Check;
-use crate::output::Lines;
+use crate::output::{Lines, error_line};
 
 pub(crate) fn check(args: &Check) -> Result<bool> {
     let mut lines = Lines::new();
@@ -38,9 +38,11 @@ fn check_file(path: &Path, kind: EngineKind, lines: &mut Lines) -> Result<bool> 
     })?;
     let code = Code::Bytes(bytes.into());
     let engines = of_kind(kind)?;
+    let name = path.file_stem().and_then(|name| name.to_str());
+    let name = name.unwrap_or_default();
     let mut ok = true;
     for factory in engines {
-        let report = inspect(factory, &Limits::default(), &code)?;
+        let report = inspect(factory, &Limits::default(), &code, name)?;
         ok &= report.problems.is_empty();
         lines.put(&json!({
             "package": path.display().to_string(),
@@ -66,17 +68,40 @@ fn of_kind(kind: EngineKind) -> Result<Vec<&'static dyn ExtEngineFactory>> {
     Ok(engines)
 }
 
-fn inspect(factory: &dyn ExtEngineFactory, limits: &Limits, code: &Code) -> Result<CodeReport> {
+/// What an engine finds in code; problems call a Lua chunk by the name of its package, as a run does.
+fn inspect(
+    factory: &dyn ExtEngineFactory,
+    limits: &Limits,
+    code: &Code,
+    name: &str,
+) -> Result<CodeReport> {
     let engine = Registry::global().engine(factory.name(), EngineLimits::from(limits))?;
-    engine.inspect(code)
+    let mut report = engine.inspect(code)?;
+    if factory.kind() == EngineKind::Lua {
+        for problem in &mut report.problems {
+            *problem = problem.replace("chunk.lua:", &format!("{name}.lua:"));
+        }
+    }
+    Ok(report)
 }
 
 /// Checks an application's manifest, then each of its packages on every engine that it has code for.
+///
+/// Native code that is not linked into this program is no problem as long as the package does not run on it.
 fn check_app(folder: &Path, lines: &mut Lines) -> Result<bool> {
     let spec = AppSpec::load(folder)?;
     let mut ok = true;
     for (number, package) in spec.packages.iter().enumerate() {
-        let mut checked = 0;
+        let chosen = package.factory().map(|factory| factory.name());
+        if let Err(error) = &chosen {
+            ok = false;
+            let mut line = json!({"package": package.name});
+            if let Some(engine) = &package.engine {
+                line["engine"] = json!(engine);
+            }
+            line["loads"] = json!(false);
+            lines.put(&with_error(line, error))?;
+        }
         for factory in factories() {
             let has_code = match factory.kind() {
                 EngineKind::Wasm => package.wasm.is_some(),
@@ -86,31 +111,36 @@ fn check_app(folder: &Path, lines: &mut Lines) -> Result<bool> {
             if !has_code {
                 continue;
             }
-            checked += 1;
             let source = spec.source(number, factory.name(), factory.kind())?;
             let loaded = Registry::global().package(factory.name(), &source);
-            let report = inspect(factory, &package.limits, &source.code);
-            ok &= loaded.is_ok();
+            let report = inspect(factory, &package.limits, &source.code, &package.name);
             let mut line = json!({
                 "package": package.name,
                 "engine": factory.name(),
                 "loads": loaded.is_ok(),
             });
-            if let Ok(report) = report {
-                line["report"] = json!(report);
+            let is_chosen = chosen.as_ref().is_ok_and(|name| *name == factory.name());
+            match report {
+                Ok(report) => line["report"] = json!(report),
+                Err(error) if factory.kind() == EngineKind::Builtin && !is_chosen => {
+                    line["notice"] = json!(error.to_string());
+                    lines.put(&line)?;
+                    continue;
+                }
+                Err(_) => {}
             }
-            if let Err(error) = loaded {
-                line["error"] = json!({"kind": error.kind().name(), "message": error.to_string()});
+            if let Err(error) = &loaded {
+                ok = false;
+                line = with_error(line, error);
             }
             lines.put(&line)?;
         }
-        if checked == 0 {
-            eprintln!(
-                "package `{}`: this build has no engine for its code",
-                package.name
-            );
-            ok = false;
-        }
     }
     Ok(ok)
+}
+
+/// A line of output with an error.
+fn with_error(mut line: Json, error: &Error) -> Json {
+    line["error"] = error_line(error)["error"].take();
+    line
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use extengine::core::limits::Limits;
+use extengine::core::say;
 use extengine::filter_test::{CaseReport, Cases, Failure, Plugin, Wasm, engines, run};
 use extengine::proxy_wasm::{Version, inspect};
 use extengine::{Error, ErrorKind, Result};
@@ -32,7 +33,7 @@ fn test(args: &FilterTest) -> Result<bool> {
         lines.put(&line(case))?;
     }
     lines.flush()?;
-    eprintln!("{} cases, {} failed", report.cases.len(), report.failed());
+    say!("{} cases, {} failed", report.cases.len(), report.failed());
     Ok(report.is_ok())
 }
 

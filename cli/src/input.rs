@@ -3,14 +3,20 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
+use std::str::Utf8Error;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
 use extengine::{Error, ErrorKind, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// How much is read at once.
 const BLOCK: usize = 64 << 10;
+
+/// What some editors put before the first line.
+const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// The lines of a file or of standard input.
 pub(crate) struct Input {
@@ -26,7 +32,41 @@ pub(crate) struct Input {
 /// A line, and its number from 1.
 pub(crate) struct Line<'a> {
     pub(crate) number: u64,
-    pub(crate) text: &'a str,
+    /// How many bytes it has.
+    pub(crate) len: usize,
+    /// What it says, if that is UTF-8.
+    pub(crate) text: Result<&'a str, Utf8Error>,
+}
+
+impl<'a> Line<'a> {
+    /// Whether it says nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_ok_and(|text| text.trim().is_empty())
+    }
+
+    /// Reads its JSON, which must be an object.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(crate) fn object<T: Deserialize<'a>>(&self) -> Result<T, String> {
+        let text = self.text.map_err(|error| error.to_string())?;
+        // A struct would take a list of its fields too.
+        if !text.trim_start().starts_with('{') {
+            let found = serde_json::from_str::<IgnoredAny>(text);
+            return Err(found.map_or_else(|error| said(&error), |_| "not an object".to_owned()));
+        }
+        serde_json::from_str(text).map_err(|error| said(&error))
+    }
+}
+
+/// What is wrong with the JSON of one line, whose number its reader knows.
+pub(crate) fn said(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    let place = format!(" at line {} column {column}", error.line());
+    match text.strip_suffix(&place) {
+        Some(what) => format!("{what} at column {column}"),
+        None => text,
+    }
 }
 
 impl Input {
@@ -35,11 +75,15 @@ impl Input {
         let Some(path) = path else {
             return Ok(Self::of(io::stdin()));
         };
-        let file = File::open(path).map_err(|source| {
+        // A folder can be opened, and fails only when it is read.
+        let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+            true => Err(io::ErrorKind::IsADirectory.into()),
+            false => Ok(file),
+        });
+        opened.map(Self::of).map_err(|source| {
             let message = format!("cannot read {}: {source}", path.display());
             Error::new(ErrorKind::Io, message).with_source(source)
-        })?;
-        Ok(Self::of(file))
+        })
     }
 
     fn of(input: impl Read + Send + 'static) -> Self {
@@ -61,7 +105,7 @@ impl Input {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        self.line().map(Ok)
+        Ok(Ok(self.line()))
     }
 
     /// The next line; none behind the last.
@@ -72,7 +116,7 @@ impl Input {
                 Err(_) => return Ok(None),
             }
         }
-        self.line().map(Some)
+        Ok(Some(self.line()))
     }
 
     fn come(&mut self, block: io::Result<Vec<u8>>) -> Result<()> {
@@ -82,20 +126,24 @@ impl Input {
     }
 
     /// The next line of the block, which has one.
-    fn line(&mut self) -> Result<Line<'_>> {
+    fn line(&mut self) -> Line<'_> {
         self.number += 1;
-        let number = self.number;
         let rest = &self.block[self.at..];
         // Of bytes that are here, this cannot fail.
         let len = (&*rest).skip_until(b'\n').unwrap_or(rest.len());
         self.at += len;
         let line = &rest[..len];
+        let line = match self.number {
+            1 => line.strip_prefix(BOM).unwrap_or(line),
+            _ => line,
+        };
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let text = std::str::from_utf8(line);
-        let text = text
-            .map_err(|source| failed(number, io::Error::new(io::ErrorKind::InvalidData, source)))?;
-        Ok(Line { number, text })
+        Line {
+            number: self.number,
+            len,
+            text: std::str::from_utf8(line),
+        }
     }
 }
 
@@ -179,7 +227,7 @@ mod tests {
         let mut input = Input::of(Trickle(Cursor::new(text.to_vec()), at_once));
         let mut lines = Vec::new();
         while let Some(line) = input.next().unwrap() {
-            lines.push((line.number, line.text.to_owned()));
+            lines.push((line.number, line.text.unwrap().to_owned()));
         }
         lines
     }
@@ -200,10 +248,21 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_text_is_named_by_its_number() {
+    fn a_line_that_is_no_text_stands_between_those_that_are() {
         let mut input = Input::of(&b"one\n\xff\nthree\n"[..]);
-        assert_eq!(input.next().unwrap().unwrap().text, "one");
-        let error = input.next().err().unwrap().to_string();
-        assert!(error.contains("line 2 of the input"), "{error}");
+        assert_eq!(input.next().unwrap().unwrap().text, Ok("one"));
+        let broken = input.next().unwrap().unwrap();
+        let error = broken.object::<serde_json::Value>().unwrap_err();
+        assert!(error.contains("utf-8"), "{error}");
+        assert_eq!(input.next().unwrap().unwrap().text, Ok("three"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_belongs_to_no_line() {
+        let marked = "\u{feff}{}\n\u{feff}\n";
+        let expected = [(1, "{}".to_owned()), (2, "\u{feff}".to_owned())];
+        for at_once in [1, 2, 100] {
+            assert_eq!(lines(marked.as_bytes(), at_once), expected);
+        }
     }
 }

@@ -9,11 +9,15 @@
 //! ```
 //!
 //! JSON lines in and out on standard input and output; messages and progress on standard error. The exit status is 0
-//! when all went well, 1 when a command was refused or a check failed, 2 for bad usage.
+//! when all went well, 1 when a command was refused, a check failed or nobody reads standard output to its end, 2 for bad
+//! usage.
+
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use extengine::core::say;
 use extengine::{ErrorKind, Result};
 
 mod args;
@@ -47,17 +51,21 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(usage) => {
             // Help is usage too, but asked for.
-            drop(usage.print());
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+            let code = match usage.print() {
+                Err(_) if usage.exit_code() == 0 => 1,
+                _ => u8::try_from(usage.exit_code()).unwrap_or(2),
+            };
+            return ExitCode::from(code);
         }
     };
     cache::keep_code();
     match dispatch(args.command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
+        // Whoever closed it knows.
+        Err(error) if output::is_closed(&error) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error ({}): {error}", error.kind());
+            say!("error ({}): {error}", error.kind());
             ExitCode::from(if error.kind() == ErrorKind::Unknown {
                 2
             } else {
@@ -83,9 +91,6 @@ fn dispatch(command: Command) -> Result<bool> {
         #[cfg(feature = "filters")]
         Command::Filter(args) => filter::filter(&args),
         Command::Engines => engines::engines(),
-        Command::Completions { shell } => {
-            args::completions(shell);
-            Ok(true)
-        }
+        Command::Completions { shell } => output::all(&args::completions(shell)),
     }
 }

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use extengine::core::catalog::StorageId;
+use extengine::core::say;
 use extengine::partition::FolderFacts;
-use extengine::partition::application::os_platform;
+use extengine::partition::application::{FailedProjector, os_platform};
 use extengine::partition::program::Program;
 use extengine::{AppSpec, Application, Error, ErrorKind, Options, Result};
 use serde_json::Value as Json;
 
 use crate::args::App;
+use crate::input::said;
 
 /// The data folder that a command uses.
 pub(crate) fn data_folder(app: &App, spec: &AppSpec) -> PathBuf {
@@ -19,35 +22,64 @@ pub(crate) fn data_folder(app: &App, spec: &AppSpec) -> PathBuf {
     }
 }
 
-/// Opens an application with its data folder, which is made if it is missing, and runs its jobs if asked to.
+/// Opens an application with a data folder, which is made if it is missing, and runs its jobs if asked to.
 pub(crate) fn open(
     app: &App,
+    spec: AppSpec,
+    data: &Path,
     partitions: Option<u32>,
     jobs: bool,
-) -> Result<(Application, PathBuf)> {
-    let spec = AppSpec::load(&app.app)?;
-    let data = data_folder(app, &spec);
+) -> Result<Application> {
     // A folder keeps its number of partitions; only saying another one is a mistake.
-    let kept = FolderFacts::read(&*os_platform()?, &data)?.map(|facts| facts.partitions);
+    let kept = FolderFacts::read(&*os_platform()?, data)?.map(|facts| facts.partitions);
     let options = Options {
         engine: app.engine.clone(),
         partitions: partitions.or(kept),
-        data: Some(data.clone()),
+        data: Some(data.to_owned()),
         jobs,
         ..Options::default()
     };
-    Ok((Application::open(spec, options)?, data))
+    Application::open(spec, options)
 }
 
 /// Opens an application with a data folder that is there, to look at it: its jobs do not run.
 pub(crate) fn open_existing(app: &App) -> Result<Application> {
-    let data = existing(app)?.1;
-    let app = App {
-        app: app.app.clone(),
-        data: Some(data),
-        engine: app.engine.clone(),
-    };
-    Ok(open(&app, None, false)?.0)
+    let (spec, data) = existing(app)?;
+    open(app, spec, &data, None, false)
+}
+
+/// Waits for the asynchronous projectors. What has failed is said, with what it keeps behind, and given.
+pub(crate) fn settle(application: &Application) -> Result<Vec<FailedProjector>> {
+    let settled = application.settle();
+    let failed = application.failed_projectors();
+    if failed.is_empty() {
+        settled?;
+    }
+    let spec = application.spec();
+    for FailedProjector {
+        partition,
+        projector,
+        error,
+    } in &failed
+    {
+        let storages = written(spec, projector);
+        let storages = storages.map(|id| format!("`{}`", spec.catalog.storage(id).name));
+        say!(
+            "partition {partition}: the rows of {} stay behind, since asynchronous projector `{projector}` failed: {error}",
+            storages.collect::<Vec<_>>().join(", ")
+        );
+    }
+    Ok(failed)
+}
+
+/// The storages that an extension writes.
+pub(crate) fn written<'a>(
+    spec: &'a AppSpec,
+    extension: &str,
+) -> impl Iterator<Item = StorageId> + 'a {
+    let decl = spec.extension(extension).map(|n| &spec.extensions[n].decl);
+    let stored = spec.catalog.storages().map(|(id, _)| id);
+    stored.filter(move |&id| !id.is_system() && decl.is_some_and(|decl| decl.verbs(id).writes()))
 }
 
 /// The manifest and the data folder of an application that has run.
@@ -80,7 +112,7 @@ pub(crate) fn json(text: &str, what: &str) -> Result<Json> {
     serde_json::from_str(text).map_err(|source| {
         Error::new(
             ErrorKind::BadArgs,
-            format!("{what} is no JSON: {source}: {text}"),
+            format!("{what} is no JSON: {}: {text}", said(&source)),
         )
     })
 }

@@ -31,6 +31,13 @@ impl Lines {
     }
 }
 
+/// Writes all of a text.
+pub(crate) fn all(text: &[u8]) -> Result<bool> {
+    let mut output = io::stdout().lock();
+    let written = output.write_all(text).and_then(|()| output.flush());
+    written.map(|()| true).map_err(failed)
+}
+
 fn failed(source: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("standard output: {source}")).with_source(source)
 }

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
+use extengine::core::say;
 use extengine::functions::{LocalExecutor, Manager, PluginConfig, Value};
 use extengine::{Error, ErrorKind, Result};
+use indicatif::ProgressBar;
 use serde_json::Value as Json;
 
 use crate::args::{OnError, Pipe};
-use crate::input::{Input, Line, progress_bar};
-use crate::output::Lines;
+use crate::input::{Input, progress_bar};
+use crate::output::{Lines, is_closed};
 use crate::rule::Rule;
 
 /// How long a plugin may take to compile and start.
@@ -25,7 +27,7 @@ pub(crate) fn pipe(args: &Pipe) -> Result<bool> {
     let rules: Vec<_> = rules.collect::<Result<_>>()?;
     let manager = Manager::with_logger(|line| {
         let (plugin, function) = (line.plugin, line.function);
-        eprintln!("{plugin}/{function} ({}): {}", line.level, line.message);
+        say!("{plugin}/{function} ({}): {}", line.level, line.message);
     });
     load(&manager, &args.plugins)?;
     for Rule {
@@ -45,44 +47,30 @@ pub(crate) fn pipe(args: &Pipe) -> Result<bool> {
         rules,
         on_error: args.on_error,
         output: Lines::new(),
-        failed: BTreeMap::new(),
+        failed: Failures::default(),
         lines: 0,
     };
     let bar = progress_bar(source);
     let started = Instant::now();
     let mut input = Input::open(source)?;
-    let mut batch = Vec::new();
-    while let Some(first) = input.next()? {
-        // A batch is what there is: nothing waits for lines that have not come yet.
-        let mut line = Ok(first);
-        while let Ok(Line { number, text }) = line {
-            bar.inc(text.len() as u64 + 1);
-            if !text.trim().is_empty() {
-                batch.push((number, read(text, number)?));
-            }
-            if batch.len() >= args.batch {
-                break;
-            }
-            line = input.try_next()?;
-            if matches!(line, Err(TryRecvError::Empty)) && batch.len() < args.batch {
-                break;
-            }
-        }
-        session.run(&mut batch)?;
-        bar.set_message(format!("{} lines", session.lines));
-    }
+    let ended = session.feed(&mut input, args.batch, &bar);
     bar.finish_and_clear();
-    let failed: u64 = session.failed.values().sum();
+    let failed = session.failed.sum();
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!(
-        "{} lines in {seconds:.2} s ({:.0} a second), {failed} calls failed",
+    say!(
+        "{} lines in {seconds:.2} s ({:.0} a second), {failed} failed",
         session.lines,
         session.lines as f64 / seconds.max(1e-9),
     );
-    for (kind, count) in &session.failed {
-        eprintln!("  failed as {kind}: {count}");
+    for (kind, count) in &session.failed.0 {
+        say!("  failed as {kind}: {count}");
     }
-    Ok(failed == 0)
+    if let Err(error) = &ended
+        && is_closed(error)
+    {
+        say!("standard output was closed: not all of these lines were taken, and none behind them");
+    }
+    ended.map(|()| failed == 0)
 }
 
 /// Adds every plugin of a folder, or says all that is wrong with them.
@@ -118,31 +106,90 @@ fn load(manager: &Manager, folder: &Path) -> Result<()> {
     }
 }
 
-fn read(text: &str, number: u64) -> Result<Json> {
-    let line = serde_json::from_str(text).map_err(|source| source.to_string());
-    match line {
-        Ok(line @ Json::Object(_)) => Ok(line),
-        Ok(_) => Err("not an object".to_owned()),
-        Err(error) => Err(error),
-    }
-    .map_err(|what| {
-        Error::new(
-            ErrorKind::BadArgs,
-            format!("line {number} of the input: {what}"),
-        )
-    })
-}
+/// How many failures of each kind there were.
+#[derive(Default)]
+struct Failures(BTreeMap<&'static str, u64>);
 
 struct Session {
     executor: LocalExecutor,
     rules: Vec<Rule>,
     on_error: OnError,
     output: Lines,
-    failed: BTreeMap<&'static str, u64>,
+    failed: Failures,
     lines: u64,
 }
 
+impl Failures {
+    fn count(&mut self, kind: ErrorKind) {
+        *self.0.entry(kind.name()).or_default() += 1;
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Counts a failure, and tells it if not too many were told.
+    fn tell(&mut self, kind: ErrorKind, what: &str) {
+        self.count(kind);
+        if self.sum() <= SHOWN {
+            say!("{what}");
+        }
+    }
+}
+
 impl Session {
+    /// Runs the rules over all lines. What came before the end is written, whatever the end is.
+    fn feed(&mut self, input: &mut Input, size: usize, bar: &ProgressBar) -> Result<()> {
+        let mut batch = Vec::new();
+        loop {
+            let more = self.gather(input, size, bar, &mut batch);
+            self.run(&mut batch)?;
+            if !more? {
+                return Ok(());
+            }
+            bar.set_message(format!("{} lines", self.lines));
+        }
+    }
+
+    /// Takes the lines that are there, and waits only for the first: nothing waits for lines that have not come yet. False
+    /// behind the last.
+    fn gather(
+        &mut self,
+        input: &mut Input,
+        size: usize,
+        bar: &ProgressBar,
+        batch: &mut Vec<(u64, Json)>,
+    ) -> Result<bool> {
+        let Some(mut line) = input.next()? else {
+            return Ok(false);
+        };
+        loop {
+            bar.inc(line.len as u64);
+            if !line.is_empty() {
+                match line.object().map(Json::Object) {
+                    Ok(object) => batch.push((line.number, object)),
+                    Err(what) => {
+                        let message = format!("line {} of the input: {what}", line.number);
+                        match self.on_error {
+                            OnError::Drop => self.failed.tell(ErrorKind::BadArgs, &message),
+                            OnError::Null | OnError::Stop => {
+                                return Err(Error::new(ErrorKind::BadArgs, message));
+                            }
+                        }
+                    }
+                }
+            }
+            if batch.len() >= size {
+                return Ok(true);
+            }
+            line = match input.try_next()? {
+                Ok(line) => line,
+                Err(TryRecvError::Empty) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Ok(false),
+            };
+        }
+    }
+
     /// Runs every rule over a batch of lines and writes them.
     fn run(&mut self, batch: &mut Vec<(u64, Json)>) -> Result<()> {
         let mut end = None;
@@ -188,20 +235,17 @@ impl Session {
             let value = match result {
                 Ok(value) => value,
                 Err(error) => {
-                    let kind = error.kind().name();
-                    *self.failed.entry(kind).or_default() += 1;
-                    let error = format!("line {number}: {error}");
+                    let what = format!("line {number}: {error}");
                     match self.on_error {
                         OnError::Stop => {
+                            self.failed.count(error.kind());
                             batch.truncate(place);
-                            return Ok(Some(Error::new(ErrorKind::Rejected, error)));
+                            return Ok(Some(Error::new(ErrorKind::Rejected, what)));
                         }
                         OnError::Drop => dropped.push(place),
                         OnError::Null => {}
                     }
-                    if self.failed.values().sum::<u64>() <= SHOWN {
-                        eprintln!("{error}");
-                    }
+                    self.failed.tell(error.kind(), &what);
                     Value::Null
                 }
             };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use extengine::Result;
+use extengine::core::say;
 use extengine::filters::Level;
 use extengine::proxy::config::Notice;
 use extengine::proxy::{Listening, Options, Proxy, stop_signal};
@@ -16,7 +17,7 @@ pub(crate) fn proxy(args: &ProxyArgs) -> Result<bool> {
         engine: args.engine.clone(),
         concurrency: args.concurrency.map_or_else(cores, usize::from),
         level: args.log_level,
-        log: Arc::new(|level: Level, name, line| eprintln!("{} {name}: {line}", level.name())),
+        log: Arc::new(|level: Level, name, line| say!("{} {name}: {line}", level.name())),
         wasm: Arc::new(ProxyWasm::new(extengine::proxy_wasm::Options {
             foreign: extengine::foreign::builtin(),
             ..extengine::proxy_wasm::Options::default()
@@ -27,19 +28,19 @@ pub(crate) fn proxy(args: &ProxyArgs) -> Result<bool> {
     let file = args.config.display();
     let tell = |notices: &[Notice]| {
         for notice in notices {
-            eprintln!("notice: {file}:{notice}");
+            say!("notice: {file}:{notice}");
         }
     };
     match args.mode {
         Mode::Validate => {
             tell(&proxy.validate()?);
-            eprintln!("{file} can be served");
+            say!("{file} can be served");
         }
         Mode::Serve => {
             let started = |listening: &[Listening], notices: &[Notice]| {
                 tell(notices);
                 for Listening { name, address } in listening {
-                    eprintln!("listening on {address} ({name})");
+                    say!("listening on {address} ({name})");
                 }
             };
             proxy.run(started, stop_signal())?;

@@ -11,7 +11,7 @@ use crate::output::{Lines, row};
 pub(crate) fn query(args: &Query) -> Result<bool> {
     let input = open::json(&args.args, "ARGS")?;
     let application = open::open_existing(&args.app)?;
-    application.settle()?;
+    let failed = open::settle(&application)?;
     let spec = application.spec();
     let answers = application.query(&args.name, &input, 0)?;
     let decl = spec
@@ -33,5 +33,5 @@ pub(crate) fn query(args: &Query) -> Result<bool> {
     }
     lines.flush()?;
     application.close()?;
-    Ok(true)
+    Ok(failed.is_empty())
 }

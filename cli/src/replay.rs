@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use extengine::Result;
+use extengine::core::say;
 use extengine::partition::application::os_platform;
 use extengine::partition::program::Program;
 use extengine::partition::replay::{self, Which};
@@ -41,19 +42,16 @@ pub(crate) fn replay(args: &Replay) -> Result<bool> {
     }
     lines.flush()?;
     let engines = program.packages().iter().map(|package| &*package.engine);
-    eprintln!(
+    say!(
         "{} commands and {} events ran again on {}: {} differences",
         found.commands,
         found.events,
         engines.collect::<Vec<_>>().join(", "),
         found.differences.len(),
     );
-    found
-        .notices
-        .iter()
-        .for_each(|notice| eprintln!("{notice}"));
+    found.notices.iter().for_each(|notice| say!("{notice}"));
     if found.other_code > 0 {
-        eprintln!(
+        say!(
             "{} invocations ran other code than the log names: another engine's, or a changed package",
             found.other_code
         );

@@ -70,6 +70,19 @@ impl Rule {
     }
 }
 
+/// The value in JSON that a text begins with, and how long it is.
+fn literal(text: &str) -> Option<(Json, usize)> {
+    if text.starts_with(['"', '[', '{']) {
+        let mut json = serde_json::Deserializer::from_str(text).into_iter();
+        let literal = json.next()?.ok()?;
+        return Some((literal, json.byte_offset()));
+    }
+    // Numbers and words have no end of their own: `true` may be the beginning of a field's name.
+    let end = text.find(|c: char| c.is_whitespace() || ",)".contains(c));
+    let word = &text[..end.unwrap_or(text.len())];
+    Some((serde_json::from_str(word).ok()?, word.len()))
+}
+
 struct Parser<'t> {
     text: &'t str,
     at: usize,
@@ -98,9 +111,8 @@ impl<'t> Parser<'t> {
 
     fn arg(&mut self) -> Result<Arg> {
         self.space();
-        let mut json = serde_json::Deserializer::from_str(self.rest()).into_iter::<Json>();
-        if let Some(Ok(literal)) = json.next() {
-            self.at += json.byte_offset();
+        if let Some((literal, len)) = literal(self.rest()) {
+            self.at += len;
             return Ok(Arg::Literal(Value::from_json(&literal)));
         }
         let mut path = vec![self.name("a field or a value in JSON")?];
@@ -143,6 +155,8 @@ impl<'t> Parser<'t> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -169,6 +183,38 @@ mod tests {
     }
 
     #[test]
+    fn an_argument_may_be_any_value_in_json_also_the_last() {
+        for (arg, json) in [
+            ("1", json!(1)),
+            ("-2.5", json!(-2.5)),
+            ("1e3", json!(1e3)),
+            ("-1.5E-3", json!(-1.5e-3)),
+            ("true", json!(true)),
+            ("false", json!(false)),
+            ("null", json!(null)),
+            (r#""a), b""#, json!("a), b")),
+            (r#""\")""#, json!("\")")),
+            (r#"{"a": [1, {"b": ")"}]}"#, json!({"a": [1, {"b": ")"}]})),
+            ("[]", json!([])),
+        ] {
+            let expected = [Value::Null, Value::from_json(&json)];
+            for rule in [format!("z = f(x,{arg})"), format!("z = f( x , {arg} ) ")] {
+                let rule = Rule::parse(&rule).unwrap();
+                assert_eq!(rule.args(&json!({})), expected, "{arg}");
+            }
+            let rule = Rule::parse(&format!("z = f({arg},x)")).unwrap();
+            assert_eq!(rule.args(&json!({}))[0], expected[1], "{arg}");
+        }
+    }
+
+    #[test]
+    fn a_field_may_begin_like_a_word_of_json() {
+        let rule = Rule::parse("z = f(true_x, null.y, falsey)").unwrap();
+        let line = json!({"true_x": 1, "null": {"y": 2}, "falsey": 3});
+        assert_eq!(rule.args(&line), [1, 2, 3].map(Value::I64));
+    }
+
+    #[test]
     fn what_is_no_rule_says_where() {
         for (text, part) in [
             ("", "the new field's name at character 1, found the end"),
@@ -182,6 +228,14 @@ mod tests {
                 "expected a field or a value in JSON at character 7, found the end",
             ),
             ("x = f(a b)", "expected `,` at character 9"),
+            (
+                "x = f(1.5x)",
+                "expected a field or a value in JSON at character 7",
+            ),
+            (
+                "x = f([1)",
+                "expected a field or a value in JSON at character 7",
+            ),
             ("x = f() y", "expected the end at character 8"),
         ] {
             let error = Rule::parse(text).unwrap_err();

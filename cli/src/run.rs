@@ -2,20 +2,23 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::path::Path;
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use extengine::{Accepted, Answer, Application, Error, ErrorKind, Result};
+use extengine::core::say;
+use extengine::{Accepted, Answer, AppSpec, Application, Error, ErrorKind, Result};
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json, json};
 
 use crate::args::Run;
 use crate::input::{Input, Line, progress_bar};
 use crate::open;
-use crate::output::{Lines, error_line, row};
+use crate::output::{Lines, error_line, is_closed, row};
 use crate::shadow::Shadows;
 use crate::watch;
 
@@ -25,7 +28,7 @@ use crate::watch;
 struct Command<'a> {
     #[serde(borrow)]
     command: Cow<'a, str>,
-    #[serde(default = "no_args")]
+    #[serde(default = "no_args", deserialize_with = "args")]
     args: Json,
     id: Option<String>,
 }
@@ -42,18 +45,45 @@ fn no_args() -> Json {
     json!({})
 }
 
+/// Reads arguments, each of which stands once: of two that say different things neither is the one that was meant.
+fn args<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+    struct Args;
+    impl<'de> Visitor<'de> for Args {
+        type Value = Json;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the arguments as an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Json, A::Error> {
+            let mut args = Map::new();
+            while let Some((name, value)) = fields.next_entry::<String, Json>()? {
+                if args.contains_key(&name) {
+                    return Err(A::Error::custom(format!("argument `{name}` stands twice")));
+                }
+                args.insert(name, value);
+            }
+            Ok(Json::Object(args))
+        }
+    }
+    deserializer.deserialize_map(Args)
+}
+
 pub(crate) fn run(args: &Run) -> Result<bool> {
-    let (application, data) = open::open(&args.app, args.partitions, true)?;
-    let source = args
-        .commands
-        .clone()
-        .or(application.spec().commands.clone());
+    let spec = AppSpec::load(&args.app.app)?;
+    let data = open::data_folder(&args.app, &spec);
+    let source = args.commands.clone().or(spec.commands.clone());
     let source = source.filter(|path| path != Path::new("-"));
+    // Before a data folder is made for commands that cannot be read.
     let mut input = Input::open(source.as_deref())?;
+    let application = open::open(&args.app, spec, &data, args.partitions, true)?;
     let bar = progress_bar(source.as_deref());
     let shadows = Shadows::start(&application, &args.shadow)?;
+    let spec = application.spec();
+    let queues = spec.partitions as usize * spec.partition.queue;
     let mut session = Session {
         application: &application,
+        most: queues,
         lines: Lines::new(),
         waiting: VecDeque::new(),
         summary: Summary::default(),
@@ -71,7 +101,15 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     });
     let Session { summary, bar, .. } = session;
     bar.finish_and_clear();
-    fed?;
+    if let Err(error) = fed {
+        if is_closed(&error) {
+            say!(
+                "standard output was closed when {} commands were answered: the last answers were not taken, and more commands may have run; to run the same again is harmless where they have ids",
+                summary.count()
+            );
+        }
+        return Err(error);
+    }
     let settled = application.settle();
     let is_default = args.app.data.is_none();
     summary.print(&args.app.app, &data, is_default, started.elapsed());
@@ -83,12 +121,20 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
 
 /// A command whose answer is to come, or was known at once.
 enum Waiting {
-    Answer(String, Answer<Accepted>),
+    Answer(Asked, Answer<Accepted>),
     Known(Error),
+}
+
+/// A command, and its id.
+struct Asked {
+    command: String,
+    id: Option<String>,
 }
 
 struct Session<'a> {
     application: &'a Application,
+    /// How many answers may wait for one before them.
+    most: usize,
     lines: Lines,
     waiting: VecDeque<Waiting>,
     summary: Summary,
@@ -96,8 +142,20 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Submits line after line, as many ahead of their answers as the queue takes.
+    /// Submits line after line, as many ahead of their answers as the queues take. What was submitted is answered, whatever
+    /// the end of the input is.
     fn feed(&mut self, input: &mut Input) -> Result<()> {
+        let ended = self.submit_all(input);
+        if !ended.as_ref().is_err_and(is_closed) {
+            while !self.waiting.is_empty() {
+                self.answer()?;
+            }
+            self.lines.flush()?;
+        }
+        ended
+    }
+
+    fn submit_all(&mut self, input: &mut Input) -> Result<()> {
         loop {
             let line = match input.try_next()? {
                 Ok(line) => line,
@@ -105,52 +163,47 @@ impl Session<'_> {
                     self.lines.flush()?;
                     match input.next()? {
                         Some(line) => line,
-                        None => break,
+                        None => return Ok(()),
                     }
                 }
                 Err(TryRecvError::Empty) => {
                     self.answer()?;
                     continue;
                 }
-                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Disconnected) => return Ok(()),
             };
-            self.bar.inc(line.text.len() as u64 + 1);
-            if line.text.trim().is_empty() {
+            self.bar.inc(line.len as u64);
+            if line.is_empty() {
                 continue;
             }
-            self.submit(&line)?;
+            let waiting = self.submit(&line)?;
+            self.waiting.push_back(waiting);
+            while matches!(self.waiting.front(), Some(Waiting::Known(_)))
+                || self.waiting.len() > self.most
+            {
+                self.answer()?;
+            }
         }
-        while !self.waiting.is_empty() {
-            self.answer()?;
-        }
-        self.lines.flush()
     }
 
-    fn submit(&mut self, line: &Line<'_>) -> Result<()> {
-        let Command { command, args, id } = match serde_json::from_str(line.text) {
+    fn submit(&mut self, line: &Line<'_>) -> Result<Waiting> {
+        let Command { command, args, id } = match line.object() {
             Ok(command) => command,
-            Err(source) => {
-                self.waiting.push_back(Waiting::Known(Error::new(
-                    ErrorKind::BadArgs,
-                    format!("line {} is no command: {source}", line.number),
-                )));
-                return Ok(());
+            Err(what) => {
+                let message = format!("line {} is no command: {what}", line.number);
+                return Ok(Waiting::Known(Error::new(ErrorKind::BadArgs, message)));
             }
         };
         loop {
             match self.application.submit(&command, &args, id.as_deref()) {
                 Ok(answer) => {
                     let command = command.into_owned();
-                    self.waiting.push_back(Waiting::Answer(command, answer));
-                    return Ok(());
+                    return Ok(Waiting::Answer(Asked { command, id }, answer));
                 }
                 Err(error) if error.kind() == ErrorKind::Busy && !self.waiting.is_empty() => {
                     self.answer()?;
                 }
-                Err(error) => {
-                    self.waiting.push_back(Waiting::Known(error));
-                    return Ok(());
-                }
+                Err(error) => return Ok(Waiting::Known(error)),
             }
         }
     }
@@ -158,8 +211,8 @@ impl Session<'_> {
     /// Waits for the oldest answer and prints it.
     fn answer(&mut self) -> Result<()> {
         match self.waiting.pop_front() {
-            Some(Waiting::Answer(command, answer)) => match answer.wait() {
-                Ok(accepted) => self.accepted(&command, &accepted)?,
+            Some(Waiting::Answer(asked, answer)) => match answer.wait() {
+                Ok(accepted) => self.accepted(&asked, &accepted)?,
                 Err(error) => self.refused(&error)?,
             },
             Some(Waiting::Known(error)) => self.refused(&error)?,
@@ -172,27 +225,40 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn accepted(&mut self, command: &str, accepted: &Accepted) -> Result<()> {
+    fn accepted(&mut self, asked: &Asked, accepted: &Accepted) -> Result<()> {
+        let ok = match self.result(asked, accepted) {
+            Ok(ok) => ok,
+            Err(error) => return self.refused(&error),
+        };
         if accepted.repeated {
             self.summary.repeated += 1;
         } else {
             self.summary.accepted += 1;
         }
-        let ok = match &accepted.result {
-            Some(result) => {
-                let schema = self.application.spec().catalog.command(command);
-                let schema = schema
-                    .map(|schema| schema.result.clone())
-                    .unwrap_or_default();
-                Some(row(&schema, result)?)
-            }
-            None => None,
-        };
         self.lines.put(&Answered {
             ok: ok.as_ref(),
             partition: accepted.partition,
             offset: accepted.offset,
         })
+    }
+
+    /// The result of a command; one that was recorded before its schema changed may not fit.
+    fn result(&self, asked: &Asked, accepted: &Accepted) -> Result<Option<Map<String, Json>>> {
+        let Some(result) = &accepted.result else {
+            return Ok(None);
+        };
+        let Asked { command, id } = asked;
+        let schema = self.application.spec().catalog.command(command);
+        let schema = schema.map(|schema| schema.result.clone());
+        let row = row(&schema.unwrap_or_default(), result).map_err(|error| {
+            let id = id.as_ref().map(|id| format!(" with id `{id}`"));
+            let message = format!(
+                "command `{command}`{} was accepted, and its recorded result does not fit the schema of today: {error}",
+                id.unwrap_or_default()
+            );
+            Error::new(error.kind(), message)
+        })?;
+        Ok(Some(row))
     }
 
     fn refused(&mut self, error: &Error) -> Result<()> {
@@ -216,7 +282,7 @@ impl Summary {
     fn print(&self, app: &Path, data: &Path, is_default: bool, elapsed: Duration) {
         let refused: u64 = self.refused.values().sum();
         let seconds = elapsed.as_secs_f64();
-        eprintln!(
+        say!(
             "{} commands in {seconds:.2} s ({:.0} a second): {} accepted, {} repeated, {refused} refused",
             self.count(),
             self.count() as f64 / seconds.max(1e-9),
@@ -224,7 +290,7 @@ impl Summary {
             self.repeated,
         );
         for (kind, count) in &self.refused {
-            eprintln!("  refused as {kind}: {count}");
+            say!("  refused as {kind}: {count}");
         }
         let (app, place) = (app.display(), data.display());
         let option = if is_default {
@@ -232,9 +298,9 @@ impl Summary {
         } else {
             format!(" --data {place}")
         };
-        eprintln!("The state is in {place}. Next:");
-        eprintln!("  extengine state {app}{option} --hash");
-        eprintln!("  extengine replay {app}{option}");
-        eprintln!("  extengine verify --data {place}");
+        say!("The state is in {place}. Next:");
+        say!("  extengine state {app}{option} --hash");
+        say!("  extengine replay {app}{option}");
+        say!("  extengine verify --data {place}");
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use extengine::core::engine::Code;
+use extengine::core::say;
 use extengine::partition::{Cost, Shadow, ShadowReport};
 use extengine::{Application, Error, ErrorKind, Result};
 
@@ -58,7 +59,7 @@ impl<'a> Shadows<'a> {
 }
 
 fn print(other: &Other, found: &ShadowReport) {
-    eprintln!(
+    say!(
         "{} beside package `{}`: {} commands compared, {} differ",
         other.file.display(),
         other.package,
@@ -66,20 +67,23 @@ fn print(other: &Other, found: &ShadowReport) {
         found.differing,
     );
     for difference in found.differences.iter().take(SHOWN) {
-        eprintln!(
+        say!(
             "  partition {}, offset {}, {}: {}",
-            difference.partition, difference.offset, difference.extension, difference.what
+            difference.partition,
+            difference.offset,
+            difference.extension,
+            difference.what
         );
     }
     let more = found.differing.saturating_sub(SHOWN as u64);
     if more > 0 {
-        eprintln!("  and more, on {more} commands");
+        say!("  and more, on {more} commands");
     }
     for (which, cost) in [("what runs", &found.current), ("the other", &found.shadow)] {
-        eprintln!("  {which} used {}", used(cost));
+        say!("  {which} used {}", used(cost));
     }
     if let Some(error) = &found.failed {
-        eprintln!("  it ended before the last command: {error}");
+        say!("  it ended before the last command: {error}");
     }
 }
 

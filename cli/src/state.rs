@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use extengine::core::catalog::{Catalog, StorageId};
+use extengine::core::say;
+use extengine::partition::application::FailedProjector;
 use extengine::partition::rows;
 use extengine::partition::store::Snapshot;
 use extengine::{Error, ErrorKind, Result};
@@ -14,7 +16,7 @@ use crate::output::Lines;
 
 pub(crate) fn state(args: &State) -> Result<bool> {
     let application = open::open_existing(&args.app)?;
-    application.settle()?;
+    let failed = open::settle(&application)?;
     let snapshots = application.snapshots()?;
     let snapshots: Vec<_> = snapshots
         .into_iter()
@@ -23,7 +25,13 @@ pub(crate) fn state(args: &State) -> Result<bool> {
     let catalog = application.spec().catalog.clone();
     let storages = chosen(&catalog, args.storage.as_deref())?;
     let mut lines = Lines::new();
-    if args.hash {
+    let is_behind = |failed: &FailedProjector| {
+        open::written(application.spec(), &failed.projector)
+            .any(|storage| storages.contains(&storage))
+    };
+    if args.hash && failed.iter().any(is_behind) {
+        say!("no hash: it would be one of rows that stay behind");
+    } else if args.hash {
         let hash = match &storages[..] {
             [one] if args.storage.is_some() => rows::hash_of(&catalog, &snapshots, &[*one])?,
             _ => rows::hash(&catalog, &snapshots)?,
@@ -42,7 +50,7 @@ pub(crate) fn state(args: &State) -> Result<bool> {
     }
     lines.flush()?;
     application.close()?;
-    Ok(true)
+    Ok(failed.is_empty())
 }
 
 fn chosen(catalog: &Catalog, name: Option<&str>) -> Result<Vec<StorageId>> {

@@ -1,6 +1,7 @@
 //! `extengine verify`: a data folder is whole.
 
 use extengine::Result;
+use extengine::core::say;
 use extengine::partition::application::os_platform;
 use extengine::partition::verify;
 use serde_json::json;
@@ -11,7 +12,7 @@ use crate::output::Lines;
 pub(crate) fn verify(args: &Verify) -> Result<bool> {
     let found = verify::verify(&os_platform()?, &args.data)?;
     for notice in &found.notices {
-        eprintln!("left behind by a crash, harmless: {notice}");
+        say!("left behind by a crash, harmless: {notice}");
     }
     let mut lines = Lines::new();
     for problem in &found.problems {

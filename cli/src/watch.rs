@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use extengine::Application;
 use extengine::core::engine::Code;
+use extengine::core::say;
 use extengine::partition::hex;
 
 /// How often the files are looked at.
@@ -60,13 +61,13 @@ impl Watched {
         match fs::read(&self.file) {
             Ok(code) => match application.replace(package, Code::Bytes(code.into())) {
                 Ok(hash) if before.is_some_and(|before| before.hash == hash) => {}
-                Ok(hash) => eprintln!(
+                Ok(hash) => say!(
                     "package `{package}` runs on version {}, from {file}",
                     hex(&hash)
                 ),
-                Err(error) => eprintln!("{file} changes nothing: {error}"),
+                Err(error) => say!("{file} changes nothing: {error}"),
             },
-            Err(error) => eprintln!("cannot read {file}: {error}"),
+            Err(error) => say!("cannot read {file}: {error}"),
         }
     }
 }

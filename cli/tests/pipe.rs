@@ -131,7 +131,7 @@ fn a_line_that_fails_stays_goes_or_ends_it_all() {
     for part in [
         "line 3: odd/half: odd",
         "line 4: odd/half: argument 1 `n`: i64 wanted, text given",
-        "2 calls failed",
+        "2 failed",
         "failed as bad_args: 1",
         "failed as rejected: 1",
     ] {

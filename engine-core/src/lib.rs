@@ -29,5 +29,6 @@ pub mod limits;
 pub mod manifest;
 pub mod registry;
 pub mod schema;
+pub mod stderr;
 pub mod ticker;
 pub mod value;

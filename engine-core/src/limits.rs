@@ -228,6 +228,25 @@ impl Default for Limits {
     }
 }
 
+/// Whether a setting of this name is a number of bytes, which may also be written as [`size`] reads it.
+pub fn is_size(name: &str) -> bool {
+    name.contains("bytes") || matches!(name, "memory" | "stack")
+}
+
+/// Reads a number of bytes such as `16 MiB`.
+pub fn size(text: &str) -> Option<u64> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
+    let unit = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit)
+}
+
 /// What one invocation used, with the same meaning on every engine.
 ///
 /// Counts include what hit a limit, so a ledger shows by how much it was missed.
@@ -260,4 +279,29 @@ pub struct Ledger {
     pub foreign_calls: u64,
     /// Bytes of their arguments and answers.
     pub foreign_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_binary_units() {
+        for (text, expected) in [
+            ("16 MiB", Some(16 << 20)),
+            ("3GiB", Some(3 << 30)),
+            ("7 KiB", Some(7 << 10)),
+            ("12", Some(12)),
+            ("12 B", Some(12)),
+            ("16 MB", None),
+            ("MiB", None),
+            ("-1 MiB", None),
+            ("1.5 MiB", None),
+            ("99999999999999999999", None),
+            ("99999999999999999 GiB", None),
+            ("", None),
+        ] {
+            assert_eq!(size(text), expected, "{text}");
+        }
+    }
 }

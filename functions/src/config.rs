@@ -8,9 +8,10 @@ use std::time::Duration;
 use engine_core::catalog::Catalog;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineKind, ExtEngineFactory, factories, factory};
-use engine_core::limits::{Limit, Limits};
+use engine_core::limits::{Limit, Limits, is_size, size};
 use engine_core::manifest::{ExtensionDecl, PackageManifest, Policy};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value as Json};
 
 use crate::signature::Function;
 
@@ -105,7 +106,7 @@ struct Written {
     #[serde(default)]
     functions: Vec<String>,
     #[serde(default)]
-    limits: Limits,
+    limits: Map<String, Json>,
     #[serde(default)]
     waive: Vec<Limit>,
     #[serde(default)]
@@ -152,7 +153,7 @@ impl PluginConfig {
     /// `functions`, `wasmFile`, `wasmEngine`), and all of [`PluginConfig::from_toml`].
     ///
     /// # Errors
-    /// `manifest`, with everything that is wrong.
+    /// `manifest`: what is not of the form, an unknown field or a wrong type, by itself; else everything that is wrong.
     pub fn from_json(text: &str, folder: &Path) -> Result<Self> {
         let written = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
         Self::read(written, None, folder)
@@ -162,7 +163,7 @@ impl PluginConfig {
     /// `abi`, `limits`, `waive`, `policy`, `foreign`, `timeout_ms` and `queue`.
     ///
     /// # Errors
-    /// `manifest`, with everything that is wrong.
+    /// As [`PluginConfig::from_json`].
     pub fn from_toml(text: &str, folder: &Path) -> Result<Self> {
         let written = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
         Self::read(written, None, folder)
@@ -171,7 +172,7 @@ impl PluginConfig {
     /// Reads a file, by its extension `json` or `toml`; a plugin without a name has the file's.
     ///
     /// # Errors
-    /// `io` where it cannot be read, `manifest` with everything that is wrong.
+    /// `io` where it cannot be read, else those of [`PluginConfig::from_json`].
     pub fn from_file(file: &Path) -> Result<Self> {
         let at = || file.display().to_string();
         let text = fs::read_to_string(file).map_err(|error| {
@@ -275,6 +276,7 @@ impl PluginConfig {
             ));
         }
         let functions = functions(&written.functions, &mut problems);
+        let limits = limits(&written.limits, &mut problems);
         let queue = written.queue.unwrap_or(1024);
         if queue == 0 {
             problems.push("`queue` is 0: no call could ever wait; give 1 or more".to_owned());
@@ -290,7 +292,7 @@ impl PluginConfig {
             path,
             abi: written.abi,
             functions,
-            limits: written.limits,
+            limits,
             waive: written.waive,
             policy: written.policy,
             foreign: written.foreign,
@@ -359,6 +361,39 @@ fn engine_named(
             name.to_owned()
         }
     }
+}
+
+/// The limits as an application's manifest has them: whole numbers from 1 on, bytes also as sizes with a unit.
+fn limits(written: &Map<String, Json>, problems: &mut Vec<String>) -> Limits {
+    let mut limits = Limits::default();
+    for (name, value) in written {
+        let number = match value {
+            Json::String(text) if is_size(name) => size(text),
+            value => value.as_u64(),
+        };
+        let form = match is_size(name) {
+            true => "a size of at least 1, such as `1048576` or `\"1 MiB\"` (KiB, MiB, GiB),",
+            false => "a whole number of at least 1",
+        };
+        let mut all = match serde_json::to_value(&limits) {
+            Ok(Json::Object(all)) => all,
+            _ => Map::new(),
+        };
+        let known = all.contains_key(name);
+        all.insert(name.clone(), number.into());
+        match (number, serde_json::from_value(all.into())) {
+            _ if !known => problems.push(format!("`limits` has no `{name}`")),
+            (None | Some(0), _) => problems.push(format!("`limits.{name}` must be {form}")),
+            (_, Ok(more)) => limits = more,
+            (_, Err(_)) => {
+                problems.push(format!(
+                    "`limits.{name}` is too large: at most {}",
+                    u32::MAX
+                ));
+            }
+        }
+    }
+    limits
 }
 
 fn functions(written: &[String], problems: &mut Vec<String>) -> Vec<Function> {

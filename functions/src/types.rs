@@ -174,7 +174,8 @@ impl Type {
     /// The value as one of this type, without loss.
     ///
     /// Any integer that is in its range fits an integer, also a float without a fraction; an integer that a float can hold
-    /// exactly fits a float; an `f64` fits an `f32`, rounded, unless it is too large; a character is a text; a text is bytes, and bytes that are
+    /// exactly fits a float; an `f64` fits an `f32`, rounded, unless it is too large;
+    /// the texts `NaN`, `Infinity` and `-Infinity`, which [`Value::to_json`] makes of these floats, are floats; a character is a text; a text is bytes, and bytes that are
     /// UTF-8 are a text; a map with the
     /// fields of a record is that record, and one that lacks an optional field has null there. Nothing else is converted.
     ///
@@ -260,11 +261,22 @@ fn within(place: impl fmt::Display, error: &Error) -> Error {
     bad(format!("in {place}: {}", error.message()))
 }
 
+/// The float that JSON has no number for, and [`Value::to_json`] writes as this text.
+fn not_finite(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
 /// The 64-bit float that a value is exactly.
 pub(crate) fn f64_of(value: &Value) -> Result<f64> {
     match value {
         Value::F64(number) => Ok(*number),
         Value::F32(number) => Ok((*number).into()),
+        Value::Text(text) => not_finite(text).ok_or_else(|| mismatch(value, "f64")),
         _ => match value.integer() {
             Some(number) if (number as f64) as i128 == number => Ok(number as f64),
             Some(number) => Err(bad(format!("{number} has no exact f64"))),
@@ -284,6 +296,10 @@ pub(crate) fn f32_of(value: &Value) -> Result<f32> {
             }
             Ok(near)
         }
+        Value::Text(text) => match not_finite(text) {
+            Some(number) => Ok(number as f32),
+            None => Err(mismatch(value, "f32")),
+        },
         _ => match value.integer() {
             Some(number) if (number as f32) as i128 == number => Ok(number as f32),
             Some(number) => Err(bad(format!("{number} has no exact f32"))),

@@ -10,7 +10,7 @@ use engine_core::key::KeyWriter;
 use engine_core::manifest::ExtensionKind;
 use engine_core::registry;
 use engine_core::value::Value;
-use engine_core::{json, value};
+use engine_core::{json, say, value};
 
 use crate::answer::Answer;
 use crate::folder;
@@ -54,9 +54,9 @@ impl Default for Options {
             jobs: true,
             platform: None,
             logger: Arc::new(|line: &LogLine<'_>| {
-                eprintln!("[{}] {}: {}", line.level, line.extension, line.message);
+                say!("[{}] {}: {}", line.level, line.extension, line.message);
             }),
-            notices: Arc::new(|notice| eprintln!("{notice}")),
+            notices: Arc::new(|notice| say!("{notice}")),
         }
     }
 }
@@ -70,6 +70,17 @@ impl std::fmt::Debug for Options {
             .field("jobs", &self.jobs)
             .finish_non_exhaustive()
     }
+}
+
+/// An asynchronous projector that has failed: what it writes stays behind the commands.
+#[derive(Clone, Debug)]
+pub struct FailedProjector {
+    /// The partition.
+    pub partition: u32,
+    /// The projector.
+    pub projector: String,
+    /// Why, and at which command.
+    pub error: Error,
 }
 
 /// An open application.
@@ -350,12 +361,19 @@ impl Application {
         packages
     }
 
-    /// Waits until the asynchronous projectors have counted every command that is durable now.
+    /// Waits until the asynchronous projectors have counted every command that is durable now, but for those that fail.
     ///
     /// # Errors
-    /// The failure of a projector, or what stopped a partition.
+    /// The first failure of a projector, or what stopped a partition; [`Application::failed_projectors`] says which.
     pub fn settle(&self) -> Result<()> {
-        self.partitions.iter().try_for_each(Partition::settle)
+        let settled: Vec<_> = self.partitions.iter().map(Partition::settle).collect();
+        settled.into_iter().collect()
+    }
+
+    /// The asynchronous projectors that have failed, and count nothing more until the next opening.
+    pub fn failed_projectors(&self) -> Vec<FailedProjector> {
+        let partitions = self.partitions.iter();
+        partitions.flat_map(Partition::failed_projectors).collect()
     }
 
     /// Writes a checkpoint of every partition, and waits for them.

@@ -64,25 +64,24 @@ impl Board {
         }
     }
 
-    /// Waits until every asynchronous projector has counted the commands that are durable now.
+    /// Waits until every asynchronous projector has counted the commands that are durable now, or has failed.
     ///
     /// # Errors
     /// The failure of a projector, or what stopped the partition.
     pub(crate) fn settle(&self) -> Result<()> {
         let goal = self.read().offset;
         self.wait(|standing| {
-            let mut waiting = false;
+            let (mut waiting, mut failed) = (false, None);
             for projecting in standing.projections.values() {
-                if projecting.progress.through >= goal {
-                    continue;
+                if projecting.progress.through < goal {
+                    match &projecting.failed {
+                        Some(error) => failed = failed.or(Some(error)),
+                        None => waiting = true,
+                    }
                 }
-                if let Some(error) = &projecting.failed {
-                    return Some(Err(error.clone()));
-                }
-                waiting = true;
             }
             match &standing.stopped {
-                _ if !waiting => Some(Ok(())),
+                _ if !waiting => Some(failed.cloned().map_or(Ok(()), Err)),
                 Some(error) => Some(Err(error.clone())),
                 None => standing.closing.then(|| Err(answer::stopped())),
             }

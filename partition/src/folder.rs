@@ -132,6 +132,11 @@ impl FolderFacts {
         Ok(lost)
     }
 
+    fn check_logs(&self, platform: &dyn Platform, data: &Path) -> Result<()> {
+        let lost = self.lost_logs(platform, data)?.into_iter().next();
+        lost.map_or(Ok(()), Err)
+    }
+
     /// A catalog of the storages, for reading rows without the application.
     ///
     /// # Errors
@@ -172,9 +177,7 @@ pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Res
     if let Some(found) = &found {
         check(found, &facts, data)?;
         facts.opened = found.opened;
-        if let Some(lost) = facts.lost_logs(platform, data)?.into_iter().next() {
-            return Err(lost);
-        }
+        found.check_logs(platform, data)?;
     }
     if found.as_ref() != Some(&facts) {
         write(platform, data, &facts)?;
@@ -193,6 +196,23 @@ pub(crate) fn opened(platform: &dyn Platform, data: &Path) -> Result<()> {
             write(platform, data, &facts)
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks that a data folder is an application's, without keeping anybody out.
+///
+/// # Errors
+/// Those of [`claim`], but for `busy`; `unknown` where there is no data folder.
+pub(crate) fn belongs(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Result<()> {
+    match FolderFacts::read(platform, data)? {
+        Some(found) => {
+            check(&found, &FolderFacts::of(spec), data)?;
+            found.check_logs(platform, data)
+        }
+        None => Err(Error::new(
+            ErrorKind::Unknown,
+            format!("there is no data folder {}", data.display()),
+        )),
     }
 }
 

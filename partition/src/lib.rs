@@ -5,6 +5,8 @@
 //! many commands in one group, appends the group to the log, applies it and answers. Asynchronous projectors follow the
 //! log, queries read snapshots. This crate names no engine: engines are found through `engine_core::factory`.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 mod answer;
 mod appender;
 pub mod application;

@@ -11,6 +11,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::answer::{self, Answer};
 use crate::appender::Appender;
+use crate::application::FailedProjector;
 use crate::board::{Board, Projecting};
 use crate::host::Logger;
 use crate::jobs::Jobs;
@@ -408,6 +409,22 @@ impl Partition {
     /// The failure of a projector, or what stopped the partition.
     pub(crate) fn settle(&self) -> Result<()> {
         self.shared.board.settle()
+    }
+
+    /// The asynchronous projectors that have failed.
+    pub(crate) fn failed_projectors(&self) -> Vec<FailedProjector> {
+        let standing = self.shared.board.read();
+        let failed = standing
+            .projections
+            .iter()
+            .filter_map(|(name, projecting)| {
+                Some(FailedProjector {
+                    partition: self.shared.number,
+                    projector: name.clone(),
+                    error: projecting.failed.clone()?,
+                })
+            });
+        failed.collect()
     }
 
     fn why_stopped(&self) -> Error {

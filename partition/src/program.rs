@@ -69,16 +69,8 @@ impl Program {
     ) -> Result<Self> {
         let mut packages = Vec::new();
         for (number, package) in spec.packages.iter().enumerate() {
-            let name = engine.or(package.engine.as_deref()).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Manifest,
-                    format!(
-                        "package `{}` names no engine: give it `engine = \"…\"`, or choose one on the command line",
-                        package.name
-                    ),
-                )
-            })?;
-            let kind = factory(name)?.kind();
+            let engine = engine.map_or_else(|| package.factory(), factory)?;
+            let (name, kind) = (engine.name(), engine.kind());
             let source = spec.source(number, name, kind)?;
             packages.push(Arc::new(Loaded::new(name, &source)?));
             loaded(source.code, kind);

@@ -71,8 +71,10 @@ pub struct Difference {
 /// many commands have run. Nothing is changed; for a store on disk the state is made once more beside it, and removed.
 ///
 /// # Errors
-/// `busy` where another process has the folder open, `corrupt`, also where kept code is damaged, or a store is on disk and
-/// the log has forgotten its beginning, `io`.
+/// `manifest` where the data folder is not the application's, as for
+/// [`Application::open`](crate::application::Application::open), `unknown` where there is none; `busy` where another
+/// process has it open, `corrupt`, also where kept code is damaged, or a store is on disk and the log has forgotten its
+/// beginning, `io`.
 pub fn replay(
     program: &Arc<Program>,
     platform: &Arc<dyn Platform>,
@@ -80,6 +82,7 @@ pub fn replay(
     which: Which,
     mut progress: impl FnMut(u64),
 ) -> Result<Replay> {
+    folder::belongs(&**platform, data, program.spec())?;
     let mut found = Replay::default();
     let mut versions = Versions {
         program,

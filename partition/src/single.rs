@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use std::sync::Arc;
 
 use crate::host::{Context, Logger, PartitionHost, event_row};
+use crate::overlay::check_key;
 use crate::program::{Instances, Program};
 use crate::runner::EMPTY;
 use crate::store::{MemoryStore, Write};
@@ -115,7 +116,14 @@ impl Rows {
         };
         let mut intents = Intents::new();
         let mut instances = Instances::new(self.program.clone());
-        let outcome = instances.invoke(number, &args, tracer, &host, &mut intents);
+        let mut outcome = instances.invoke(number, &args, tracer, &host, &mut intents);
+        if outcome.result.is_ok() {
+            let mut all = intents.iter();
+            outcome.result = all.try_for_each(|intent| check_key(&spec.catalog, &intent));
+        }
+        if outcome.result.is_err() {
+            intents = Intents::new();
+        }
         Ok((outcome, intents))
     }
 

@@ -50,7 +50,7 @@ use std::sync::Arc;
 use engine_core::catalog::{Catalog, CommandSchema};
 use engine_core::engine::{Code, PackageSource};
 use engine_core::error::{Error, ErrorKind, Result};
-use engine_core::factory::EngineKind;
+use engine_core::factory::{EngineKind, ExtEngineFactory, factory};
 use engine_core::foreign::ForeignFunctions;
 use engine_core::limits::{Limit, Limits};
 use engine_core::manifest::{ExtensionDecl, ExtensionKind, PackageManifest, Policy};
@@ -118,6 +118,23 @@ pub struct PackageSpec {
 }
 
 impl PackageSpec {
+    /// The engine that the package runs on where the caller chooses none.
+    ///
+    /// # Errors
+    /// `manifest` where neither the package nor the application names one, `unknown` where this build lacks it.
+    pub fn factory(&self) -> Result<&'static dyn ExtEngineFactory> {
+        match &self.engine {
+            Some(engine) => factory(engine),
+            None => Err(Error::new(
+                ErrorKind::Manifest,
+                format!(
+                    "package `{}` names no engine: give it `engine = \"…\"`, or choose one on the command line",
+                    self.name
+                ),
+            )),
+        }
+    }
+
     /// The file with the package's code for engines of a kind.
     pub fn file(&self, kind: EngineKind) -> Option<&Path> {
         match kind {

@@ -1,5 +1,6 @@
 //! Tables of numbers: limits and the partition's settings.
 
+use engine_core::limits::{is_size, size};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
@@ -47,7 +48,7 @@ pub(super) fn number(
     value: &Spanned<DeValue<'_>>,
     most: u64,
 ) -> Option<u64> {
-    let is_size = key.contains("bytes") || matches!(key, "memory" | "stack");
+    let is_size = is_size(key);
     let number = match value.get_ref() {
         DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
         DeValue::String(text) if is_size => size(text),
@@ -75,43 +76,4 @@ pub(super) fn number(
         section.problem(value.span(), format!("`{key}` must be {form} {range}"));
     }
     number
-}
-
-/// Reads a size such as `16 MiB`.
-fn size(text: &str) -> Option<u64> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
-    let unit = match unit.trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.checked_mul(unit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_have_binary_units() {
-        for (text, expected) in [
-            ("16 MiB", Some(16 << 20)),
-            ("3GiB", Some(3 << 30)),
-            ("7 KiB", Some(7 << 10)),
-            ("12", Some(12)),
-            ("12 B", Some(12)),
-            ("16 MB", None),
-            ("MiB", None),
-            ("-1 MiB", None),
-            ("1.5 MiB", None),
-            ("99999999999999999999", None),
-            ("99999999999999999 GiB", None),
-            ("", None),
-        ] {
-            assert_eq!(size(text), expected, "{text}");
-        }
-    }
 }

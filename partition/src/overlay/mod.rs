@@ -54,16 +54,7 @@ impl Overlay {
         intents: &Intents,
     ) -> Result<()> {
         for intent in intents.iter() {
-            if intent.key.len() > MAX_KEY {
-                let storage = &catalog.storage(intent.storage).name;
-                return Err(Error::new(
-                    ErrorKind::BadIntent,
-                    format!(
-                        "a key of {} bytes in storage `{storage}`; a key has at most {MAX_KEY}",
-                        intent.key.len()
-                    ),
-                ));
-            }
+            check_key(catalog, &intent)?;
             let entry = self.storages[usize::from(intent.storage.0)].entry(intent.key.into());
             if matches!(intent.verb, Verb::Insert | Verb::Update) {
                 let present = match &entry {
@@ -241,6 +232,24 @@ fn push(chunk: &mut RowChunk, key: &[u8], value: Option<&Bytes>) {
     if let Some(value) = value {
         chunk.push(key, value);
     }
+}
+
+/// Refuses an intent whose key no store takes.
+///
+/// # Errors
+/// `bad_intent` for a key beyond [`MAX_KEY`].
+pub(crate) fn check_key(catalog: &Catalog, intent: &Intent<'_>) -> Result<()> {
+    if intent.key.len() <= MAX_KEY {
+        return Ok(());
+    }
+    let storage = &catalog.storage(intent.storage).name;
+    Err(Error::new(
+        ErrorKind::BadIntent,
+        format!(
+            "a key of {} bytes in storage `{storage}`; a key has at most {MAX_KEY}",
+            intent.key.len()
+        ),
+    ))
 }
 
 #[cfg(test)]

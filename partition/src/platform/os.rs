@@ -122,11 +122,21 @@ impl Files for OsFiles {
     }
 
     fn lock(&self, folder: &Path) -> io::Result<FolderLock> {
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(folder.join(LOCK_FILE))?;
+        let path = folder.join(LOCK_FILE);
+        let mut options = fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        let file = match options.open(&path) {
+            // Whoever reads there looks for one who writes elsewhere, and without the file there is none.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                match fs::File::open(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Ok(FolderLock::new(()));
+                    }
+                    opened => opened?,
+                }
+            }
+            opened => opened?,
+        };
         file.try_lock().map_err(io::Error::from)?;
         Ok(FolderLock::new(file))
     }
