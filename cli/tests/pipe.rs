@@ -207,3 +207,102 @@ fn what_is_wrong_is_said_before_a_line_is_read() {
         assert!(errors(&output).contains(part), "{}", errors(&output));
     }
 }
+
+/// A folder with a plugin in Lua that offers these functions.
+fn plugin(lua: &str, functions: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("own.lua", lua);
+    write(
+        "own.toml",
+        &format!(
+            "engine = 'lua'\npath = 'own.lua'\nfunctions = [{functions}]\n[limits]\nmemory = '16 MiB'"
+        ),
+    );
+    folder
+}
+
+#[test]
+fn the_last_argument_of_a_rule_may_be_a_number() {
+    let folder = plugin(
+        "function add(args) return args.a + args.b end",
+        "'add(a: f64, b: f64) -> f64'",
+    );
+    let folder = folder.path().to_str().unwrap();
+    let output = pipe(folder, &["--call", "z = add(x, -1.5e1)"], "{\"x\":1}\n");
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(lines(&output), [json!({"x": 1, "z": -14.0})]);
+}
+
+#[test]
+fn floats_that_json_has_no_number_for_go_from_rule_to_rule() {
+    let folder = plugin(
+        "function div(args) return args.a / args.b end function neg(args) return -args.a end",
+        "'div(a: f64, b: f64) -> f64', 'neg(a: f64) -> f64'",
+    );
+    let folder = folder.path().to_str().unwrap();
+    let rules = ["--call", "q = div(x, 0)", "--call", "n = neg(q)"];
+    let input = "{\"x\":1}\n{\"x\":-1}\n{\"x\":0}\n{\"x\":\"Nan\"}\n";
+    let output = pipe(folder, &rules, input);
+    let out = lines(&output);
+    assert_eq!(
+        out[..3],
+        [
+            json!({"x": 1, "q": "Infinity", "n": "-Infinity"}),
+            json!({"x": -1, "q": "-Infinity", "n": "Infinity"}),
+            json!({"x": 0, "q": "NaN", "n": "NaN"}),
+        ],
+        "{}",
+        errors(&output)
+    );
+    assert!(
+        errors(&output).contains("line 4: own/div: argument 1 `a`: f64 wanted, text given"),
+        "{}",
+        errors(&output)
+    );
+}
+
+#[test]
+fn a_line_that_is_no_object_costs_no_other_line() {
+    let folder = plugin(
+        "function id(args) return args.a end",
+        "'id(a: i64?) -> i64?'",
+    );
+    let folder = folder.path().to_str().unwrap();
+    let good = |n: u64| json!({"a": n, "b": n});
+    for (broken, what) in [
+        ("bad", "line 2 of the input: expected value at column 1"),
+        ("[1]", "line 2 of the input: not an object"),
+    ] {
+        let input = format!("{{\"a\":1}}\n{broken}\n{{\"a\":3}}\n");
+        for (wish, expected) in [
+            ("drop", vec![good(1), good(3)]),
+            ("null", vec![good(1)]),
+            ("stop", vec![good(1)]),
+        ] {
+            let output = pipe(folder, &["--call", "b = id(a)", "--on-error", wish], &input);
+            assert_eq!(output.status.code(), Some(1), "{wish}");
+            assert_eq!(lines(&output), expected, "{wish}");
+            assert!(errors(&output).contains(what), "{}", errors(&output));
+        }
+    }
+}
+
+#[test]
+fn standard_output_that_is_closed_is_no_success() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_extengine"));
+    command.args([
+        "pipe",
+        "--plugins",
+        PLUGINS,
+        "--call",
+        "s = label(1)",
+        FLIGHTS,
+    ]);
+    let output = command.stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = errors(&output);
+    assert!(said.contains("standard output was closed"), "{said}");
+}

@@ -65,6 +65,36 @@ fn toml_has_limits_and_signatures() {
 }
 
 #[test]
+fn limits_are_written_as_in_an_applications_manifest() {
+    let with = |limits: &str| {
+        let text =
+            format!("name = 'sum'\npath = 'sum.wasm'\nfunctions = ['add']\n[limits]\n{limits}");
+        PluginConfig::from_toml(&text, "/plugins".as_ref())
+    };
+    let config = with("memory = '16 MiB'\nstack = '64 KiB'\nfuel = 7").unwrap();
+    let limits = (
+        config.limits.memory,
+        config.limits.stack,
+        config.limits.fuel,
+    );
+    assert_eq!(limits, (16 << 20, 64 << 10, Some(7)));
+    let error = with(
+        "memory = '16 MB'\nstack = 0\nfuel = '1 KiB'\ndeadline_ms = 0\nintents = 4294967296\nmemori = 1",
+    );
+    let error = error.unwrap_err();
+    for part in [
+        "`limits.memory` must be a size",
+        "`limits.stack` must be a size of at least 1",
+        "`limits.fuel` must be a whole number",
+        "`limits.deadline_ms` must be a whole number of at least 1",
+        "`limits.intents` is too large: at most 4294967295",
+        "`limits` has no `memori`",
+    ] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let error = json(
         r#"{"name": "a b", "instance_num": 0, "engine": "v8", "wasmEngine": "wasmtime", "queue": 0,
