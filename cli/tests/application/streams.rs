@@ -42,7 +42,7 @@ fn unread(folder: &Path, args: &[&str]) -> Output {
 #[test]
 fn standard_output_that_is_closed_is_no_success() {
     let folder = application(MANIFEST, LUA);
-    std::fs::write(folder.path().join("commands"), commands(20_000)).unwrap();
+    std::fs::write(folder.path().join("commands"), commands(3_000)).unwrap();
     let run = ["run", ".", "--commands", "commands"];
     let ran = unread(folder.path(), &run);
     assert_eq!(ran.status.code(), Some(1));
