@@ -84,20 +84,20 @@ fn lines_that_are_refused_at_once_are_answered_while_more_come() {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    // More than what standard output is written in, and the input does not end.
-    let many = 5_000;
+    // There is always more to read, until nobody reads it.
     let writer = std::thread::spawn(move || {
-        stdin.write_all("{bad}\n".repeat(many).as_bytes()).unwrap();
-        stdin
+        let lines = "{bad}\n".repeat(1_000);
+        while stdin.write_all(lines.as_bytes()).is_ok() {}
     });
     let mut answer = String::new();
-    for _ in 0..many {
+    for _ in 0..5_000 {
         answer.clear();
         stdout.read_line(&mut answer).unwrap();
         assert!(answer.contains("bad_args"), "{answer}");
     }
-    drop(writer.join().unwrap());
+    drop(stdout);
     assert_eq!(child.wait().unwrap().code(), Some(1));
+    writer.join().unwrap();
 }
 
 #[test]
