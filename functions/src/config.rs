@@ -44,6 +44,9 @@ impl Abi {
     }
 }
 
+/// The form of a number of bytes.
+const SIZE: &str = "a size, such as `1048576` or `\"1 MiB\"` (KiB, MiB, GiB),";
+
 /// What a plugin is.
 ///
 /// ```
@@ -365,35 +368,32 @@ fn engine_named(
 
 /// The limits as an application's manifest has them: whole numbers from 1 on, bytes also as sizes with a unit.
 fn limits(written: &Map<String, Json>, problems: &mut Vec<String>) -> Limits {
-    let mut limits = Limits::default();
+    let mut limits = match serde_json::to_value(Limits::default()) {
+        Ok(Json::Object(limits)) => limits,
+        _ => Map::new(),
+    };
     for (name, value) in written {
-        let number = match value {
-            Json::String(text) if is_size(name) => size(text),
-            value => value.as_u64(),
+        let Some(default) = limits.get(name).cloned() else {
+            problems.push(format!("`limits` has no `{name}`"));
+            continue;
         };
-        let form = match is_size(name) {
-            true => "a size of at least 1, such as `1048576` or `\"1 MiB\"` (KiB, MiB, GiB),",
-            false => "a whole number of at least 1",
+        let (number, form) = match value {
+            Json::String(text) if is_size(name) => (size(text), SIZE),
+            value if is_size(name) => (value.as_u64(), SIZE),
+            value => (value.as_u64(), "a whole number"),
         };
-        let mut all = match serde_json::to_value(&limits) {
-            Ok(Json::Object(all)) => all,
-            _ => Map::new(),
+        let Some(number) = number.filter(|number| *number > 0) else {
+            problems.push(format!("`limits.{name}` must be {form} of at least 1"));
+            continue;
         };
-        let known = all.contains_key(name);
-        all.insert(name.clone(), number.into());
-        match (number, serde_json::from_value(all.into())) {
-            _ if !known => problems.push(format!("`limits` has no `{name}`")),
-            (None | Some(0), _) => problems.push(format!("`limits.{name}` must be {form}")),
-            (_, Ok(more)) => limits = more,
-            (_, Err(_)) => {
-                problems.push(format!(
-                    "`limits.{name}` is too large: at most {}",
-                    u32::MAX
-                ));
-            }
+        limits.insert(name.clone(), number.into());
+        if serde_json::from_value::<Limits>(limits.clone().into()).is_err() {
+            let most = u32::MAX;
+            problems.push(format!("`limits.{name}` is too large: at most {most}"));
+            limits.insert(name.clone(), default);
         }
     }
-    limits
+    serde_json::from_value(limits.into()).unwrap_or_default()
 }
 
 fn functions(written: &[String], problems: &mut Vec<String>) -> Vec<Function> {

@@ -174,9 +174,9 @@ impl Type {
     /// The value as one of this type, without loss.
     ///
     /// Any integer that is in its range fits an integer, also a float without a fraction; an integer that a float can hold
-    /// exactly fits a float; an `f64` fits an `f32`, rounded, unless it is too large;
-    /// the texts `NaN`, `Infinity` and `-Infinity`, which [`Value::to_json`] makes of these floats, are floats; a character is a text; a text is bytes, and bytes that are
-    /// UTF-8 are a text; a map with the
+    /// exactly fits a float; an `f64` fits an `f32`, rounded, unless it is too large; the texts `NaN`, `Infinity` and
+    /// `-Infinity`, which [`Value::to_json`] makes of these floats, are floats; a character is a text; a text is bytes, and
+    /// bytes that are UTF-8 are a text; a map with the
     /// fields of a record is that record, and one that lacks an optional field has null there. Nothing else is converted.
     ///
     /// # Errors

@@ -84,7 +84,7 @@ fn limits_are_written_as_in_an_applications_manifest() {
     let error = error.unwrap_err();
     for part in [
         "`limits.memory` must be a size",
-        "`limits.stack` must be a size of at least 1",
+        "`limits.stack` must be a size, such as `1048576`",
         "`limits.fuel` must be a whole number",
         "`limits.deadline_ms` must be a whole number of at least 1",
         "`limits.intents` is too large: at most 4294967295",
