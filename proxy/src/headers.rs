@@ -1,7 +1,7 @@
 //! Headers between filters, which see pseudo-headers in one ordered list, and the HTTP stack, which has parts and maps.
 
 use filters::Headers;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http::{request, response};
@@ -62,6 +62,7 @@ pub(crate) fn response<B>(headers: &Headers, body: B) -> Result<Response<B>, Str
 /// The headers of a request that came by `http` or `https`, pseudo-headers first.
 ///
 /// `:authority` is that of the address, or `host`; it is missing where a request has neither.
+/// There is one `cookie`, of which a client of HTTP/2 may make several.
 pub(crate) fn from_request(parts: &request::Parts, scheme: &'static str) -> Headers {
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let authority = match parts.uri.authority() {
@@ -76,6 +77,11 @@ pub(crate) fn from_request(parts: &request::Parts, scheme: &'static str) -> Head
     headers.add(":method", parts.method.as_str());
     headers.add(":scheme", scheme);
     append(&mut headers, &parts.headers, Some(&HOST));
+    if headers.all(COOKIE).nth(1).is_some() {
+        let cookies: Vec<_> = headers.all(COOKIE).collect();
+        let cookie = cookies.join(&b"; "[..]);
+        headers.replace(COOKIE, cookie);
+    }
     headers
 }
 
@@ -298,6 +304,18 @@ mod tests {
         parts.headers.insert("connection", "x-end".parse().unwrap());
         let back = from_request(&parts, "https");
         assert_eq!(back.len(), 4);
+    }
+
+    #[test]
+    fn several_cookies_become_one_in_the_place_of_the_first() {
+        let request = Request::get("http://a/")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .header("cookie", "c=3")
+            .header("x-end", "z");
+        let headers = from_request(&request.body(()).unwrap().into_parts().0, "http");
+        assert_eq!(headers.get("cookie"), Some(&b"a=1; b=2; c=3"[..]));
+        assert_eq!(headers.len(), 6);
     }
 
     #[test]
