@@ -124,12 +124,14 @@ pub struct DirectResponse {
 pub struct Redirect {
     /// The status.
     pub status: u16,
-    /// Whether to `https`.
-    pub https: bool,
+    /// The scheme.
+    pub scheme: Option<String>,
     /// The host.
     pub host: Option<String>,
-    /// The path, query included.
+    /// The path; with a query, that takes the place of the request's.
     pub path: Option<String>,
+    /// Whether the request's query is left out.
+    pub strip_query: bool,
 }
 
 impl RouteConfig {
@@ -345,11 +347,17 @@ impl Redirect {
             ("PERMANENT_REDIRECT", 308),
         ];
         let text = |field| reader.has(field).then(|| reader.text(field));
+        reader.at_most_one(&["https_redirect", "scheme_redirect"]);
+        let is_https = reader.flag("https_redirect") == Some(true);
         Self {
             status: reader.choice("response_code", &codes).unwrap_or(301),
-            https: reader.flag("https_redirect").unwrap_or(false),
+            scheme: match is_https {
+                true => Some("https".to_owned()),
+                false => text("scheme_redirect").map(|scheme| scheme.to_ascii_lowercase()),
+            },
             host: text("host_redirect"),
             path: text("path_redirect"),
+            strip_query: reader.flag("strip_query").unwrap_or(false),
         }
     }
 }

@@ -114,6 +114,10 @@ pub(crate) fn follow(site: &Site, route: Found<'_>, headers: Headers) -> Routed 
             let body = bodies.get(&route.place).cloned().unwrap_or_default();
             let mut headers = Headers::default();
             headers.add(":status", direct.status.to_string());
+            if matches!(direct.status, 204 | 304) {
+                // HTTP gives these no content.
+                return Routed::Reply((headers, Bytes::new()));
+            }
             headers.add("content-length", body.len().to_string());
             if !body.is_empty() {
                 headers.add("content-type", "text/plain");
@@ -143,16 +147,25 @@ pub(crate) fn follow(site: &Site, route: Found<'_>, headers: Headers) -> Routed 
 }
 
 fn location(redirect: &Redirect, headers: &Headers) -> String {
-    let scheme = if redirect.https {
-        "https"
-    } else {
-        headers.text(":scheme").unwrap_or("http")
+    let before = headers.text(":scheme").unwrap_or("http");
+    let scheme = redirect.scheme.as_deref().unwrap_or(before);
+    let asked = headers.text(":authority").unwrap_or("");
+    // A port that was the scheme's own is no port of another scheme.
+    let own = match before {
+        "http" if scheme == "https" => ":80",
+        "https" if scheme == "http" => ":443",
+        _ => "",
     };
     let host = redirect.host.as_deref();
-    let host = host.or(headers.text(":authority")).unwrap_or("");
-    let path = redirect.path.as_deref();
-    let path = path.or(headers.text(":path")).unwrap_or("/");
-    format!("{scheme}://{host}{path}")
+    let host = host.unwrap_or(asked.strip_suffix(own).unwrap_or(asked));
+    let asked = headers.text(":path").unwrap_or("/");
+    let (path, query) = asked.find('?').map_or((asked, ""), |at| asked.split_at(at));
+    let to = redirect.path.as_deref().unwrap_or(path);
+    let query = match redirect.strip_query || to.contains('?') {
+        true => "",
+        false => query,
+    };
+    format!("{scheme}://{host}{to}{query}")
 }
 
 fn rewrite(action: &ClusterAction, matched: &PathMatch, mut headers: Headers) -> Headers {
@@ -173,6 +186,60 @@ fn rewrite(action: &ClusterAction, matched: &PathMatch, mut headers: Headers) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redirect_keeps_what_it_does_not_change() {
+        let to = |https: bool, host: Option<&str>, path: Option<&str>, strip_query| Redirect {
+            status: 301,
+            scheme: https.then(|| "https".to_owned()),
+            host: host.map(str::to_owned),
+            path: path.map(str::to_owned),
+            strip_query,
+        };
+        let from = |authority: &str, path: &str| {
+            Headers::from_iter([
+                (":scheme", "http"),
+                (":authority", authority),
+                (":path", path),
+            ])
+        };
+        for (redirect, authority, path, location) in [
+            (
+                to(false, None, Some("/new"), false),
+                "a:80",
+                "/old?b=1",
+                "http://a:80/new?b=1",
+            ),
+            (
+                to(false, None, Some("/new"), true),
+                "a",
+                "/old?b=1",
+                "http://a/new",
+            ),
+            (
+                to(false, None, Some("/new?c"), false),
+                "a",
+                "/old?b=1",
+                "http://a/new?c",
+            ),
+            (to(false, None, None, true), "a", "/old?b=1", "http://a/old"),
+            (to(true, None, None, false), "a:80", "/?b", "https://a/?b"),
+            (
+                to(true, None, None, false),
+                "a:8080",
+                "/",
+                "https://a:8080/",
+            ),
+            (
+                to(true, Some("c:80"), None, false),
+                "a:80",
+                "/",
+                "https://c:80/",
+            ),
+        ] {
+            assert_eq!(self::location(&redirect, &from(authority, path)), location);
+        }
+    }
 
     #[test]
     fn a_requests_number_is_a_uuid_of_version_4() {

@@ -189,9 +189,10 @@ fn every_setting_of_plugins_scripts_and_native_filters_is_read() {
     let (_, login) = http.routes.find("API.example.com", "/login").unwrap();
     let redirect = Redirect {
         status: 302,
-        https: true,
+        scheme: Some("https".into()),
         host: None,
         path: Some("/in".into()),
+        strip_query: false,
     };
     assert_eq!(
         (login.name.as_str(), &login.action),
