@@ -60,7 +60,9 @@ impl Bootstrap {
             "stats_config",
             "has no effect: metrics have their whole names, without tags",
         );
-        reader.require("static_resources", "{ listeners: [...] }");
+        if !reader.has("bootstrap_extensions") {
+            reader.require("static_resources", "{ listeners: [...] }");
+        }
         let resources = reader.message("static_resources", |r| {
             r.refuse(
                 "secrets",

@@ -351,14 +351,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The elements of a list; as in Envoy, one that stands alone needs no `-`.
     fn list(&self, field: &'static str) -> &'a [Rc<Node>] {
         match self.field(field) {
             Some((_, node)) => match &node.value {
                 Value::List(list) => list,
-                _ => {
-                    self.wrong_type(field, node, "a list, with a `-` before each element");
-                    &[]
-                }
+                _ => std::slice::from_ref(node),
             },
             None => &[],
         }

@@ -363,6 +363,59 @@ fn configurations_of_version_2_are_read() {
 }
 
 #[test]
+fn what_stands_alone_is_a_list_of_one() {
+    let list = read(
+        "static_resources:
+  listeners:
+  - address: { socket_address: { address: 0.0.0.0, port_value: 1 } }
+    filter_chains:
+    - filters:
+      - name: envoy.tcp_proxy
+        config: { stat_prefix: a, cluster: b }
+  clusters:
+  - name: b
+    load_assignment: { cluster_name: b, endpoints: [{ lb_endpoints: [] }] }
+",
+    );
+    let alone = read(
+        "static_resources:
+  listeners:
+    address: { socket_address: { address: 0.0.0.0, port_value: 1 } }
+    filter_chains:
+      filters:
+        name: envoy.tcp_proxy
+        config: { stat_prefix: a, cluster: b }
+  clusters:
+    name: b
+    load_assignment: { cluster_name: b, endpoints: { lb_endpoints: [] } }
+",
+    );
+    let [one, other] = [&list, &alone].map(|config| &config.bootstrap);
+    assert_eq!(one.listeners.len(), 1);
+    assert_eq!(one.listeners[0].address, other.listeners[0].address);
+    assert_eq!(
+        one.listeners[0].filter_chains[0].end,
+        other.listeners[0].filter_chains[0].end
+    );
+    assert_eq!(one.clusters[0].name, other.clusters[0].name);
+}
+
+#[test]
+fn a_service_needs_no_listeners() {
+    let config = read(
+        "bootstrap_extensions:
+- name: envoy.bootstrap.wasm
+  typed_config:
+    '@type': type.googleapis.com/envoy.extensions.wasm.v3.WasmService
+    singleton: true
+    config: { name: a, vm_config: { code: { local: { filename: a.wasm } } } }
+",
+    );
+    assert!(config.bootstrap.listeners.is_empty());
+    assert_eq!(config.bootstrap.services.len(), 1);
+}
+
+#[test]
 fn json_with_the_names_of_json_is_the_same_configuration() {
     let yaml = "
 static_resources:

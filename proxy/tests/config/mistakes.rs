@@ -130,7 +130,7 @@ static_resources:
   listeners:
   - name: 7
     adress: {}
-    filter_chains: {}
+    filter_chains: 1
   clusters:
   - name: a
     name: b
@@ -152,7 +152,7 @@ stats_sinks: []
             "5:5",
             "the proxy knows no `adress` in `listeners`: did you mean `address`?",
         ),
-        ("6:20", "`filter_chains` is a list"),
+        ("6:20", "`filter_chains` is a mapping"),
         ("9:5", "`name` stands twice: leave one"),
         (
             "10:11",
