@@ -15,6 +15,8 @@ pub struct LuaFilter {
     pub code: Option<DataSource>,
     /// Code by name, for routes.
     pub sources: BTreeMap<String, DataSource>,
+    /// What stands behind `lua.` in the names of its metrics; empty for nothing.
+    pub stat_prefix: String,
     /// Whether the route is chosen anew after the filter changed headers.
     pub clear_route_cache: bool,
 }
@@ -43,10 +45,6 @@ pub enum LuaRouteCode {
 
 impl LuaFilter {
     pub(super) fn read(reader: &Reader<'_>) -> Self {
-        reader.note(
-            "stat_prefix",
-            "has no effect: metrics have the filter's name",
-        );
         reader.at_most_one(&["inline_code", "default_source_code"]);
         let inline = reader
             .field("inline_code")
@@ -59,6 +57,7 @@ impl LuaFilter {
                 .into_iter()
                 .map(|(key, source)| (key.name, source))
                 .collect(),
+            stat_prefix: reader.text("stat_prefix"),
             clear_route_cache: reader.flag("clear_route_cache").unwrap_or(true),
         }
     }

@@ -162,13 +162,13 @@ impl Preparing<'_> {
             name: filter.name.clone(),
             default_source_code: code,
             source_codes: sources.collect(),
+            stat_prefix: lua.stat_prefix.clone(),
             clear_route_cache: lua.clear_route_cache,
             limits: LuaLimits {
                 memory: limits.memory,
                 deadline_ms: limits.deadline.as_millis().try_into().unwrap_or(u32::MAX),
                 ..LuaLimits::default()
             },
-            ..LuaConfig::default()
         };
         let loaded = match LuaFilters::load(config) {
             Ok(loaded) => loaded,

@@ -113,6 +113,17 @@ fn a_script_chooses_the_words_of_the_status_and_ends_the_connection() {
 }
 
 #[test]
+fn the_metrics_of_a_script_have_its_prefix() {
+    let prefixed = lua("function envoy_on_request(h) end").replace(
+        "default_source_code",
+        "stat_prefix: mine\n              default_source_code",
+    );
+    let running = Running::new(&config(&prefixed, &direct("/", "x"), &[]), &[], 1);
+    running.get("/");
+    assert_eq!(running.metric("lua.mine.executions"), 1);
+}
+
+#[test]
 fn a_script_chooses_the_server() {
     let (one, other) = (echo(), crate::harness::service(|_, _| "other".into()));
     let script = "function envoy_on_request(h) h:setUpstreamOverrideHost(h:headers():get('to'), h:headers():get('strict') ~= nil) end";
