@@ -20,7 +20,7 @@ use rustls::{
 };
 
 use crate::config::{
-    Certificate, DataSource, DownstreamTls, Place, TlsContext, TlsVersion, UpstreamTls,
+    Certificate, DataFrom, DataSource, DownstreamTls, Place, TlsContext, TlsVersion, UpstreamTls,
 };
 
 /// TLS with those who connect.
@@ -140,10 +140,32 @@ fn key(certificate: &Certificate, provider: &CryptoProvider) -> Result<Arc<Certi
     let chain = certificates(&certificate.chain)?;
     let key = PrivateKeyDer::from_pem_slice(&certificate.key.bytes()?)
         .map_err(|error| refused(place, "a private key in PEM", error))?;
+    chain
+        .first()
+        .map_or(Ok(()), |first| check(&certificate.chain, first))?;
     CertifiedKey::from_der(chain, key, provider)
         .map(Arc::new)
         .map_err(|error| refused(place, "the certificate's private key", error))
 }
+
+/// Looks at a certificate that is to be shown, and says which one cannot be.
+fn check(source: &DataSource, certificate: &CertificateDer<'_>) -> Result<()> {
+    let Err(error) = webpki::EndEntityCert::try_from(certificate) else {
+        return Ok(());
+    };
+    let what = match &source.from {
+        DataFrom::File(path) => format!("the certificate in `{}`", path.display()),
+        _ => "the certificate".to_owned(),
+    };
+    Err(match error {
+        webpki::Error::UnsupportedCertVersion => refused(source.place, &what, OLD),
+        error => refused(source.place, &what, error),
+    })
+}
+
+/// What is said of a certificate without extensions.
+const OLD: &str = "it is X.509 of version 1, and only version 3 is taken: sign it with extensions, \
+    as `openssl x509 -req … -extfile FILE` does where FILE has `subjectAltName=DNS:example.com`";
 
 fn refused(place: Place, what: &str, error: impl fmt::Display) -> Error {
     let message = format!("cannot take {what}: {error}");

@@ -55,6 +55,35 @@ static_resources:
     text
 }
 
+/// A certificate of X.509's first version.
+const OLD: &str = "-----BEGIN CERTIFICATE-----
+MIIBGTCBvwIUGzsfFpuqzxR2/HkgKyewADAa8RQwCgYIKoZIzj0EAwIwDjEMMAoG
+A1UEAwwDb2xkMCAXDTI2MTEyMjE2MDYwOFoYDzIxMjYxMDI5MTYwNjA4WjAOMQww
+CgYDVQQDDANvbGQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASBe9dW9taeLZup
+Q6FzfM6CFsiUS26GCOYf1YOGFdH2E/UC2dpI2Cr8TZW3jirSSxSHY6FyQsuipkre
+cAZTbUzzMAoGCCqGSM49BAMCA0kAMEYCIQDxbLStv62TWWgtGYMuvrLk68GjcWU4
+XhYmzy5F/cNnLQIhANVeOqfK/8K4qK+cjnYz2rgjWvX/doONQNaplKYXha4J
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn a_certificate_of_the_first_version_is_refused_with_what_helps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(["old".to_owned()]).expect("a key");
+    let key = pem("PRIVATE KEY", &made.signing_key.serialize_der());
+    std::fs::write(folder.path().join("old.pem"), OLD).expect("written");
+    std::fs::write(folder.path().join("old.key"), key).expect("written");
+    let text = config(&["old"]).replace("FOLDER", folder.path().to_str().expect("text"));
+    let error = Running::try_on("wasmtime", &text, &[], 1)
+        .err()
+        .expect("refused");
+    let error = error.to_string();
+    assert!(error.contains("15:"), "{error}");
+    for part in ["old.pem", "version 1", "openssl x509"] {
+        assert!(error.contains(part), "no {part} in {error}");
+    }
+}
+
 fn pem(kind: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n")
