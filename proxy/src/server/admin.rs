@@ -17,8 +17,41 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::generation::Options;
 
-/// Serves the address; the task ends with its handle's owner.
-pub(crate) async fn serve(address: SocketAddr, options: &Options) -> Result<(SocketAddr, Serving)> {
+/// Where the proxy answers about itself.
+#[derive(Debug, Default)]
+pub(crate) struct Admin {
+    /// The address that the configuration names.
+    wanted: Option<SocketAddr>,
+    serving: Option<(SocketAddr, Serving)>,
+}
+
+impl Admin {
+    /// The address that is served, with its port.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.serving.as_ref().map(|(address, _)| *address)
+    }
+
+    /// What takes its place for another address, or for none; nothing where it stays.
+    ///
+    /// # Errors
+    /// `io` where the address cannot be listened on.
+    pub(crate) async fn moved(
+        &self,
+        wanted: Option<SocketAddr>,
+        options: &Options,
+    ) -> Result<Option<Self>> {
+        if wanted == self.wanted {
+            return Ok(None);
+        }
+        let serving = match wanted {
+            Some(address) => Some(serve(address, options).await?),
+            None => None,
+        };
+        Ok(Some(Self { wanted, serving }))
+    }
+}
+
+async fn serve(address: SocketAddr, options: &Options) -> Result<(SocketAddr, Serving)> {
     let cannot = |error: std::io::Error| {
         let message = format!("cannot listen on {address} for the admin interface: {error}");
         Error::new(ErrorKind::Io, message).with_source(error)
@@ -49,7 +82,8 @@ pub(crate) async fn serve(address: SocketAddr, options: &Options) -> Result<(Soc
 }
 
 /// Ends the task when it is dropped.
-pub(crate) struct Serving(JoinHandle<()>);
+#[derive(Debug)]
+struct Serving(JoinHandle<()>);
 
 impl Drop for Serving {
     fn drop(&mut self) {

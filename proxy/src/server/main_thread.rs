@@ -10,10 +10,11 @@ use engine_core::error::Result;
 use filters::Level;
 use tokio::task::LocalSet;
 
+use super::Listening;
+use super::admin::Admin;
 use super::generation::{Generation, Options};
 use super::site::Site;
 use super::worker::{Sockets, WorkerThread, io, runtime};
-use super::{Listening, admin};
 use crate::config::{Config, Notice};
 
 /// How often the configuration's file is looked at.
@@ -116,17 +117,13 @@ impl Proxy {
                 address: socket.local_addr().map_err(io)?,
             });
         }
-        let _admin = match generation.bootstrap.admin {
-            Some(address) => {
-                let (address, task) = admin::serve(address, &self.options).await?;
-                listening.push(Listening {
-                    name: "admin".into(),
-                    address,
-                });
-                Some(task)
-            }
-            None => None,
-        };
+        let admin = Admin::default();
+        let moved = admin.moved(generation.bootstrap.admin, &self.options);
+        let mut admin = moved.await?.unwrap_or(admin);
+        listening.extend(admin.address().map(|address| Listening {
+            name: "admin".into(),
+            address,
+        }));
         drop(listeners);
         started(&listening, &notices);
         tokio::pin!(stop);
@@ -140,7 +137,7 @@ impl Proxy {
                 continue;
             }
             seen = now;
-            match self.reload(&mut sockets, &workers).await {
+            match self.reload(&mut sockets, &mut admin, &workers).await {
                 Ok(next) => {
                     site.drain();
                     site = next;
@@ -170,12 +167,22 @@ impl Proxy {
         Ok((generation, notices))
     }
 
-    async fn reload(&self, sockets: &mut Sockets, workers: &[WorkerThread]) -> Result<Rc<Site>> {
+    async fn reload(
+        &self,
+        sockets: &mut Sockets,
+        admin: &mut Admin,
+        workers: &[WorkerThread],
+    ) -> Result<Rc<Site>> {
         let (generation, notices) = self.prepare()?;
         let site = Site::start(&generation, true)?;
+        let moved = admin.moved(generation.bootstrap.admin, &self.options);
+        let moved = moved.await?;
         let listeners = sockets.open(&generation)?;
         for worker in workers {
             worker.serve(&generation, &listeners).await?;
+        }
+        if let Some(moved) = moved {
+            *admin = moved;
         }
         for notice in notices {
             self.log(Level::Warn, &notice.to_string());
