@@ -87,7 +87,8 @@ Examples:
     #[cfg(feature = "filters")]
     #[command(after_help = "\
 Another content of the file is taken up while the proxy runs; what cannot be served is logged and changes nothing.
-SIGTERM and SIGINT let connections end within their drain time.
+Requests under way end on the configuration that they began on, within 10 minutes.
+SIGTERM and SIGINT let them end within 25 seconds; a second one ends the process at once.
 
 Examples:
   extengine proxy examples/proxy/envoy.yaml --concurrency 2

@@ -34,8 +34,12 @@ pub struct HttpConnectionManager {
     pub request_timeout: Duration,
     /// How long a connection may be without streams; for ever where it is zero. 1 hour.
     pub idle_timeout: Duration,
-    /// How long a connection goes on after it was told to end. 5 seconds.
+    /// How long a connection of HTTP/1 without requests goes on after it was told to end, and one of HTTP/2 whose client
+    /// does not answer. 5 seconds.
     pub drain_timeout: Duration,
+    /// How long a client of HTTP/1 is still read whose request was answered before he had sent it all; not at all where it
+    /// is zero. 1 second.
+    pub delayed_close_timeout: Duration,
     /// The most KiB of a request's headers. 60.
     pub max_request_headers_kb: u32,
     /// Settings of HTTP/2.
@@ -240,6 +244,9 @@ impl HttpConnectionManager {
             request_timeout: reader.duration("request_timeout").unwrap_or_default(),
             idle_timeout: idle.flatten().unwrap_or(seconds(3600)),
             drain_timeout: reader.duration("drain_timeout").unwrap_or(seconds(5)),
+            delayed_close_timeout: reader
+                .duration("delayed_close_timeout")
+                .unwrap_or(seconds(1)),
             max_request_headers_kb: reader
                 .number_32("max_request_headers_kb", 1..=8192)
                 .unwrap_or(60),

@@ -13,6 +13,7 @@ use tokio::task::spawn_local;
 use tokio_rustls::rustls::{ProtocolVersion, ServerConnection};
 use tokio_rustls::{LazyConfigAcceptor, rustls};
 
+use super::end::Life;
 use super::site::Site;
 use super::{http, tcp};
 use crate::config::{ChainEnd, FilterChain, Listener};
@@ -32,7 +33,6 @@ const BETWEEN: usize = 64 << 10;
 const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// What is known of a connection.
-#[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) site: Rc<Site>,
     pub(crate) listener: usize,
@@ -41,6 +41,7 @@ pub(crate) struct Connection {
     peer: SocketAddr,
     local: Option<SocketAddr>,
     pub(crate) tls: Option<TlsInfo>,
+    pub(crate) life: Life,
 }
 
 impl Connection {
@@ -102,6 +103,7 @@ pub(crate) async fn serve(site: Rc<Site>, listener: usize, socket: TcpStream, pe
         peer,
         local: socket.local_addr().ok(),
         tls: None,
+        life: Life::default(),
         site,
     };
     let chains = &connection.listener().filter_chains;

@@ -13,7 +13,8 @@ use tokio::task::spawn_local;
 
 use super::connection::{BoxIo, Connection};
 use super::counts::Counts;
-use super::{stream, tcp};
+use super::end::{self, Drain, Lingering};
+use super::stream;
 use crate::config::{ChainEnd, Codec, HttpConnectionManager};
 
 /// Runs what a connection needs on its own thread.
@@ -51,22 +52,44 @@ pub(crate) async fn serve(connection: &Rc<Connection>, io: BoxIo) {
     let builder = builder(manager);
     let service = service_fn(|request: Request<Incoming>| {
         let protocol = protocol(request.version());
+        connection.life.is_http2.set(protocol == "HTTP/2");
         stream::answer(Rc::clone(connection), Rc::clone(&counts), protocol, request)
     });
+    let io = Lingering::new(io, connection, manager.delayed_close_timeout);
     let serving = builder.serve_connection(TokioIo::new(io), service);
     let mut serving = std::pin::pin!(serving);
-    let mut draining = site.draining();
-    let drained = async { draining.wait_for(|draining| *draining).await.map(drop) };
     tokio::select! {
         // How a connection ends concerns its streams, which know it.
+        _ = serving.as_mut() => return,
+        () = due(connection, manager) => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    tokio::select! {
         _ = serving.as_mut() => {}
-        _ = drained => {
-            serving.as_mut().graceful_shutdown();
+        // The client does not do his part.
+        () = connection.life.stalled(manager.drain_timeout) => {}
+        () = end::expired(site.draining()) => connection.life.is_cut.set(true),
+    }
+}
+
+/// Waits until a connection should take no more streams.
+async fn due(connection: &Connection, manager: &HttpConnectionManager) {
+    let life = &connection.life;
+    let mut draining = connection.site.draining();
+    let drained = async {
+        // With HTTP/1 it is the next answer that tells the client: to close at once would lose the request that he may be
+        // sending.
+        if end::told(&mut draining).await == Drain::Replaced && !life.is_http2.get() {
+            let stopping = draining.wait_for(|drain| *drain == Drain::Stopping);
             tokio::select! {
-                _ = serving.as_mut() => {}
-                () = tcp::sleep(manager.drain_timeout) => {}
+                () = tokio::time::sleep(manager.drain_timeout) => {}
+                _ = stopping => {}
             }
         }
+    };
+    tokio::select! {
+        () = life.idle(manager.idle_timeout), if !manager.idle_timeout.is_zero() => {}
+        () = drained => {}
     }
 }
 
@@ -75,10 +98,10 @@ fn builder(manager: &HttpConnectionManager) -> auto::Builder<Local> {
     let most = manager.max_request_headers_kb as usize * 1024;
     builder
         .http1()
-        .timer(TokioTimer::new())
         // The least that hyper takes.
         .max_buf_size(most.max(8192))
-        .header_read_timeout(Some(manager.idle_timeout).filter(|time| !time.is_zero()));
+        // A connection whose request's head does not come is idle.
+        .header_read_timeout(None);
     let mut http2 = builder.http2();
     http2
         .timer(TokioTimer::new())

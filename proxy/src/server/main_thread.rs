@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 
 use super::Listening;
 use super::admin::Admin;
+use super::end::Drain;
 use super::generation::{Generation, Options};
 use super::site::Site;
 use super::worker::{Sockets, WorkerThread, io, runtime};
@@ -29,7 +30,9 @@ pub struct Proxy {
     tasks: tokio::runtime::Runtime,
 }
 
-/// Done when the process is asked to end: by SIGTERM or SIGINT.
+/// Done when the process is asked to end: by SIGTERM or SIGINT. A second one of them ends the process at once.
+///
+/// It needs tokio's `LocalSet`, in which [`Proxy::run`] polls it.
 pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (
@@ -39,10 +42,17 @@ pub async fn stop_signal() {
         // Without handlers both end the process at once.
         return std::future::pending().await;
     };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    let mut next = async move || {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    next().await;
+    tokio::task::spawn_local(async move {
+        next().await;
+        std::process::exit(1);
+    });
 }
 
 impl Proxy {
@@ -78,8 +88,9 @@ impl Proxy {
 
     /// Serves until `stop` is done, which is told once where the proxy listens and what it does in its own way.
     ///
-    /// Where the file changes to another configuration that can be served, new connections are; old ones end on what they
-    /// began on, within their drain time. Where it cannot, that is logged and nothing changes.
+    /// Where the file changes to another configuration that can be served, new connections are; old ones are told to end,
+    /// and their streams end on what they began on, within 10 minutes. Where it cannot, that is logged and nothing changes.
+    /// At the end streams have 25 seconds.
     ///
     /// # Errors
     /// Those of the first configuration, and `io` where an address cannot be listened on.
@@ -139,7 +150,7 @@ impl Proxy {
             seen = now;
             match self.reload(&mut sockets, &mut admin, &workers).await {
                 Ok(next) => {
-                    site.drain();
+                    site.drain(Drain::Replaced);
                     site = next;
                     self.log(Level::Info, "the configuration was taken up");
                 }

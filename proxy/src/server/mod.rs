@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod connection;
 mod counts;
+mod end;
 mod generation;
 mod http;
 mod main_thread;

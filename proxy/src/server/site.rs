@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
+use super::end::Drain;
 use super::generation::{Generation, Options};
 use super::parts::over;
 use crate::config::{
@@ -33,8 +34,8 @@ pub(crate) struct Site {
     plugins: RefCell<BTreeMap<Place, Rc<PluginInstance>>>,
     #[cfg(feature = "lua")]
     luas: BTreeMap<Place, Rc<filter_lua::Machines>>,
-    /// Whether connections should end as soon as they can; kept by whoever drives the site.
-    draining: watch::Sender<bool>,
+    /// Whether connections should end; kept by whoever drives the site.
+    draining: watch::Sender<Drain>,
     pub(crate) connections: Cell<usize>,
 }
 
@@ -101,7 +102,7 @@ impl Site {
             // A site that is gone has nothing to do any more.
             Arc::new(move |message| drop(send.send(message))),
         );
-        let (draining, _) = watch::channel(false);
+        let (draining, _) = watch::channel(Drain::No);
         let site = Rc::new(Self {
             generation: Arc::clone(generation),
             upstreams,
@@ -188,12 +189,17 @@ impl Site {
     }
 
     /// Lets every connection end as soon as it can.
-    pub(crate) fn drain(&self) {
-        self.draining.send_replace(true);
+    pub(crate) fn drain(&self, why: Drain) {
+        self.draining.send_replace(why);
     }
 
-    /// Whether connections should end as soon as they can.
-    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+    /// Whether connections should end now.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow() != Drain::No
+    }
+
+    /// Whether connections should end.
+    pub(crate) fn draining(&self) -> watch::Receiver<Drain> {
         self.draining.subscribe()
     }
 }

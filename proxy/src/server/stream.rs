@@ -178,6 +178,8 @@ fn manager(connection: &Connection) -> Option<&HttpConnectionManager> {
 impl Drop for Stream {
     fn drop(&mut self) {
         let reason = self.over.unwrap_or_else(|| self.left());
+        self.leave_body();
+        self.connection.life.end();
         self.chain.finish(reason);
         let seen = self.chain.stream();
         self.counts.response(seen.info().status);
@@ -197,7 +199,9 @@ impl Stream {
     ) -> Option<Self> {
         let manager = manager(connection)?;
         counts.request();
+        connection.life.begin();
         let (parts, body) = request.into_parts();
+        let end = body.is_end_stream();
         let scheme = if connection.tls.is_some() {
             "https"
         } else {
@@ -213,7 +217,6 @@ impl Stream {
         let settings = Settings {
             limit: connection.listener().buffer_limit as usize,
         };
-        let end = body.is_end_stream();
         let mut stream = Self {
             connection: Rc::clone(connection),
             counts,
@@ -264,7 +267,7 @@ impl Stream {
             }
             if self.chain.is_answered() {
                 // Nothing of the request is of use any more.
-                self.body = None;
+                self.leave_body();
                 self.service = Service::None;
                 self.server = Outlet::default();
             }
@@ -308,10 +311,21 @@ impl Stream {
         self.chain.stream().info_mut().flag.get_or_insert(flag);
     }
 
-    /// The client is gone.
+    /// The client is gone, or was left.
     fn left(&self) -> EndReason {
-        self.flag(ResponseFlag::DownstreamConnectionTermination);
+        if self.connection.life.is_cut.get() {
+            self.chain.stream().info_mut().details = "drain_time_over".into();
+        } else {
+            self.flag(ResponseFlag::DownstreamConnectionTermination);
+        }
         EndReason::Reset
+    }
+
+    /// Reads no more of the request.
+    fn leave_body(&mut self) {
+        if self.body.take().is_some() && !self.connection.life.is_http2.get() {
+            self.connection.life.has_unread.set(true);
+        }
     }
 
     /// Answers in the service's place, or breaks off where an answer is under way.
@@ -341,7 +355,7 @@ impl Stream {
                 }
             },
             Some(Err(_)) => {
-                self.body = None;
+                self.leave_body();
                 self.chain.stream().close();
                 self.chain.pump();
             }
@@ -549,7 +563,9 @@ impl Stream {
             if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
                 response.extensions_mut().insert(reason);
             }
-            if info.drain {
+            let life = &self.connection.life;
+            let is_early = self.body.is_some() || life.has_unread.get();
+            if info.drain || is_early || self.connection.site.is_draining() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::access;
 use super::connection::{BoxIo, Connection};
+use super::end;
 use crate::config::ChainEnd;
 
 /// How much is read at a time.
@@ -40,6 +41,7 @@ pub(crate) async fn to_cluster(connection: &Rc<Connection>, client: BoxIo) {
         connect,
         proxy.idle_timeout,
         &proxy.cluster,
+        end::expired(site.draining()),
     )
     .await;
     for format in &proxy.access_logs {
@@ -50,7 +52,9 @@ pub(crate) async fn to_cluster(connection: &Rc<Connection>, client: BoxIo) {
 /// Through the filters to something that is there already.
 pub(crate) async fn to_io(connection: &Rc<Connection>, client: BoxIo, server: BoxIo) {
     let connect = async move { Ok((server, None)) };
-    drive(connection, client, connect, Duration::MAX, "").await;
+    // It ends with what stands behind the filters.
+    let time = Duration::MAX;
+    drive(connection, client, connect, time, "", pending()).await;
 }
 
 /// One side of the connection.
@@ -138,6 +142,7 @@ async fn drive(
     connect: impl Future<Output = Result<(BoxIo, Option<SocketAddr>), String>>,
     idle: Duration,
     cluster: &str,
+    expired: impl Future<Output = ()>,
 ) -> Chain {
     let site = &connection.site;
     let worker = Rc::clone(&site.world) as Rc<dyn Worker>;
@@ -153,7 +158,7 @@ async fn drive(
     let mut early_end = false;
     let mut connecting = false;
     let mut failed = false;
-    tokio::pin!(connect);
+    tokio::pin!(connect, expired);
     chain.connection();
     loop {
         while let Some(part) = chain.take(Direction::Request) {
@@ -238,6 +243,10 @@ async fn drive(
                 }
             },
             () = sleep(idle) => failed = true,
+            () = &mut expired => {
+                chain.stream().info_mut().details = "drain_time_over".into();
+                failed = true;
+            }
         }
     }
     let reason = if chain.is_closing() || failed {

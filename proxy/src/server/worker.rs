@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle as Task, LocalSet, spawn_local};
 
 use super::connection::serve;
+use super::end::Drain;
 use super::generation::Generation;
 use super::site::Site;
 
@@ -98,22 +99,25 @@ struct Serving {
 
 impl Serving {
     /// Accepts no more, and lets connections end.
-    fn retire(self) -> Rc<Site> {
+    fn retire(self, why: Drain) -> Rc<Site> {
         self.accepting.iter().for_each(Task::abort);
-        self.site.drain();
+        self.site.drain(why);
         self.site
     }
 }
 
 async fn obey(mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut serving: Option<Serving> = None;
+    // Sites that have connections still.
+    let mut old: Vec<Weak<Site>> = Vec::new();
     while let Some(order) = orders.recv().await {
         match order {
             Order::Serve(generation, listeners, done) => {
                 let started = begin(&generation, &listeners);
                 let answer = started.map(|started| {
-                    if let Some(old) = serving.replace(started) {
-                        old.retire();
+                    old.retain(|site| site.strong_count() > 0);
+                    if let Some(replaced) = serving.replace(started) {
+                        old.push(Rc::downgrade(&replaced.retire(Drain::Replaced)));
                     }
                 });
                 // Who gave the order may be gone.
@@ -122,28 +126,13 @@ async fn obey(mut orders: mpsc::UnboundedReceiver<Order>) {
             Order::Stop => break,
         }
     }
-    let Some(site) = serving.map(Serving::retire) else {
-        return;
-    };
-    let longest = longest_drain(&site);
-    let until = tokio::time::Instant::now() + longest;
-    while site.connections.get() > 0 && tokio::time::Instant::now() < until {
+    let mut sites: Vec<_> = old.iter().filter_map(Weak::upgrade).collect();
+    sites.iter().for_each(|site| site.drain(Drain::Stopping));
+    sites.extend(serving.map(|serving| serving.retire(Drain::Stopping)));
+    // Connections keep to the time that they have.
+    while sites.iter().any(|site| site.connections.get() > 0) {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-}
-
-/// How long connections of a site may take to end.
-pub(crate) fn longest_drain(site: &Site) -> std::time::Duration {
-    use crate::config::ChainEnd;
-    let listeners = &site.generation.bootstrap.listeners;
-    let chains = listeners
-        .iter()
-        .flat_map(|listener| &listener.filter_chains);
-    let drains = chains.filter_map(|chain| match &chain.end {
-        ChainEnd::Http(manager) => Some(manager.drain_timeout),
-        ChainEnd::Tcp(_) => None,
-    });
-    drains.max().unwrap_or_default()
 }
 
 fn begin(generation: &Arc<Generation>, listeners: &[Arc<StdListener>]) -> Result<Serving> {

@@ -1,6 +1,7 @@
 //! A proxy that serves: real sockets, configurations in Envoy's form, filters in WAT.
 
 mod callouts;
+mod endings;
 mod filters;
 mod harness;
 mod mixed;
