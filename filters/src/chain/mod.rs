@@ -405,6 +405,11 @@ impl Chain {
         if !is_grpc {
             headers.add(":status", reply.status.to_string());
             headers.extend(reply.headers.pairs());
+            if matches!(reply.status, 100..200 | 204 | 304) {
+                // HTTP gives these no content, whatever a filter says.
+                headers.remove("content-length");
+                return (headers, Bytes::new());
+            }
             headers.replace("content-length", reply.body.len().to_string());
             return (headers, reply.body.clone());
         }

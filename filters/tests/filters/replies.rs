@@ -40,6 +40,22 @@ fn an_answer_in_the_servers_place_ends_the_request_and_passes_the_response_filte
 }
 
 #[test]
+fn an_answer_whose_status_has_no_content_has_no_body_and_no_length() {
+    for status in [204, 304] {
+        let script = Script::new("a", &Notes::default()).headers(move |stream| {
+            let mut reply = LocalReply::text(status, "words");
+            reply.headers.add("content-length", "5");
+            stream.local_reply(reply);
+            Verdict::Continue
+        });
+        let mut chain = chain(vec![script], 99);
+        request(&mut chain, true);
+        assert_eq!(out(&mut chain, Response), "headers, end", "{status}");
+        assert_eq!(header(&chain, "content-length"), None, "{status}");
+    }
+}
+
+#[test]
 fn an_answer_while_a_response_passes_goes_straight_to_the_client() {
     let told = Notes::default();
     let script = Script::new("b", &told)

@@ -14,6 +14,7 @@ mod http;
 mod main_thread;
 mod parts;
 mod pieces;
+mod refuse;
 mod route;
 mod site;
 mod stream;

@@ -26,6 +26,7 @@ use super::connection::Connection;
 use super::counts::Counts;
 use super::http::Broken;
 use super::pieces::{Piece, Pieces, Sender};
+use super::refuse::refusal;
 use super::route::{self, Routed};
 use crate::config::{ChainEnd, HttpConnectionManager};
 use crate::headers;
@@ -202,6 +203,7 @@ impl Stream {
         connection.life.begin();
         let (parts, body) = request.into_parts();
         let end = body.is_end_stream();
+        let refusal = refusal(&parts, !end);
         let scheme = if connection.tls.is_some() {
             "https"
         } else {
@@ -212,7 +214,10 @@ impl Stream {
         let mut info = connection.info(protocol);
         let route = route::find(manager, &headers);
         route::note(&mut info, route);
-        let filters = connection.site.filters(manager, route);
+        let filters = match refusal {
+            None => connection.site.filters(manager, route),
+            Some(_) => Vec::new(),
+        };
         let worker = Rc::clone(&connection.site.world) as Rc<dyn Worker>;
         let settings = Settings {
             limit: connection.listener().buffer_limit as usize,
@@ -233,6 +238,9 @@ impl Stream {
             over: None,
         };
         stream.chain.headers(Direction::Request, headers, end);
+        if let Some((status, words, details)) = refusal {
+            stream.fail(status, words, details);
+        }
         Some(stream)
     }
 
@@ -354,8 +362,11 @@ impl Stream {
                     self.chain.trailers(direction, headers::trailers(&trailers));
                 }
             },
-            Some(Err(_)) => {
+            Some(Err(error)) => {
                 self.leave_body();
+                if is_malformed(&error) {
+                    return self.fail(400, "the body is malformed", "http1.codec_error");
+                }
                 self.chain.stream().close();
                 self.chain.pump();
             }
@@ -581,6 +592,18 @@ async fn next(body: &mut Option<Incoming>) -> Option<hyper::Result<Frame<Bytes>>
         Some(body) => body.frame().await,
         None => pending().await,
     }
+}
+
+/// Whether a body is none of HTTP's, rather than that it did not come whole.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData
+        )
+    })
 }
 
 /// When a time that begins now is over; never where it is none.

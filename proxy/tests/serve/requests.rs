@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
+use crate::endings::http2;
 use crate::harness::{Client, Running, clusters, config, direct, echo};
 
 #[test]
@@ -59,6 +60,64 @@ fn a_request_goes_to_its_routes_service_as_the_route_says() {
     let response = client.get("/plain/path", &[]);
     assert!(response.body.contains("host=example.com\n"));
     assert_eq!(client.get("/none", &[]).status, 404);
+}
+
+#[test]
+fn several_cookies_of_http2_go_to_the_service_as_one() {
+    let service = echo();
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: one}}"#;
+    let running = Running::new(&config("", routes, &[("one", service.port())]), &[], 1);
+    let mut socket = http2(running.address("main"), b"\x60\x03a=1\x60\x03b=2");
+    let mut all = Vec::new();
+    while !String::from_utf8_lossy(&all).contains("cookie=a=1; b=2\n") {
+        let mut more = [0; 1000];
+        let count = socket.read(&mut more).expect("bytes");
+        assert_ne!(count, 0, "{}", all.escape_ascii());
+        all.extend(&more[..count]);
+    }
+}
+
+#[test]
+fn what_http_does_not_allow_is_refused() {
+    let service = echo();
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: one}}"#;
+    let running = Running::new(&config("", routes, &[("one", service.port())]), &[], 1);
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\n", 400),
+        ("GET / HTTP/1.0\r\nhost: a\r\n", 200),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n", 400),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n",
+            501,
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n",
+            403,
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n",
+            200,
+        ),
+        ("GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\n", 200),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\nZZ\r\n",
+            400,
+        ),
+    ] {
+        let mut client = Client::new(running.address("main"));
+        client.raw(head.as_bytes());
+        client.raw(b"\r\n");
+        assert_eq!(client.response().status, status, "{head}");
+    }
+}
+
+#[test]
+fn a_status_without_content_has_no_body_and_no_length() {
+    let routes = direct("/", "body").replace("200", "204");
+    let running = Running::new(&config("", &routes, &[]), &[], 1);
+    let response = running.get("/");
+    assert_eq!(response.status, 204);
+    assert!(!response.headers.contains_key("content-length"));
 }
 
 #[test]
