@@ -35,6 +35,7 @@ mod pipe;
 mod proxy;
 mod query;
 mod replay;
+mod row;
 mod rule;
 mod run;
 mod shadow;

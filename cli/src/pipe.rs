@@ -9,11 +9,11 @@ use extengine::core::say;
 use extengine::functions::{LocalExecutor, Manager, PluginConfig, Value};
 use extengine::{Error, ErrorKind, Result};
 use indicatif::ProgressBar;
-use serde_json::Value as Json;
 
 use crate::args::{OnError, Pipe};
 use crate::input::{Input, progress_bar};
 use crate::output::{Lines, is_closed};
+use crate::row::Row;
 use crate::rule::Rule;
 
 /// How long a plugin may take to compile and start.
@@ -158,7 +158,7 @@ impl Session {
         input: &mut Input,
         size: usize,
         bar: &ProgressBar,
-        batch: &mut Vec<(u64, Json)>,
+        batch: &mut Vec<(u64, Row)>,
     ) -> Result<bool> {
         let Some(mut line) = input.next()? else {
             return Ok(false);
@@ -166,8 +166,8 @@ impl Session {
         loop {
             bar.inc(line.len as u64);
             if !line.is_empty() {
-                match line.object().map(Json::Object) {
-                    Ok(object) => batch.push((line.number, object)),
+                match line.object() {
+                    Ok(row) => batch.push((line.number, row)),
                     Err(what) => {
                         let message = format!("line {} of the input: {what}", line.number);
                         match self.on_error {
@@ -192,7 +192,7 @@ impl Session {
     }
 
     /// Runs every rule over a batch of lines and writes them.
-    fn run(&mut self, batch: &mut Vec<(u64, Json)>) -> Result<()> {
+    fn run(&mut self, batch: &mut Vec<(u64, Row)>) -> Result<()> {
         let mut end = None;
         for rule in 0..self.rules.len() {
             // Where a later rule ends it too, that is before the line where this one did.
@@ -208,31 +208,33 @@ impl Session {
 
     /// Runs one rule over a batch of lines. A line that fails stays, goes, or is the end, as it was wished: then what is
     /// left are the lines before it, and the answer is why.
-    fn apply(&mut self, rule: usize, batch: &mut Vec<(u64, Json)>) -> Result<Option<Error>> {
+    fn apply(&mut self, rule: usize, batch: &mut Vec<(u64, Row)>) -> Result<Option<Error>> {
         let Rule {
             field, function, ..
         } = &self.rules[rule];
-        let args: Vec<_> = batch
-            .iter()
-            .map(|(_, line)| self.rules[rule].args(line))
-            .collect();
+        let args = batch.iter().map(|(_, line)| self.rules[rule].args(line));
+        let args: Vec<_> = args.collect();
         let id = self.executor.function(function)?;
         let signature = self.executor.declared(id)?.signature.clone();
         let is_null = |args: &[Value]| signature.as_ref().is_some_and(|s| s.is_null_for(args));
-        let nulls: Vec<bool> = args.iter().map(|args| is_null(args)).collect();
-        let rows: Vec<_> = args
-            .into_iter()
-            .zip(&nulls)
-            .filter(|(_, null)| !**null)
-            .collect();
-        let rows: Vec<_> = rows.into_iter().map(|(args, _)| args).collect();
+        let mut rows = Vec::new();
+        // What a line comes to without a call, where it has none.
+        let mut without = Vec::new();
+        for args in args {
+            without.push(match args {
+                Ok(args) if is_null(&args) => Some(Ok(Value::Null)),
+                Ok(args) => {
+                    rows.push(args);
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
+        }
         let mut results = self.executor.execute_batch(function, &rows)?.into_iter();
         let mut dropped = Vec::new();
-        for (place, ((number, line), null)) in batch.iter_mut().zip(nulls).enumerate() {
-            let result = match null {
-                true => Ok(Value::Null),
-                false => results.next().unwrap_or(Ok(Value::Null)),
-            };
+        for (place, ((number, line), without)) in batch.iter_mut().zip(without).enumerate() {
+            let result = without.or_else(|| results.next());
+            let result = result.unwrap_or(Ok(Value::Null));
             let value = match result {
                 Ok(value) => value,
                 Err(error) => {
@@ -250,9 +252,7 @@ impl Session {
                     Value::Null
                 }
             };
-            if let Json::Object(line) = line {
-                line.insert(field.clone(), value.to_json());
-            }
+            line.set(field, &value.to_json())?;
         }
         for place in dropped.into_iter().rev() {
             batch.remove(place);

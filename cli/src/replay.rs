@@ -16,7 +16,9 @@ use crate::open;
 use crate::output::Lines;
 
 pub(crate) fn replay(args: &Replay) -> Result<bool> {
-    let (spec, data) = open::existing(&args.app)?;
+    let (mut spec, data) = open::existing(&args.app)?;
+    // What ended in time once may take longer on a busy machine, and is no difference then.
+    spec.prolong_deadlines();
     let program = Arc::new(Program::load(spec, args.app.engine.as_deref())?);
     let bar = match io::stderr().is_terminal() {
         true => ProgressBar::new_spinner(),

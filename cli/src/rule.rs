@@ -4,6 +4,8 @@ use extengine::functions::Value;
 use extengine::{Error, ErrorKind, Result};
 use serde_json::Value as Json;
 
+use crate::row::Row;
+
 /// A call whose result becomes a field of the line.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rule {
@@ -18,8 +20,8 @@ pub(crate) struct Rule {
 
 #[derive(Debug, PartialEq)]
 enum Arg {
-    /// A field of the line, by its path.
-    Field(Vec<String>),
+    /// A field of the line, and the path within it.
+    Field(String, Vec<String>),
     /// A value of its own.
     Literal(Value),
 }
@@ -58,12 +60,18 @@ impl Rule {
     }
 
     /// The arguments that a line gives; a field that it lacks is null.
-    pub(crate) fn args(&self, line: &Json) -> Vec<Value> {
+    ///
+    /// # Errors
+    /// `bad_args` for a number that is none of 64 bits.
+    pub(crate) fn args(&self, line: &Row) -> Result<Vec<Value>> {
         let args = self.args.iter().map(|arg| match arg {
-            Arg::Literal(value) => value.clone(),
-            Arg::Field(path) => {
-                let found = path.iter().try_fold(line, |json, name| json.get(name));
-                found.map_or(Value::Null, Value::from_json)
+            Arg::Literal(value) => Ok(value.clone()),
+            Arg::Field(field, path) => {
+                let found = line.get(field)?;
+                let found = found
+                    .as_ref()
+                    .and_then(|value| path.iter().try_fold(value, |json, name| json.get(name)));
+                Ok(found.map_or(Value::Null, Value::from_json))
             }
         });
         args.collect()
@@ -115,11 +123,12 @@ impl<'t> Parser<'t> {
             self.at += len;
             return Ok(Arg::Literal(Value::from_json(&literal)));
         }
-        let mut path = vec![self.name("a field or a value in JSON")?];
+        let field = self.name("a field or a value in JSON")?;
+        let mut path = Vec::new();
         while self.try_eat(".") {
             path.push(self.name("a field")?);
         }
-        Ok(Arg::Field(path))
+        Ok(Arg::Field(field, path))
     }
 
     fn try_eat(&mut self, token: &str) -> bool {
@@ -159,6 +168,10 @@ mod tests {
 
     use super::*;
 
+    fn row(line: Json) -> Row {
+        serde_json::from_value(line).unwrap()
+    }
+
     #[test]
     fn a_rule_names_field_plugin_function_and_arguments() {
         let rule =
@@ -168,7 +181,7 @@ mod tests {
             ("score", "score")
         );
         assert_eq!(rule.plugin.as_deref(), Some("delays"));
-        let line = serde_json::json!({"dep_delay": 4, "at": {"x": true}});
+        let line = row(json!({"dep_delay": 4, "at": {"x": true}}));
         let args = [
             Value::I64(4),
             Value::Bool(true),
@@ -176,8 +189,8 @@ mod tests {
             "a, b".into(),
             Value::Null,
         ];
-        assert_eq!(rule.args(&line), args);
-        assert_eq!(rule.args(&serde_json::json!([]))[0], Value::Null);
+        assert_eq!(rule.args(&line).unwrap(), args);
+        assert_eq!(rule.args(&Row::default()).unwrap()[0], Value::Null);
         let rule = Rule::parse("x=f()").unwrap();
         assert_eq!((rule.plugin, rule.args.len()), (None, 0));
     }
@@ -200,18 +213,18 @@ mod tests {
             let expected = [Value::Null, Value::from_json(&json)];
             for rule in [format!("z = f(x,{arg})"), format!("z = f( x , {arg} ) ")] {
                 let rule = Rule::parse(&rule).unwrap();
-                assert_eq!(rule.args(&json!({})), expected, "{arg}");
+                assert_eq!(rule.args(&Row::default()).unwrap(), expected, "{arg}");
             }
             let rule = Rule::parse(&format!("z = f({arg},x)")).unwrap();
-            assert_eq!(rule.args(&json!({}))[0], expected[1], "{arg}");
+            assert_eq!(rule.args(&Row::default()).unwrap()[0], expected[1], "{arg}");
         }
     }
 
     #[test]
     fn a_field_may_begin_like_a_word_of_json() {
         let rule = Rule::parse("z = f(true_x, null.y, falsey)").unwrap();
-        let line = json!({"true_x": 1, "null": {"y": 2}, "falsey": 3});
-        assert_eq!(rule.args(&line), [1, 2, 3].map(Value::I64));
+        let line = row(json!({"true_x": 1, "null": {"y": 2}, "falsey": 3}));
+        assert_eq!(rule.args(&line).unwrap(), [1, 2, 3].map(Value::I64));
     }
 
     #[test]

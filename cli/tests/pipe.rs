@@ -47,6 +47,28 @@ fn errors(output: &Output) -> String {
 }
 
 #[test]
+fn what_no_rule_touches_is_written_as_it_was_read() {
+    let input =
+        r#"{"id":123456789012345678901234567890,"p":1.10,"e":1E5,"far":1e400,"dep":1,"arr":2}"#;
+    let output = pipe(PLUGINS, &["--call", "s = delays.score(dep, arr)"], input);
+    let written = String::from_utf8(output.stdout.clone()).unwrap();
+    let untouched = input.strip_suffix('}').unwrap();
+    assert!(
+        written.starts_with(&format!("{untouched},\"s\":")),
+        "{written}"
+    );
+    assert!(output.status.success());
+    let output = pipe(PLUGINS, &["--call", "s = delays.score(far, arr)"], input);
+    assert!(errors(&output).contains("line 1: "), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("field `far`"),
+        "{}",
+        errors(&output)
+    );
+    assert!(!output.status.success());
+}
+
+#[test]
 fn every_flight_of_the_sample_gets_its_score_and_label() {
     let flights = fs::read_to_string(FLIGHTS).unwrap();
     for batch in ["1", "7", "1024"] {
