@@ -155,15 +155,15 @@ impl WasmFilter {
         if self.out {
             return Verdict::Continue;
         }
-        let Some((vm, context)) = self.home(stream) else {
-            return self.failed(stream);
-        };
         if let Some(held) = self.held[direction as usize].take() {
             // All data that is still held is told again with what comes now.
             if !matches!(held.at, At::Data { .. }) || !stream.is_held(direction) {
                 self.note(direction, held.at, held.before.headers);
             }
         }
+        let Some((vm, context)) = self.home(stream) else {
+            return self.failed(stream);
+        };
         let (callback, end) = at.callback(stream, direction);
         let before = Before::of(stream, direction);
         let number = match at {

@@ -184,6 +184,19 @@ fn the_next_machine_is_told_of_the_headers_that_passed_the_one_before() {
 }
 
 #[test]
+fn the_next_machine_is_told_of_the_headers_before_the_data_that_come_first() {
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &deciding()));
+        let mut chain = resumed(&bench, false);
+        trap(&bench);
+        // The stream has not yet heard of the loss.
+        chain.data(Direction::Request, "all".into(), true);
+        respond(&mut chain, true);
+        assert_eq!(status_of(&mut chain).as_deref(), Some("299"), "{engine}");
+    }
+}
+
+#[test]
 fn a_stream_whose_body_has_passed_is_answered_by_the_policy() {
     for engine in ENGINES {
         for (policy, expected) in [(FailurePolicy::Closed, "503"), (FailurePolicy::Open, "200")] {
