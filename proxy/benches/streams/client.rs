@@ -15,16 +15,15 @@ use crate::Outcome;
 
 /// A connection, or with HTTP/2 one lane of it.
 pub(crate) enum Connection {
-    Http1(http1::SendRequest<Full<Bytes>>),
+    /// It is made anew where the proxy has closed it, as it does behind an early answer.
+    Http1(SocketAddr, http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 impl Connection {
     /// A connection of HTTP/1.1.
     pub(crate) async fn http1(address: SocketAddr) -> Outcome<Self> {
-        let (send, connection) = http1::handshake(open(address).await?).await?;
-        tokio::spawn(connection);
-        Ok(Self::Http1(send))
+        Ok(Self::Http1(address, handshake(address).await?))
     }
 
     /// Lanes on one connection of HTTP/2.
@@ -38,7 +37,7 @@ impl Connection {
     /// A request, to be given headers and a body.
     pub(crate) fn request(&self) -> Builder {
         match self {
-            Self::Http1(_) => Request::get("/").header(HOST, "bench"),
+            Self::Http1(..) => Request::get("/").header(HOST, "bench"),
             Self::Http2(_) => Request::get("http://bench/"),
         }
     }
@@ -46,8 +45,10 @@ impl Connection {
     /// Asks, and takes the whole answer.
     pub(crate) async fn ask(&mut self, request: Request<Full<Bytes>>) -> Outcome<Response<Bytes>> {
         let response = match self {
-            Self::Http1(send) => {
-                send.ready().await?;
+            Self::Http1(address, send) => {
+                if send.ready().await.is_err() {
+                    *send = handshake(*address).await?;
+                }
                 send.send_request(request).await?
             }
             Self::Http2(send) => {
@@ -61,6 +62,12 @@ impl Connection {
             body.collect().await?.to_bytes(),
         ))
     }
+}
+
+async fn handshake(address: SocketAddr) -> Outcome<http1::SendRequest<Full<Bytes>>> {
+    let (send, connection) = http1::handshake(open(address).await?).await?;
+    tokio::spawn(connection);
+    Ok(send)
 }
 
 async fn open(address: SocketAddr) -> Outcome<TokioIo<TcpStream>> {

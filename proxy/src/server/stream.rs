@@ -32,6 +32,9 @@ use crate::config::{ChainEnd, HttpConnectionManager};
 use crate::headers;
 use crate::upstream::{AskByEndpointName, AskFirst, BoxBody, ResponseBody, UpstreamError};
 
+/// Bytes up to which the rest of a request that is answered already is read, since a connection costs more.
+const SHORT: u64 = 64 << 10;
+
 /// What a service answers, once it does.
 type Answer = Result<(Response<ResponseBody>, SocketAddr), UpstreamError>;
 
@@ -140,6 +143,8 @@ struct Stream {
     /// Until when the service must have answered.
     until: Option<Instant>,
     timeout: Duration,
+    /// The request is answered, and the rest of its body is read and forgotten.
+    forgets: bool,
     /// The request is at its end.
     sent: bool,
     /// How the stream ended.
@@ -234,6 +239,7 @@ impl Stream {
             whole: deadline(manager.request_timeout),
             until: None,
             timeout: Duration::ZERO,
+            forgets: false,
             sent: false,
             over: None,
         };
@@ -262,7 +268,7 @@ impl Stream {
             }
             self.client.flush();
             self.server.flush();
-            if self.client.ended {
+            if self.client.ended && !self.forgets {
                 self.over = Some(EndReason::Done);
                 return;
             }
@@ -275,16 +281,15 @@ impl Stream {
             }
             if self.chain.is_answered() {
                 // Nothing of the request is of use any more.
-                self.leave_body();
+                self.forget_body(manager);
                 self.service = Service::None;
                 self.server = Outlet::default();
             }
-            let read = self.body.is_some()
-                && !self.chain.is_full(Direction::Request)
-                && self.server.bytes < limit;
+            let room = !self.chain.is_full(Direction::Request) && self.server.bytes < limit;
+            let read = self.body.is_some() && (room || self.forgets);
             let answer = !self.chain.is_full(Direction::Response) && self.client.bytes < limit;
             let until = self.until;
-            let whole = self.whole.filter(|_| self.body.is_some());
+            let whole = self.whole.filter(|_| self.body.is_some() && !self.forgets);
             let idle = (!idle.is_zero()).then(|| Instant::now().checked_add(idle));
             let due = [until, whole, idle.flatten()];
             let due = due.into_iter().flatten().min();
@@ -300,7 +305,9 @@ impl Stream {
                     self.server = Outlet::default();
                 },
                 () = at(due, alarm.as_mut()) => {
-                    if due == until {
+                    if self.forgets {
+                        self.leave_body();
+                    } else if due == until {
                         self.flag(ResponseFlag::UpstreamRequestTimeout);
                         self.fail(504, "upstream request timeout", "response_timeout");
                     } else if due == whole {
@@ -329,8 +336,30 @@ impl Stream {
         EndReason::Reset
     }
 
+    /// Whether the rest of an answered request is worth being read, for the sake of its connection.
+    fn has_short_rest(&self, manager: &HttpConnectionManager) -> bool {
+        let rest = self.body.as_ref();
+        let rest = rest.and_then(|body| body.size_hint().exact());
+        !self.connection.life.is_http2.get()
+            && !manager.delayed_close_timeout.is_zero()
+            && rest.is_some_and(|rest| rest <= SHORT)
+    }
+
+    /// The request is answered: no more of it is needed.
+    fn forget_body(&mut self, manager: &HttpConnectionManager) {
+        if self.forgets {
+            return;
+        }
+        if !self.has_short_rest(manager) {
+            return self.leave_body();
+        }
+        self.forgets = true;
+        self.until = deadline(manager.delayed_close_timeout);
+    }
+
     /// Reads no more of the request.
     fn leave_body(&mut self) {
+        self.forgets = false;
         if self.body.take().is_some() && !self.connection.life.is_http2.get() {
             self.connection.life.has_unread.set(true);
         }
@@ -347,6 +376,14 @@ impl Stream {
     /// A piece of the request came.
     fn request(&mut self, frame: Option<hyper::Result<Frame<Bytes>>>) {
         let direction = Direction::Request;
+        if self.forgets {
+            let rest = self.body.as_ref();
+            if !matches!(frame, Some(Ok(_))) || rest.is_none_or(|body| body.is_end_stream()) {
+                self.body = None;
+                self.forgets = false;
+            }
+            return;
+        }
         match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
@@ -458,7 +495,7 @@ impl Stream {
         }
         while let Some(part) = self.chain.take(Direction::Response) {
             match part {
-                Part::Headers { end } => self.begin(end)?,
+                Part::Headers { end } => self.begin(manager, end)?,
                 Part::Data { data, end } => self.client.data(data, end),
                 Part::Trailers => {
                     let trailers = self.trailers(Direction::Response);
@@ -545,7 +582,11 @@ impl Stream {
     }
 
     /// The answer's head goes to the client.
-    fn begin(&mut self, end: bool) -> Result<(), EndReason> {
+    fn begin(&mut self, manager: &HttpConnectionManager, end: bool) -> Result<(), EndReason> {
+        if self.chain.is_answered() || matches!(self.service, Service::None) {
+            // The answer is none of a service's, which would take the rest of the request.
+            self.forget_body(manager);
+        }
         let stream = self.chain.stream();
         let headers = stream
             .headers(Direction::Response)
@@ -575,7 +616,7 @@ impl Stream {
                 response.extensions_mut().insert(reason);
             }
             let life = &self.connection.life;
-            let is_early = self.body.is_some() || life.has_unread.get();
+            let is_early = (self.body.is_some() && !self.forgets) || life.has_unread.get();
             if info.drain || is_early || self.connection.site.is_draining() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);

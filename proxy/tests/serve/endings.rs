@@ -156,6 +156,27 @@ fn an_answer_before_the_end_of_the_request_reaches_a_client_who_sends_on() {
 }
 
 #[test]
+fn the_short_rest_of_a_request_that_is_answered_costs_no_connection() {
+    let running = Running::new(&config("", &direct("/", "x"), &[]), &[], 1);
+    let mut socket = connect(running.address("main"));
+    let head = |close| format!("POST / HTTP/1.1\r\nhost: a\r\n{close}content-length: 5\r\n\r\n");
+    socket.write_all(head("").as_bytes()).expect("written");
+    // It is answered before the body comes.
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nx") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).expect("an answer");
+        answer.extend(byte);
+    }
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(!answer.contains("connection: close"), "{answer}");
+    let next = format!("later{}later", head("connection: close\r\n"));
+    socket.write_all(next.as_bytes()).expect("written");
+    let all = String::from_utf8(rest(&socket)).expect("text");
+    assert!(all.starts_with("HTTP/1.1 200 OK\r\n"), "{all}");
+}
+
+#[test]
 fn another_address_for_what_the_proxy_says_of_itself_is_taken_up() {
     let text = config("", &direct("/", "x"), &[]);
     let running = Running::new(&text, &[], 1);
