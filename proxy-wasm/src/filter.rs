@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
+use engine_core::error::Result;
 use filters::{Body, Direction, EndReason, Filter, Headers, LocalReply, Next, StreamRef, Verdict};
 
 use crate::abi::{PEER_LOCAL, PEER_REMOTE};
@@ -12,6 +13,10 @@ use crate::vm::Vm;
 
 /// How many machines a stream may lose before it is taken for one that has failed.
 const MAX_MOVES: u32 = 3;
+
+/// How many callbacks, and bytes of bodies, are kept of a stream so that another guest can be told of them.
+const MAX_PASSED: usize = 16;
+const MAX_PASSED_BYTES: usize = 64 << 10;
 
 /// One stream's filter.
 pub(crate) struct WasmFilter {
@@ -26,9 +31,10 @@ pub(crate) struct WasmFilter {
     begun: bool,
     /// What each direction is held at, with what it had been before.
     held: [Option<Held>; 2],
-    /// What each direction began with for the guest, once it has passed, as it had been before.
-    passed: [Option<(At, Option<Headers>)>; 2],
-    /// More has passed, which no other guest can be told of: it is gone.
+    /// What the guest was told of and has passed, as it had been before.
+    passed: Vec<(Direction, Held)>,
+    passed_bytes: usize,
+    /// More has passed than is kept, so no other guest can be told of it.
     gone: bool,
 }
 
@@ -61,11 +67,29 @@ struct Held {
     before: Before,
 }
 
+#[derive(Clone)]
 struct Before {
     headers: Option<Headers>,
     /// None where it was empty.
     body: Option<Body>,
     trailers: Option<Headers>,
+}
+
+/// Tells a guest of something for a context of its.
+fn tell(
+    (vm, context): (&Vm, u32),
+    stream: &StreamRef,
+    direction: Direction,
+    Held { at, before }: &Held,
+) -> Result<Option<u32>> {
+    let (callback, end) = at.callback(stream, direction);
+    let number = match at {
+        At::Connection => 0,
+        At::Headers { .. } => count(&before.headers),
+        At::Data { .. } => before.body.as_ref().map_or(0, Body::len) as u32,
+        At::Trailers => count(&before.trailers),
+    };
+    vm.call(context, callback, &[context, number, u32::from(end)])
 }
 
 /// Tells a stream's filters of a machine that theirs is lost.
@@ -91,7 +115,8 @@ impl WasmFilter {
             out: false,
             begun: false,
             held: [None, None],
-            passed: [None, None],
+            passed: Vec::new(),
+            passed_bytes: 0,
             gone: false,
         }
     }
@@ -110,43 +135,25 @@ impl WasmFilter {
         let context = vm.add_stream(&root, stream).ok()?;
         self.homes += 1;
         self.home = Some((Rc::clone(&vm), context));
-        for direction in Direction::BOTH {
-            self.tell_again(stream, direction, &vm, context)?;
+        for (direction, held) in &self.passed {
+            // It sees everything as it had been; what it does to that, and whether it pauses, is of no effect any more.
+            let now = Before::of(stream, *direction);
+            held.before.clone().restore(stream, *direction);
+            let told = tell((&vm, context), stream, *direction, held);
+            now.restore(stream, *direction);
+            told.ok()?;
         }
         Some((vm, context))
     }
 
-    /// Tells a new guest what has passed the one before: it sees the headers as they had been, and what it does to them and
-    /// whether it pauses are of no effect any more.
-    fn tell_again(
-        &self,
-        stream: &StreamRef,
-        direction: Direction,
-        vm: &Vm,
-        context: u32,
-    ) -> Option<()> {
-        let Some((at, headers)) = &self.passed[direction as usize] else {
-            return Some(());
-        };
-        let (callback, end) = at.callback(stream, direction);
-        let place = |headers: Option<Headers>| {
-            let place = stream.headers(direction);
-            Some(std::mem::replace(&mut *place?, headers?))
-        };
-        let number = count(headers);
-        let now = place(headers.clone());
-        let told = vm.call(context, callback, &[context, number, u32::from(end)]);
-        place(now);
-        told.ok().map(drop)
-    }
-
     /// Something that the guest was told of has passed it.
-    fn note(&mut self, direction: Direction, at: At, headers: Option<Headers>) {
-        match at {
-            At::Connection | At::Headers { .. } => {
-                self.passed[direction as usize] = Some((at, headers));
-            }
-            At::Data { .. } | At::Trailers => self.gone = true,
+    fn note(&mut self, direction: Direction, held: Held) {
+        self.passed_bytes += held.before.body.as_ref().map_or(0, Body::len);
+        self.gone |= self.passed.len() == MAX_PASSED || self.passed_bytes > MAX_PASSED_BYTES;
+        if self.gone {
+            self.passed.clear();
+        } else {
+            self.passed.push((direction, held));
         }
     }
 
@@ -158,32 +165,26 @@ impl WasmFilter {
         if let Some(held) = self.held[direction as usize].take() {
             // All data that is still held is told again with what comes now.
             if !matches!(held.at, At::Data { .. }) || !stream.is_held(direction) {
-                self.note(direction, held.at, held.before.headers);
+                self.note(direction, held);
             }
         }
         let Some((vm, context)) = self.home(stream) else {
             return self.failed(stream);
         };
-        let (callback, end) = at.callback(stream, direction);
         let before = Before::of(stream, direction);
-        let number = match at {
-            At::Connection => 0,
-            At::Headers { .. } => count(&before.headers),
-            At::Data { .. } => before.body.as_ref().map_or(0, Body::len) as u32,
-            At::Trailers => count(&before.trailers),
-        };
-        let called = vm.call(context, callback, &[context, number, u32::from(end)]);
+        let held = Held { at, before };
+        let called = tell((&vm, context), stream, direction, &held);
         if called.is_ok() {
             vm.served.set(true);
         }
         match called {
             Err(_) => self.failed(stream),
             Ok(None | Some(0)) => {
-                self.note(direction, at, before.headers);
+                self.note(direction, held);
                 Verdict::Continue
             }
             Ok(Some(_)) => {
-                self.held[direction as usize] = Some(Held { at, before });
+                self.held[direction as usize] = Some(held);
                 Verdict::Hold(match at {
                     At::Headers { .. } if self.plugin.config.body_before_headers => Next::Each,
                     At::Data { .. } if is_tcp(stream) => Next::EachWaiting,
@@ -217,13 +218,12 @@ impl WasmFilter {
             self.failed(stream);
         }
         for (direction, held) in Direction::BOTH.into_iter().zip(held) {
-            let Some(Held { at, before }) = held else {
-                continue;
-            };
+            let Some(held) = held else { continue };
             if !stream.is_held(direction) {
-                self.note(direction, at, before.headers);
+                self.note(direction, held);
                 continue;
             }
+            let Held { at, before } = held;
             if !self.out {
                 before.restore(stream, direction);
             }

@@ -10,8 +10,9 @@
 //!
 //! *A failing guest* answers the stream for which it failed at once, by the plugin's policy, and its machine is replaced
 //! before the next stream. The other streams of the machine lose what the guest kept for them, so the new machine's guest
-//! is told again of their headers as they had been, and of what they are held at, with the body that is held. A stream whose
-//! body has passed in part cannot be told again, and one that has lost three machines is not: they are answered by the policy.
+//! is told again of all that passed the last one's, as it had been, and then of what they are held at. A stream of whose
+//! bodies more than 64 KiB have passed cannot be told again, and one that has lost three machines is not: they are answered
+//! by the policy.
 
 mod abi;
 mod config;

@@ -1,6 +1,6 @@
 //! Guests that trap, run for ever or grow: who is answered, what is counted, and what stands afterwards.
 
-use filters::{Direction, EndReason, Headers};
+use filters::{Direction, EndReason, Headers, Part};
 use proxy_wasm::FailurePolicy;
 
 use crate::harness::{Bench, ENGINES, config, filter, passed, reply, request, respond};
@@ -191,13 +191,22 @@ fn the_next_machine_is_told_of_the_headers_before_the_data_that_come_first() {
         trap(&bench);
         // The stream has not yet heard of the loss.
         chain.data(Direction::Request, "all".into(), true);
+        // Nor has it now, and its body has passed.
+        trap(&bench);
         respond(&mut chain, true);
         assert_eq!(status_of(&mut chain).as_deref(), Some("299"), "{engine}");
+        let mut bytes = 0;
+        while let Some(part) = chain.take(Direction::Request) {
+            if let Part::Data { data, .. } = part {
+                bytes += data.len();
+            }
+        }
+        assert_eq!(bytes, 3, "what is told again does not pass again");
     }
 }
 
 #[test]
-fn a_stream_whose_body_has_passed_is_answered_by_the_policy() {
+fn a_stream_of_which_too_much_has_passed_is_answered_by_the_policy() {
     for engine in ENGINES {
         for (policy, expected) in [(FailurePolicy::Closed, "503"), (FailurePolicy::Open, "200")] {
             let mut config = config(engine, &deciding());
@@ -205,8 +214,9 @@ fn a_stream_whose_body_has_passed_is_answered_by_the_policy() {
             let bench = Bench::new(config);
             let mut chain = resumed(&bench, false);
             let data = |chain: &mut filters::Chain, end| {
-                chain.data(Direction::Request, "part".into(), end);
+                chain.data(Direction::Request, vec![0; 40 << 10].into(), end);
             };
+            data(&mut chain, false);
             data(&mut chain, false);
             let mut bad = bench.chain();
             with(&mut bad, "x-trap");
