@@ -1,20 +1,28 @@
 //! The memory of keys and rows: taken from those that were dropped, so that building one seldom allocates.
 
 use std::cell::RefCell;
-use std::mem;
 use std::ops::{Deref, DerefMut};
 
 /// How many buffers are kept, and how large each may be.
 const SPARES: usize = 16;
 const SPARE_BYTES: usize = 4 << 10;
 
+/// The least room of a buffer.
+const ROOM: usize = 64;
+
+#[allow(
+    clippy::box_collection,
+    reason = "one word, so that a builder stays in registers while it is handed from call to call"
+)]
+type Memory = Box<Vec<u8>>;
+
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Bytes that are used again when they are dropped.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Buffer(Vec<u8>);
+pub(crate) struct Buffer(Option<Memory>);
 
 impl Buffer {
     /// An empty buffer.
@@ -22,21 +30,23 @@ impl Buffer {
         // There are no spares any more while a thread ends.
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
         let spare = spare.ok().flatten();
-        Self(spare.unwrap_or_else(|| Vec::with_capacity(64)))
+        Self(spare.or_else(|| Some(Box::new(Vec::with_capacity(ROOM)))))
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut bytes = mem::take(&mut self.0);
-        if bytes.capacity() > SPARE_BYTES {
+        let Some(mut memory) = self.0.take() else {
+            return;
+        };
+        if memory.capacity() > SPARE_BYTES {
             return;
         }
-        bytes.clear();
+        memory.clear();
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < SPARES {
-                spare.push(bytes);
+                spare.push(memory);
             }
         });
     }
@@ -53,13 +63,17 @@ impl Clone for Buffer {
 impl Deref for Buffer {
     type Target = Vec<u8>;
 
+    #[inline]
     fn deref(&self) -> &Vec<u8> {
-        &self.0
+        self.0.as_deref().unwrap_or(const { &Vec::new() })
     }
 }
 
 impl DerefMut for Buffer {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.0
+        self.0
+            .as_deref_mut()
+            .expect("a buffer has its memory until it is dropped")
     }
 }

@@ -30,7 +30,7 @@ pub fn key(storage: &str) -> KeyBuilder<'_> {
 /// ```
 pub fn row() -> RowBuilder {
     let mut bytes = Buffer::new();
-    bytes.extend_from_slice(&[0, 0, 0, 0, 0x90]);
+    bytes.extend_from_slice(&head_of(0));
     RowBuilder { bytes, count: 0 }
 }
 
@@ -82,17 +82,10 @@ impl<'s> KeyBuilder<'s> {
 
     /// Appends an integer.
     #[must_use]
-    pub fn int(self, value: i64) -> Self {
-        let size = 8 - value.unsigned_abs().leading_zeros() as usize / 8;
-        let (code, number) = if value < 0 {
-            // One's complement of the magnitude, so that larger magnitudes sort first.
-            (0x14 - size as u8, !value.unsigned_abs())
-        } else {
-            (0x14 + size as u8, value as u64)
-        };
-        let mut key = self;
-        append_number(&mut key.bytes, code, number, size);
-        key
+    #[inline]
+    pub fn int(mut self, value: i64) -> Self {
+        append_key_int(&mut self.bytes, value);
+        self
     }
 
     /// Appends a float.
@@ -173,21 +166,10 @@ impl RowBuilder {
 
     /// Appends an integer.
     #[must_use]
-    pub fn int(self, value: i64) -> Self {
-        let (tag, size) = match value {
-            -32..=0x7f => (value as u8, 0),
-            0x80..=0xff => (0xcc, 1),
-            0x100..=0xffff => (0xcd, 2),
-            0x1_0000..=0xffff_ffff => (0xce, 4),
-            0x1_0000_0000.. => (0xcf, 8),
-            -0x80..=-33 => (0xd0, 1),
-            -0x8000..=-0x81 => (0xd1, 2),
-            -0x8000_0000..=-0x8001 => (0xd2, 4),
-            _ => (0xd3, 8),
-        };
-        let mut row = self;
-        append_number(&mut row.bytes, tag, value as u64, size);
-        row.counted()
+    #[inline]
+    pub fn int(mut self, value: i64) -> Self {
+        append_row_int(&mut self.bytes, value);
+        self.counted()
     }
 
     /// Appends a float; every NaN becomes the one canonical NaN.
@@ -243,23 +225,25 @@ impl RowBuilder {
         self.counted()
     }
 
+    /// Counts a field that was appended.
+    #[inline(always)]
     fn counted(mut self) -> Self {
         self.count += 1;
-        if self.count <= 15 {
-            self.bytes[4] = 0x90 | self.count as u8;
-            return self;
-        }
-        let [_, _, high, low] = self.count.to_be_bytes();
-        match self.head_start() {
-            2 => self.bytes[2..5].copy_from_slice(&[0xdc, high, low]),
-            _ => {
-                self.bytes[0] = 0xdd;
-                self.bytes[1..5].copy_from_slice(&self.count.to_be_bytes());
-            }
+        if self.count > 15 {
+            self.write_head();
+        } else if let Some(head) = self.bytes.get_mut(4) {
+            *head = 0x90 | self.count as u8;
         }
         self
     }
 
+    #[cold]
+    fn write_head(&mut self) {
+        let head = head_of(self.count);
+        self.bytes[..head.len()].copy_from_slice(&head);
+    }
+
+    #[inline]
     fn head_start(&self) -> usize {
         match self.count {
             0..=15 => 4,
@@ -304,6 +288,42 @@ optional! { RowBuilder:
     opt_list, list(&RowBuilder), "a list, a nested record";
 }
 
+/// An array's head, at the end of five bytes.
+fn head_of(count: u32) -> [u8; 5] {
+    let [a, b, c, d] = count.to_be_bytes();
+    match count {
+        0..=15 => [0, 0, 0, 0, 0x90 | d],
+        16..=0xffff => [0, 0, 0xdc, c, d],
+        _ => [0xdd, a, b, c, d],
+    }
+}
+
+fn append_key_int(bytes: &mut Vec<u8>, value: i64) {
+    let size = 8 - value.unsigned_abs().leading_zeros() as usize / 8;
+    let (code, number) = if value < 0 {
+        // One's complement of the magnitude, so that larger magnitudes sort first.
+        (0x14 - size as u8, !value.unsigned_abs())
+    } else {
+        (0x14 + size as u8, value as u64)
+    };
+    append_number(bytes, code, number, size);
+}
+
+fn append_row_int(bytes: &mut Vec<u8>, value: i64) {
+    let (tag, size) = match value {
+        -32..=0x7f => (value as u8, 0),
+        0x80..=0xff => (0xcc, 1),
+        0x100..=0xffff => (0xcd, 2),
+        0x1_0000..=0xffff_ffff => (0xce, 4),
+        0x1_0000_0000.. => (0xcf, 8),
+        -0x80..=-33 => (0xd0, 1),
+        -0x8000..=-0x81 => (0xd1, 2),
+        -0x8000_0000..=-0x8001 => (0xd2, 4),
+        _ => (0xd3, 8),
+    };
+    append_number(bytes, tag, value as u64, size);
+}
+
 /// Appends a code and the last `size` bytes of a number, big-endian: by one copy of fixed length, which is cut.
 fn append_number(bytes: &mut Vec<u8>, code: u8, number: u64, size: usize) {
     let len = bytes.len() + 1 + size;
@@ -326,14 +346,11 @@ impl From<&Row<'_>> for RowBuilder {
     /// Copies the fields of a row, for more to follow or to write it again.
     fn from(from: &Row<'_>) -> Self {
         let fields = from.fields();
-        let mut built = row();
         let count = fields.len() as u32;
-        built.bytes.extend_from_slice(fields.encoded());
-        if count > 0 {
-            built.count = count - 1;
-            built = built.counted();
-        }
-        built
+        let mut bytes = Buffer::new();
+        bytes.extend_from_slice(&head_of(count));
+        bytes.extend_from_slice(fields.encoded());
+        Self { bytes, count }
     }
 }
 

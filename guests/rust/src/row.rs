@@ -160,13 +160,20 @@ impl<'a> Fields<'a> {
     }
 
     fn get<T: FromItem<'a>>(&mut self) -> Result<T, Error> {
-        let read = self.next(|rest| {
-            let start = *rest;
-            T::read(head(rest)?, rest, start)
-        })?;
+        self.index += 1;
+        if self.left == 0 {
+            return Ok(T::default());
+        }
+        self.left -= 1;
+        let mut rest = self.rest;
+        let read = head(&mut rest).and_then(|head| T::read(head, &mut rest, self.rest));
+        self.rest = rest;
         match read {
-            None => Ok(T::default()),
-            Some(read) => read.map_err(|found| self.misfit::<T>(found)),
+            Some(Ok(value)) => Ok(value),
+            Some(Err(found)) => {
+                Err(self.misfit(format_args!("expected {}, found {found}", T::NAME)))
+            }
+            None => Err(self.misfit(format_args!("not encoded as rows are"))),
         }
     }
 
@@ -179,13 +186,10 @@ impl<'a> Fields<'a> {
     }
 
     #[cold]
-    fn misfit<T: FromItem<'a>>(&self, found: &str) -> Error {
+    fn misfit(&self, what: fmt::Arguments<'_>) -> Error {
         // The field was read already, so its position is the one before.
         let index = self.index - 1;
-        Error::new(
-            ErrorKind::Misfit,
-            format!("field {index}: expected {}, found {found}", T::NAME),
-        )
+        Error::new(ErrorKind::Misfit, format!("field {index}: {what}"))
     }
 
     /// Reads the next field, if there is one.
@@ -193,17 +197,13 @@ impl<'a> Fields<'a> {
         &mut self,
         read: impl FnOnce(&mut &'a [u8]) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        let index = self.index;
         self.index += 1;
         if self.left == 0 {
             return Ok(None);
         }
         self.left -= 1;
         match read(&mut self.rest) {
-            None => Err(Error::new(
-                ErrorKind::Misfit,
-                format!("field {index}: not encoded as rows are"),
-            )),
+            None => Err(self.misfit(format_args!("not encoded as rows are"))),
             read => Ok(read),
         }
     }
@@ -322,6 +322,7 @@ enum Head {
     List(u32),
 }
 
+#[inline(always)]
 fn head(rest: &mut &[u8]) -> Option<Head> {
     let [tag] = array(rest)?;
     Some(match tag {

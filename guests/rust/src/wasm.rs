@@ -102,11 +102,13 @@ fn io(key: &KeyBuilder<'_>) -> Error {
 }
 
 /// Appends a record of the output: numbers, then the pieces whose lengths they end with.
-fn record<const N: usize>(numbers: [u32; N], pieces: &[&[u8]]) {
+fn record(numbers: [u32; 4], pieces: &[&[u8]]) {
+    let mut head = [0; 16];
+    for (place, number) in head.chunks_exact_mut(4).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
     OUTPUT.with_borrow_mut(|output| {
-        for number in numbers {
-            output.extend_from_slice(&number.to_le_bytes());
-        }
+        output.extend_from_slice(&head);
         for piece in pieces {
             output.extend_from_slice(piece);
         }

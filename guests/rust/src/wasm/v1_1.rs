@@ -167,7 +167,7 @@ fn foreign(name: &str) -> i32 {
 /// The number of a name; negative for one that the host does not know, which it is asked again each time, so that it can
 /// name it when the number is used.
 fn number(known: &mut Vec<(Box<str>, i32)>, name: &str, ask: impl FnOnce() -> i32) -> i32 {
-    if let Some((_, number)) = known.iter().find(|(known, _)| **known == *name) {
+    if let Some((_, number)) = known.iter().find(|(known, _)| is_same(known, name)) {
         return *number;
     }
     let number = ask();
@@ -175,6 +175,22 @@ fn number(known: &mut Vec<(Box<str>, i32)>, name: &str, ask: impl FnOnce() -> i3
         known.push((name.into(), number));
     }
     number
+}
+
+/// Whether two names are the same. Most are short, and are compared as two numbers that overlap: else the compiler calls a
+/// function that goes from byte to byte.
+fn is_same(name: &str, other: &str) -> bool {
+    fn ends<const N: usize>(name: &[u8], other: &[u8]) -> bool {
+        name.first_chunk::<N>() == other.first_chunk()
+            && name.last_chunk::<N>() == other.last_chunk()
+    }
+    let (name, other) = (name.as_bytes(), other.as_bytes());
+    name.len() == other.len()
+        && match name.len() {
+            4..8 => ends::<4>(name, other),
+            8..=16 => ends::<8>(name, other),
+            _ => name == other,
+        }
 }
 
 /// The least room for a value or an answer, so that most need one crossing.
