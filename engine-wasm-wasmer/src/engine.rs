@@ -1,7 +1,9 @@
 //! Wasmer, configured for one set of engine limits.
 
 use std::fmt;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineLimits, ExtEngineFactory};
@@ -44,10 +46,17 @@ pub(crate) fn engine(limits: &Limits) -> Engine {
     let mut compiler = Cranelift::new();
     compiler.canonicalize_nans(true);
     compiler.push_middleware(Arc::new(Growth::new(limits)));
+    compiler.num_threads(compiling_threads());
     EngineBuilder::new(compiler)
         .set_features(Some(features()))
         .engine()
         .into()
+}
+
+/// All cores but one, which is left to what runs while a package is compiled.
+fn compiling_threads() -> NonZero<usize> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    NonZero::new(cores - 1).unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// The proposals of [`FEATURES`](engine_wasm_abi::inspect::FEATURES), in wasmer's words.

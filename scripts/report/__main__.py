@@ -37,7 +37,7 @@ LINES = {
     "recovery": [*BENCH, "--bench", "recovery", "--", "--rounds", "1"],
     "peers": ["scripts/peers.sh", "--seconds", "0.5"],
     "extism": [*EXTISM, "--target-dir", str(TARGET / "extism")],
-    "swap": [*BENCH, "--bench", "swap", "--", "3"],
+    "swap": [*BENCH, "--bench", "swap"],
     "throughput": [*BENCH, "--bench", "streams", "--", "throughput", "--seconds", "0.5", "--instructions", "100"],
     "traps": [*BENCH, "--bench", "streams", "--", "traps", "--seconds", "20", "--slice", "5"],
     "soak": [*BENCH, "--bench", "streams", "--", "soak", "--requests", "20000"],

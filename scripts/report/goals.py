@@ -217,14 +217,20 @@ GOALS = [
         unit="ns",
         note="20 ns a row",
     ),
-    Goal(
-        "latest answer while a package is replaced under saturated load, beyond the quiet 99th percentile",
-        "builtin",
-        of=("swap/saturated/builtin:late_us",),
-        at_most=20_000,
-        unit="µs",
+    *(
+        goal
+        for engine in ("wasmtime", "wasmer", "lua")
+        for goal in (
+            Goal(
+                "latest answer while a package is replaced under saturated load, beyond the quiet 99th percentile",
+                engine,
+                of=(f"swap/saturated/{engine}:late_us",),
+                at_most=20_000,
+                unit="µs",
+            ),
+            Goal("commands that failed meanwhile", engine, of=(f"swap/saturated/{engine}:wrong",), at_most=0, unit="commands"),
+        )
     ),
-    Goal("commands that failed meanwhile", "builtin", of=("swap/saturated/builtin:wrong",), at_most=0, unit="commands"),
     Goal(HEADERS, **raw("filters/callback_empty", "wasmtime", 3, "filter")),
     Goal(HEADERS, **raw("filters/callback_empty", "wasmer", 3, "filter")),
     Goal(READING, **raw("filters/callback_header", "wasmtime", 3, "filter")),

@@ -97,7 +97,6 @@ pub(crate) fn submit(
 }
 
 /// Orders so many times, with at most `waiting` orders on their way, each under an id of its own or under none.
-#[allow(dead_code, reason = "the bench of replacements waits in its own way")]
 pub(crate) fn order(application: &Application, commands: u64, waiting: usize, with_ids: bool) {
     let mut draw = Draw::new();
     let mut answers = VecDeque::new();
