@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::fast::FixedState;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign::ForeignFunctions;
 use crate::schema::{Field, Schema, Type};
@@ -64,8 +66,7 @@ pub struct CommandSchema {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Catalog {
     storages: Vec<Storage>,
-    /// In order of the names.
-    by_name: Vec<(Box<str>, StorageId)>,
+    by_name: HashMap<Box<str>, StorageId, FixedState>,
     commands: HashMap<Box<str>, CommandSchema>,
     foreign: ForeignFunctions,
 }
@@ -74,7 +75,7 @@ impl Default for Catalog {
     fn default() -> Self {
         let mut catalog = Self {
             storages: Vec::new(),
-            by_name: Vec::new(),
+            by_name: HashMap::default(),
             commands: HashMap::new(),
             foreign: ForeignFunctions::new(),
         };
@@ -132,8 +133,7 @@ impl Catalog {
 
     fn insert(&mut self, name: &str, key: Schema, value: Schema) -> StorageId {
         let id = StorageId(self.storages.len() as u16);
-        let place = self.by_name.partition_point(|(other, _)| **other < *name);
-        self.by_name.insert(place, (name.into(), id));
+        self.by_name.insert(name.into(), id);
         self.storages.push(Storage {
             name: name.into(),
             key,
@@ -164,10 +164,7 @@ impl Catalog {
 
     /// The storage with this name.
     pub fn id(&self, name: &str) -> Option<StorageId> {
-        let place = self
-            .by_name
-            .binary_search_by(|(other, _)| (**other).cmp(name));
-        Some(self.by_name[place.ok()?].1)
+        self.by_name.get(name).copied()
     }
 
     /// The storage of this number, where there is one.

@@ -290,10 +290,19 @@ impl<'a> Reader<'a> {
             [0xcc, 0x80..=0xff, ..] => 2,
             [0xcd, 0x01..=0xff, _, ..] => 3,
             [0xce, 0x01..=0xff, _, _, _, ..] | [0xce, _, 0x01..=0xff, _, _, ..] => 5,
+            [0xcf, a @ 0..=0x7f, b, c, d, _, _, _, _, ..] if a | b | c | d != 0 => 9,
             _ => return false,
         };
         self.at += len;
         true
+    }
+
+    /// Passes over the head of a record or list of so many items, where it is the one of a short one.
+    #[inline]
+    fn pass_short_list(&mut self, len: usize) -> bool {
+        let is_head = len <= 15 && self.bytes.get(self.at) == Some(&(0x90 | len as u8));
+        self.at += usize::from(is_head);
+        is_head
     }
 
     #[inline]
@@ -517,14 +526,16 @@ impl Token<'_> {
 }
 
 fn check_record(schema: &Schema, reader: &mut Reader<'_>) -> Result<()> {
-    match reader.token()? {
-        Token::List(len) if len as usize == schema.len() => {}
-        Token::List(len) => return Err(wrong_length(schema, len)),
-        other => {
-            return Err(bad(format!(
-                "expected a record, found {}",
-                other.type_name()
-            )));
+    if !reader.pass_short_list(schema.len()) {
+        match reader.token()? {
+            Token::List(len) if len as usize == schema.len() => {}
+            Token::List(len) => return Err(wrong_length(schema, len)),
+            other => {
+                return Err(bad(format!(
+                    "expected a record, found {}",
+                    other.type_name()
+                )));
+            }
         }
     }
     for field in schema.fields() {
@@ -533,10 +544,15 @@ fn check_record(schema: &Schema, reader: &mut Reader<'_>) -> Result<()> {
     Ok(())
 }
 
+#[inline]
 fn check_type(ty: &Type, optional: bool, reader: &mut Reader<'_>) -> Result<()> {
     if matches!(ty, Type::Int) && reader.pass_plain_int() {
         return Ok(());
     }
+    check_any_type(ty, optional, reader)
+}
+
+fn check_any_type(ty: &Type, optional: bool, reader: &mut Reader<'_>) -> Result<()> {
     if let Type::Record(schema) = ty {
         let mut ahead = reader.clone();
         if optional && ahead.token()? == Token::Null {
