@@ -1,4 +1,5 @@
-//! Seconds to reopen an application: after a clean end, and after `kill -9` of a process in the midst of its work.
+//! Seconds to reopen an application: after a clean end, and after `kill -9` of a process in the midst of its work, whose
+//! commands had ids or none.
 //!
 //! Prints one JSON line for each round, engine, number of commands and way to end. The data are written by a process of
 //! their own, with checkpoints as the manifest's defaults make them.
@@ -33,15 +34,19 @@ struct Flags {
     /// input ends.
     #[arg(long, hide = true)]
     write: Option<PathBuf>,
+    /// Those commands have ids.
+    #[arg(long, hide = true)]
+    with_ids: bool,
     /// Cargo says this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 /// Fills a data folder, says so, and goes on with one command after another until the parent closes the input.
-fn write(engine: &str, commands: u64, data: PathBuf) -> Outcome {
+fn write(engine: &str, commands: u64, with_ids: bool, data: PathBuf) -> Outcome {
     let application = orders::open(engine, 1, data)?;
-    let mut client = Client::of_each_partition(&application)?.remove(0);
+    let client = Client::of_each_partition(&application)?.remove(0);
+    let mut client = client.with_ids(with_ids);
     let mut waiting = VecDeque::new();
     let mut answered = 0;
     while answered < commands {
@@ -70,9 +75,10 @@ fn write(engine: &str, commands: u64, data: PathBuf) -> Outcome {
 }
 
 /// Has a process write a data folder, and ends it.
-fn written(engine: &str, commands: u64, data: &Path, kill: bool) -> Outcome {
+fn written(engine: &str, commands: u64, with_ids: bool, data: &Path, kill: bool) -> Outcome {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--engines", engine, "--commands", &commands.to_string()])
+        .args(with_ids.then_some("--with-ids"))
         .arg("--write")
         .arg(data)
         .stdin(Stdio::piped())
@@ -97,15 +103,19 @@ fn written(engine: &str, commands: u64, data: &Path, kill: bool) -> Outcome {
 fn main() -> Outcome {
     let flags = Flags::parse();
     if let Some(data) = flags.write {
-        return write(&flags.engines[0], flags.commands[0], data);
+        return write(&flags.engines[0], flags.commands[0], flags.with_ids, data);
     }
     for round in 0..flags.rounds {
         for &commands in &flags.commands {
             for engine in &flags.engines {
-                for (how, kill) in [("closed", false), ("killed", true)] {
+                for (how, kill, with_ids) in [
+                    ("closed", false, false),
+                    ("killed", true, false),
+                    ("killed_with_ids", true, true),
+                ] {
                     let folder = orders::folder(flags.data.as_deref())?;
                     let data = folder.path().join("data");
-                    written(engine, commands, &data, kill)?;
+                    written(engine, commands, with_ids, &data, kill)?;
                     let started = Instant::now();
                     let application = orders::open(engine, 1, data)?;
                     let seconds = started.elapsed().as_secs_f64();

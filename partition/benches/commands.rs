@@ -35,7 +35,7 @@ fn partition(commands: u64, waiting: usize) -> (f64, f64) {
     let application = order::open(folder.path());
     order::fill(&application);
     let start = Instant::now();
-    order::order(&application, commands, waiting, false);
+    order::order(&application, commands, waiting);
     let took = start.elapsed();
     application.close().unwrap();
     let found = verify(&os_platform().unwrap(), folder.path()).unwrap();

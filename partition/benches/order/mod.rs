@@ -84,29 +84,18 @@ pub(crate) fn fill(application: &Application) {
     }
 }
 
-/// Submits a random order.
-pub(crate) fn submit(
-    application: &Application,
-    number: u64,
-    draw: &mut Draw,
-    id: Option<&str>,
-) -> Answer<Accepted> {
-    let order = [number, draw.next(), draw.next(), 1 + number % 3];
-    let args = encode(&order.map(|n| Value::Int(n as i64)));
-    application.submit_row("Order", args, id).unwrap()
-}
-
-/// Orders so many times, with at most `waiting` orders on their way, each under an id of its own or under none.
-pub(crate) fn order(application: &Application, commands: u64, waiting: usize, with_ids: bool) {
+/// Orders something random so many times, with at most `waiting` orders on their way.
+pub(crate) fn order(application: &Application, commands: u64, waiting: usize) {
     let mut draw = Draw::new();
     let mut answers = VecDeque::new();
     for number in 0..commands {
         if answers.len() == waiting {
-            let answer: Answer<_> = answers.pop_front().unwrap();
+            let answer: Answer<Accepted> = answers.pop_front().unwrap();
             answer.wait().unwrap();
         }
-        let id = with_ids.then(|| format!("order-{number}"));
-        answers.push_back(submit(application, number, &mut draw, id.as_deref()));
+        let order = [number, draw.next(), draw.next(), 1 + number % 3];
+        let args = encode(&order.map(|n| Value::Int(n as i64)));
+        answers.push_back(application.submit_row("Order", args, None).unwrap());
     }
     for answer in answers {
         answer.wait().unwrap();
