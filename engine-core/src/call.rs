@@ -125,11 +125,14 @@ impl<'a> Call<'a> {
             }
             (None, Ok(()), None) => Ok(()),
         };
-        let mut ledger = self.ledger.borrow_mut();
-        ledger.elapsed_ms = self.ticker.since(self.started.get());
+        let elapsed_ms = self.ticker.since(self.started.get());
         Outcome {
             result,
-            ledger: *ledger,
+            // Not written to what is copied: the processor would wait for the write.
+            ledger: Ledger {
+                elapsed_ms,
+                ..*self.ledger.borrow()
+            },
         }
     }
 
@@ -252,8 +255,8 @@ impl<'a> Call<'a> {
 
     /// Sets the fuel used, which the engine itself measures.
     #[inline]
-    pub fn used_fuel(&self, fuel: Option<u64>) {
-        self.ledger.borrow_mut().fuel = fuel;
+    pub fn used_fuel(&self, fuel: u64) {
+        self.ledger.borrow_mut().fuel = Some(fuel);
     }
 
     /// Adds to a counter of the ledger.

@@ -157,7 +157,9 @@ impl Sandbox {
         }
         let memory = end.unwrap_or_else(|_| watch.memory(&self.lua));
         call.used_memory(memory as usize);
-        call.used_fuel(watch.fuel());
+        if let Some(fuel) = watch.fuel() {
+            call.used_fuel(fuel);
+        }
         if let Some(panic) = self.api.panic.take() {
             resume_unwind(panic);
         }

@@ -146,6 +146,8 @@ pub(crate) fn finish<G: Guest<State> + ?Sized>(
         // One that ended well was measured when its output was taken.
         call.used_memory(guest.memory().len());
     }
-    call.used_fuel(guest.fuel_used());
+    if let Some(fuel) = guest.fuel_used() {
+        call.used_fuel(fuel);
+    }
     run.and(flushed)
 }
