@@ -27,11 +27,11 @@ fn stream(state: &State) -> Found<StreamRef> {
     state.stream().ok_or(Status::BadArgument.into())
 }
 
-/// Looks at a map, or fails where there is none here and now.
-fn with_map<T>(state: &State, map: i32, look: impl FnOnce(&Headers) -> T) -> Found<T> {
+/// Looks at a map; none where the stream, or what was answered, has no such map or not yet.
+fn with_map<T>(state: &State, map: i32, look: impl FnOnce(&Headers) -> T) -> Found<Option<T>> {
     let kind = MapKind::of(map).ok_or(Status::BadArgument)?;
     let answer = state.answer.borrow();
-    let looked = match kind {
+    Ok(match kind {
         MapKind::RequestHeaders | MapKind::ResponseHeaders => stream(state)?
             .headers(direction(kind == MapKind::RequestHeaders))
             .map(|map| look(&map)),
@@ -42,8 +42,7 @@ fn with_map<T>(state: &State, map: i32, look: impl FnOnce(&Headers) -> T) -> Fou
         MapKind::GrpcTrailing => answer.grpc_trailing.as_ref().map(look),
         MapKind::CallHeaders => answer.call_headers.as_ref().map(look),
         MapKind::CallTrailers => answer.call_trailers.as_ref().map(look),
-    };
-    looked.ok_or(Status::BadArgument.into())
+    })
 }
 
 /// Changes a map of the stream; what a call answered is not to be changed.
@@ -80,11 +79,13 @@ fn put_pair(
 
 pub(super) fn map_size(guest: Inside<'_>, map: i32, out: i32) -> Answered {
     let size = with_map(guest.state(), map, |map| 4 + 10 * map.len() + map.bytes())?;
-    put_u32(guest, out, size as u32)
+    put_u32(guest, out, size.ok_or(Status::BadArgument)? as u32)
 }
 
 pub(super) fn get_map(guest: Inside<'_>, map: i32, at: i32, len: i32) -> Answered {
+    // Guests read what is not there as well, when they log a stream that has ended early, and take any error for their end.
     let bytes = with_map(guest.state(), map, |map| pairs::encode(map.pairs()))?;
+    let bytes = bytes.unwrap_or_else(|| pairs::encode(Headers::default().pairs()));
     give(guest, &bytes, at, len)
 }
 
@@ -107,7 +108,7 @@ pub(super) fn get_value(
     let key = read(guest, key, key_len)?;
     // Shared, so that it stands whatever the guest does while it allocates.
     let map = with_map(guest.state(), map, Headers::clone)?;
-    match map.get(key) {
+    match map.as_ref().and_then(|map| map.get(key)) {
         Some(value) => give(guest, value, at, len),
         None if guest.state().module.exports.version == Version::V0_1_0 => {
             give(guest, &[], at, len)

@@ -349,6 +349,21 @@ fn cells() -> Vec<Cell> {
         cell(
             Fine,
             Headers,
+            ("proxy_get_header_map_pairs", &[N(2), Out, Out]),
+        ),
+        cell(
+            Fine,
+            Headers,
+            ("proxy_get_header_map_pairs", &[N(1), Out, Out]),
+        ),
+        cell(
+            BadArgument,
+            Configure,
+            ("proxy_get_header_map_pairs", &[N(0), Out, Out]),
+        ),
+        cell(
+            Fine,
+            Headers,
             ("proxy_set_header_map_pairs", &[N(0), T(EMPTY_MAP)]),
         ),
         cell(
@@ -387,9 +402,19 @@ fn cells() -> Vec<Cell> {
             ("proxy_get_header_map_value", &[N(0), BadText, Out, Out]),
         ),
         cell(
+            NotFound,
+            Headers,
+            ("proxy_get_header_map_value", &[N(3), T("x-a"), Out, Out]),
+        ),
+        cell(
             InvalidMemoryAccess,
             Headers,
             ("proxy_get_header_map_value", &[N(0), T("x-a"), Out, Bad]),
+        ),
+        cell(
+            BadArgument,
+            Headers,
+            ("proxy_get_header_map_value", &[N(8), T("x-a"), Out, Out]),
         ),
         cell(
             Fine,

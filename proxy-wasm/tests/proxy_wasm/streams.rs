@@ -1,6 +1,6 @@
 //! Headers and bodies as a filter changes them, and answers in the server's place.
 
-use filters::Direction;
+use filters::{Direction, EndReason};
 
 use crate::harness::{Bench, ENGINES, config, filter, passed, reply, request};
 
@@ -57,6 +57,42 @@ fn a_filter_changes_the_body_that_it_holds() {
             }
         }
         assert_eq!(String::from_utf8_lossy(&body), "<a-cd>", "{engine}");
+    }
+}
+
+#[test]
+fn headers_that_a_stream_never_had_are_read_as_none() {
+    // Logs the statuses of reading response headers, trailers, and one header, and how long the maps are.
+    let imports = r#"
+      (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+      (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
+      (import "env" "proxy_get_header_map_value" (func $value (param i32 i32 i32 i32 i32) (result i32)))
+    "#;
+    let note = |at: u32, number: &str| {
+        format!("(i32.store8 (i32.const {at}) (i32.add (i32.const 48) {number}))")
+    };
+    let pairs = |at: u32, map: u32| {
+        let status = format!("(call $pairs (i32.const {map}) (i32.const 200) (i32.const 204))");
+        note(at, &status) + &note(at + 1, "(i32.load (i32.const 204))")
+    };
+    let value =
+        "(call $value (i32.const 2) (i32.const 64) (i32.const 1) (i32.const 200) (i32.const 204))";
+    let log = format!(
+        r#"(func (export "proxy_on_log") (param i32) {} {} {} (drop (call $log (i32.const 2) (i32.const 16) (i32.const 5))))"#,
+        pairs(16, 2),
+        pairs(18, 1),
+        note(20, value),
+    );
+    let newest = filter(imports, &log);
+    let oldest = newest.replace("proxy_abi_version_0_2_1", "proxy_abi_version_0_1_0");
+    for engine in ENGINES {
+        for (code, noted) in [(&newest, "04041"), (&oldest, "04040")] {
+            let bench = Bench::new(config(engine, code));
+            let mut chain = bench.chain();
+            request(&mut chain, true);
+            chain.finish(EndReason::Reset);
+            assert_eq!(bench.lines(), [format!("info probe: {noted}")], "{engine}");
+        }
     }
 }
 
