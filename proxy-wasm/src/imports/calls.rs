@@ -58,6 +58,16 @@ fn refused(state: &State, cluster: &str, refused: CallRefused) -> Stop {
     status.into()
 }
 
+/// The same for gRPC, of which guests expect other answers.
+fn grpc_refused(state: &State, cluster: &str, why: CallRefused) -> Stop {
+    let status = match why {
+        CallRefused::UnknownCluster => Status::ParseFailure,
+        _ => Status::InternalFailure,
+    };
+    refused(state, cluster, why);
+    status.into()
+}
+
 fn under_way(guest: Inside<'_>, caller: Caller, under_way: UnderWay, out: i32) -> Answered {
     let state = guest.state();
     let call = Call {
@@ -135,10 +145,10 @@ fn grpc(
         }
     });
     let stream = state.worker.grpc(call, events);
-    let mut stream = stream.map_err(|why| refused(&state, &cluster, why))?;
+    let mut stream = stream.map_err(|why| grpc_refused(&state, &cluster, why))?;
     if let Some(message) = only {
         let sent = stream.send(message, true);
-        sent.map_err(|why| refused(&state, &cluster, why))?;
+        sent.map_err(|why| grpc_refused(&state, &cluster, why))?;
     }
     under_way(guest, caller, UnderWay::Grpc(stream), out)
 }

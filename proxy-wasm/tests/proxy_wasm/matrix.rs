@@ -104,8 +104,10 @@ enum Where {
     Message,
     /// When the stream is over and the guest was left its context.
     Tick,
-    /// In a stream's, where every call is refused as too many.
+    /// In a stream's, where every call is refused, as of no known cluster, or as one that cannot be sent.
     Refused,
+    Unknown,
+    Unsendable,
 }
 
 /// An argument of a call.
@@ -161,6 +163,10 @@ const GRPC: Call = (
     "proxy_grpc_stream",
     &[T("cluster"), T("s"), T("m"), T(EMPTY_MAP), Out],
 );
+const GRPC_CALL: Call = (
+    "proxy_grpc_call",
+    &[T("c"), T("s"), T("m"), T(EMPTY_MAP), T("x"), N(0), Out],
+);
 const QUEUE: Call = ("proxy_register_shared_queue", &[T("queue"), Out]);
 /// An eighth of what headers may have.
 const LARGE: Call = (
@@ -170,7 +176,10 @@ const LARGE: Call = (
 const COUNTER: Call = ("proxy_define_metric", &[N(0), T("counter"), Out]);
 
 fn cells() -> Vec<Cell> {
-    use Where::{Answer, Body, Configure, Headers, Message, Refused, ResponseHeaders, Start, Tick};
+    use Where::{
+        Answer, Body, Configure, Headers, Message, Refused, ResponseHeaders, Start, Tick, Unknown,
+        Unsendable,
+    };
     vec![
         cell(BadArgument, Start, ("proxy_done", &[])),
         cell(NotFound, Headers, ("proxy_done", &[])),
@@ -337,16 +346,6 @@ fn cells() -> Vec<Cell> {
             ("proxy_get_header_map_pairs", &[N(6), Out, Out]),
         ),
         cell(
-            BadArgument,
-            Headers,
-            ("proxy_get_header_map_pairs", &[N(8), Out, Out]),
-        ),
-        cell(
-            InvalidMemoryAccess,
-            Headers,
-            ("proxy_get_header_map_pairs", &[N(0), Bad, Out]),
-        ),
-        cell(
             Fine,
             Headers,
             ("proxy_get_header_map_pairs", &[N(2), Out, Out]),
@@ -360,6 +359,16 @@ fn cells() -> Vec<Cell> {
             BadArgument,
             Configure,
             ("proxy_get_header_map_pairs", &[N(0), Out, Out]),
+        ),
+        cell(
+            BadArgument,
+            Headers,
+            ("proxy_get_header_map_pairs", &[N(8), Out, Out]),
+        ),
+        cell(
+            InvalidMemoryAccess,
+            Headers,
+            ("proxy_get_header_map_pairs", &[N(0), Bad, Out]),
         ),
         cell(
             Fine,
@@ -392,9 +401,19 @@ fn cells() -> Vec<Cell> {
             ("proxy_get_header_map_value", &[N(0), T("x-b"), Out, Out]),
         ),
         cell(
+            NotFound,
+            Headers,
+            ("proxy_get_header_map_value", &[N(3), T("x-a"), Out, Out]),
+        ),
+        cell(
             BadArgument,
             Configure,
             ("proxy_get_header_map_value", &[N(0), T("x-a"), Out, Out]),
+        ),
+        cell(
+            BadArgument,
+            Headers,
+            ("proxy_get_header_map_value", &[N(8), T("x-a"), Out, Out]),
         ),
         cell(
             InvalidMemoryAccess,
@@ -402,19 +421,9 @@ fn cells() -> Vec<Cell> {
             ("proxy_get_header_map_value", &[N(0), BadText, Out, Out]),
         ),
         cell(
-            NotFound,
-            Headers,
-            ("proxy_get_header_map_value", &[N(3), T("x-a"), Out, Out]),
-        ),
-        cell(
             InvalidMemoryAccess,
             Headers,
             ("proxy_get_header_map_value", &[N(0), T("x-a"), Out, Bad]),
-        ),
-        cell(
-            BadArgument,
-            Headers,
-            ("proxy_get_header_map_value", &[N(8), T("x-a"), Out, Out]),
         ),
         cell(
             Fine,
@@ -559,6 +568,8 @@ fn cells() -> Vec<Cell> {
         cell(Fine, Headers, HTTP),
         cell(BadArgument, Start, HTTP),
         cell(InternalFailure, Refused, HTTP),
+        cell(BadArgument, Unknown, HTTP),
+        cell(BadArgument, Unsendable, HTTP),
         cell(
             ParseFailure,
             Headers,
@@ -591,14 +602,9 @@ fn cells() -> Vec<Cell> {
                 &[T("c"), T("s"), T("m"), T(EMPTY_MAP), T("x"), N(0), Out],
             ),
         ),
-        cell(
-            InternalFailure,
-            Refused,
-            (
-                "proxy_grpc_call",
-                &[T("c"), T("s"), T("m"), T(EMPTY_MAP), T("x"), N(0), Out],
-            ),
-        ),
+        cell(InternalFailure, Refused, GRPC_CALL),
+        cell(ParseFailure, Unknown, GRPC_CALL),
+        cell(InternalFailure, Unsendable, GRPC_CALL),
         cell(
             ParseFailure,
             Headers,
@@ -618,6 +624,8 @@ fn cells() -> Vec<Cell> {
         cell(Fine, Headers, GRPC),
         cell(BadArgument, Start, GRPC),
         cell(InternalFailure, Refused, GRPC),
+        cell(ParseFailure, Unknown, GRPC),
+        cell(InternalFailure, Unsendable, GRPC),
         cell(
             ParseFailure,
             Headers,
@@ -983,7 +991,7 @@ fn guest(cell: &Cell) -> String {
     let begin = match cell.at {
         Where::Answer => format!("(drop {http})"),
         Where::Message => format!("(drop {grpc})"),
-        Where::Refused => body.clone(),
+        Where::Refused | Where::Unknown | Where::Unsendable => body.clone(),
         _ => String::new(),
     };
     let tick = if cell.at == Where::Tick {
@@ -1022,9 +1030,12 @@ fn run(engine: &str, code: &str, at: Where, allowed: Option<BTreeSet<String>>) -
     let mut config = config(engine, code);
     config.vm.capabilities = allowed;
     let bench = Bench::small(config);
-    if at == Where::Refused {
-        bench.world.refuse.set(Some(|| CallRefused::Unavailable));
-    }
+    bench.world.refuse.set(match at {
+        Where::Refused => Some(|| CallRefused::Unavailable),
+        Where::Unknown => Some(|| CallRefused::UnknownCluster),
+        Where::Unsendable => Some(|| CallRefused::BadRequest("no path".into())),
+        _ => None,
+    });
     let mut chain = bench.chain();
     request(&mut chain, false);
     chain.data(Direction::Request, "body".into(), true);
