@@ -13,6 +13,7 @@ use crate::config::{Backoff, FailurePolicy, PluginConfig};
 use crate::context::Root;
 use crate::filter::WasmFilter;
 use crate::module::{Module, Plugin, Process, ProxyWasm};
+use crate::shared::Owner;
 use crate::vm::Vm;
 
 /// Takes what a thread has to do later, from any thread; whoever runs the thread hands it to [`Thread::deliver`].
@@ -117,7 +118,12 @@ impl Thread {
                 }
             }
             Message::QueueReady { plugin, queue, .. } => {
-                self.process.shared.rang(queue);
+                let owner = Owner {
+                    mailbox: Arc::clone(&self.mailbox),
+                    machine: number,
+                    plugin,
+                };
+                self.process.shared.rang(queue, &owner);
                 if let (Some(vm), Some(plugin)) = (machine.vm(), machine.plugin(plugin as usize))
                     && let Some(root) = plugin.root()
                 {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use crate::abi::Status;
+use crate::machine::{Mailbox, Message};
 
 /// How much all machines of a process may share.
 ///
@@ -32,8 +33,31 @@ impl Default for SharedLimits {
     }
 }
 
-/// Told that something waits in a queue: the thread and the context that registered it.
-pub(crate) type Ring = Arc<dyn Fn(u32) + Send + Sync>;
+/// Who is told that something waits in a queue: the plugin that registered it, on a machine of a thread.
+#[derive(Clone)]
+pub(crate) struct Owner {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) machine: u32,
+    pub(crate) plugin: u32,
+}
+
+impl Owner {
+    fn is(&self, other: &Self) -> bool {
+        self.is_on(&other.mailbox, other.machine) && self.plugin == other.plugin
+    }
+
+    fn is_on(&self, mailbox: &Mailbox, machine: u32) -> bool {
+        Arc::ptr_eq(&self.mailbox, mailbox) && self.machine == machine
+    }
+
+    fn ring(&self, queue: u32) {
+        (self.mailbox)(Message::QueueReady {
+            machine: self.machine,
+            plugin: self.plugin,
+            queue,
+        });
+    }
+}
 
 /// What machines share.
 #[derive(Default)]
@@ -50,9 +74,21 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Queue {
     messages: Mutex<VecDeque<Bytes>>,
-    ring: Mutex<Option<Ring>>,
-    /// How often it rang without having been heard.
-    rung: AtomicUsize,
+    /// Who registered it, the last one at the end, each with how often he was told without having heard it.
+    owners: Mutex<Vec<(Owner, usize)>>,
+}
+
+impl Queue {
+    /// Who is to be told that so many messages wait.
+    fn told(&self, waiting: usize) -> Option<Owner> {
+        let mut owners = lock(&self.owners);
+        let (owner, told) = owners.last_mut()?;
+        if *told >= waiting {
+            return None;
+        }
+        *told += 1;
+        Some(owner.clone())
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -112,7 +148,7 @@ impl Shared {
     }
 
     /// The queue of a name, made at the first time; whoever registers it last is told of its messages.
-    pub(crate) fn register(&self, vm: &Arc<str>, name: &[u8], ring: Ring) -> Result<u32, Status> {
+    pub(crate) fn register(&self, vm: &Arc<str>, name: &[u8], owner: Owner) -> Result<u32, Status> {
         let place = (Arc::clone(vm), name.to_vec());
         if !self.ids.contains_key(&place) {
             if self.ids.len() >= self.limits.queues {
@@ -126,8 +162,11 @@ impl Shared {
             id
         });
         if let Some(queue) = self.queues.get(&id) {
-            *lock(&queue.ring) = Some(ring);
-            queue.rung.store(0, Ordering::Relaxed);
+            let mut owners = lock(&queue.owners);
+            let known = owners.iter().position(|(known, _)| known.is(&owner));
+            // What he was told and has not heard stands, however often he registers.
+            let told = known.map_or(0, |known| owners.remove(known).1);
+            owners.push((owner, told));
         }
         Ok(id)
     }
@@ -146,27 +185,31 @@ impl Shared {
         self.take(1, message.len())?;
         let mut messages = lock(&queue.messages);
         messages.push_back(Bytes::copy_from_slice(message));
-        let is_new = queue.rung.load(Ordering::Relaxed) < messages.len();
-        if is_new {
-            queue.rung.fetch_add(1, Ordering::Relaxed);
-        }
+        let waiting = messages.len();
         drop(messages);
-        let ring = lock(&queue.ring).clone().filter(|_| is_new);
+        let owner = queue.told(waiting);
         drop(queue);
-        if let Some(ring) = ring {
-            ring(id);
+        if let Some(owner) = owner {
+            owner.ring(id);
         }
         Ok(())
     }
 
     /// Who registered a queue has heard it once.
-    pub(crate) fn rang(&self, id: u32) {
-        if let Some(queue) = self.queues.get(&id) {
-            let less = |rung: usize| rung.checked_sub(1);
-            // One that was registered anew may not have rung since.
-            let _ = queue
-                .rung
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    pub(crate) fn rang(&self, id: u32, owner: &Owner) {
+        if let Some(queue) = self.queues.get(&id)
+            && let Some((_, told)) = lock(&queue.owners)
+                .iter_mut()
+                .find(|(known, _)| known.is(owner))
+        {
+            *told = told.saturating_sub(1);
+        }
+    }
+
+    /// A machine is gone: nobody on it is told of anything any more.
+    pub(crate) fn forget(&self, mailbox: &Mailbox, machine: u32) {
+        for queue in &self.queues {
+            lock(&queue.owners).retain(|(owner, _)| !owner.is_on(mailbox, machine));
         }
     }
 
@@ -206,6 +249,18 @@ mod tests {
         name.into()
     }
 
+    /// Who counts what he is told, by so much each time.
+    fn owner(rung: &Arc<AtomicU32>, by: u32) -> Owner {
+        let rung = Arc::clone(rung);
+        Owner {
+            mailbox: Arc::new(move |_| {
+                rung.fetch_add(by, Ordering::Relaxed);
+            }),
+            machine: 0,
+            plugin: 0,
+        }
+    }
+
     #[test]
     fn a_value_changes_only_for_who_read_the_last_one() {
         let shared = Shared::default();
@@ -229,14 +284,9 @@ mod tests {
     fn a_queue_is_first_in_first_out_and_tells_who_registered_it_last() {
         let shared = Shared::default();
         let rung = Arc::new(AtomicU32::new(0));
-        let ring = |by: u32| -> Ring {
-            let rung = Arc::clone(&rung);
-            Arc::new(move |_| {
-                rung.fetch_add(by, Ordering::Relaxed);
-            })
-        };
-        let id = shared.register(&vm("a"), b"q", ring(1)).expect("room");
-        assert_eq!(shared.register(&vm("a"), b"q", ring(100)), Ok(id));
+        let (first, last) = (owner(&rung, 1), owner(&rung, 100));
+        let id = shared.register(&vm("a"), b"q", first).expect("room");
+        assert_eq!(shared.register(&vm("a"), b"q", last), Ok(id));
         assert_eq!(shared.resolve(b"a", b"q"), Some(id));
         assert_eq!(shared.resolve(b"b", b"q"), None);
         assert_eq!(shared.dequeue(id), Err(Status::Empty));
@@ -253,24 +303,65 @@ mod tests {
     fn a_queue_rings_no_more_often_than_it_is_heard_or_has_messages() {
         let shared = Shared::default();
         let rung = Arc::new(AtomicU32::new(0));
-        let count = Arc::clone(&rung);
-        let ring: Ring = Arc::new(move |_| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        let id = shared.register(&vm("a"), b"q", ring).expect("room");
+        let owner = owner(&rung, 1);
+        let id = shared
+            .register(&vm("a"), b"q", owner.clone())
+            .expect("room");
         let pass = || {
             assert_eq!(shared.enqueue(id, b"m"), Ok(()));
             assert!(shared.dequeue(id).is_ok());
         };
         (0..100).for_each(|_| pass());
         assert_eq!(rung.load(Ordering::Relaxed), 1, "nobody has heard it");
-        shared.rang(id);
+        shared.rang(id, &owner);
         (0..100).for_each(|_| pass());
         assert_eq!(rung.load(Ordering::Relaxed), 2);
         for _ in 0..3 {
             assert_eq!(shared.enqueue(id, b"m"), Ok(()));
         }
         assert_eq!(rung.load(Ordering::Relaxed), 4, "one for each message");
+    }
+
+    #[test]
+    fn who_registers_again_and_again_is_told_no_more_often() {
+        let shared = Shared::default();
+        let rung = Arc::new(AtomicU32::new(0));
+        let one = owner(&rung, 1);
+        let other = Owner {
+            plugin: 1,
+            ..one.clone()
+        };
+        let pass = |owner: &Owner| {
+            let id = shared.register(&vm("a"), b"q", owner.clone());
+            let id = id.expect("room");
+            assert_eq!(shared.enqueue(id, b"m"), Ok(()));
+            assert!(shared.dequeue(id).is_ok());
+            id
+        };
+        for _ in 0..100 {
+            pass(&one);
+            pass(&other);
+        }
+        assert_eq!(rung.load(Ordering::Relaxed), 2, "each once");
+        let id = pass(&one);
+        shared.rang(id, &one);
+        pass(&other);
+        pass(&one);
+        assert_eq!(rung.load(Ordering::Relaxed), 3, "one of them has heard it");
+    }
+
+    #[test]
+    fn who_is_gone_is_told_nothing_and_another_one_is() {
+        let shared = Shared::default();
+        let rung = Arc::new(AtomicU32::new(0));
+        let (stays, goes) = (owner(&rung, 1), owner(&rung, 100));
+        let id = shared.register(&vm("a"), b"q", stays).expect("room");
+        assert_eq!(shared.register(&vm("a"), b"q", goes.clone()), Ok(id));
+        assert_eq!(shared.enqueue(id, b"m"), Ok(()));
+        shared.forget(&goes.mailbox, goes.machine);
+        assert_eq!(Arc::strong_count(&goes.mailbox), 1, "nobody keeps it");
+        assert_eq!(shared.enqueue(id, b"m"), Ok(()));
+        assert_eq!(rung.load(Ordering::Relaxed), 101);
     }
 
     #[test]
@@ -287,8 +378,9 @@ mod tests {
         );
         assert_eq!(shared.set(&a, b"k", b"1234567", 0), Ok(()));
         assert_eq!(shared.set(&a, b"k", b"", 0), Ok(()));
-        let id = shared.register(&a, b"", Arc::new(|_| ())).expect("room");
-        let other = shared.register(&a, b"r", Arc::new(|_| ()));
+        let owner = owner(&Arc::default(), 1);
+        let id = shared.register(&a, b"", owner.clone()).expect("room");
+        let other = shared.register(&a, b"r", owner);
         assert_eq!(other, Err(Status::InternalFailure));
         assert_eq!(shared.enqueue(id, b"1234567"), Ok(()));
         assert_eq!(shared.enqueue(id, b""), Err(Status::InternalFailure));

@@ -9,7 +9,7 @@ use crate::abi::{self, Status};
 use crate::context::{Context, State};
 use crate::machine::Message;
 use crate::properties;
-use crate::shared::Ring;
+use crate::shared::Owner;
 
 /// Bytes of a line of the log that are kept.
 const LINE_BYTES: i32 = 64 << 10;
@@ -184,18 +184,14 @@ pub(super) fn get_shared(
 
 pub(super) fn register_queue(guest: Inside<'_>, at: i32, len: i32, out: i32) -> Answered {
     let state = guest.state();
-    let (machine, plugin) = (state.machine, effective(state)?.root.plugin);
-    let mailbox = Arc::clone(&state.mailbox);
-    let ring: Ring = Arc::new(move |queue| {
-        mailbox(Message::QueueReady {
-            machine,
-            plugin,
-            queue,
-        });
-    });
+    let owner = Owner {
+        mailbox: Arc::clone(&state.mailbox),
+        machine: state.machine,
+        plugin: effective(state)?.root.plugin,
+    };
     let name = read(guest, at, len)?;
     let shared = &state.process.shared;
-    let queue = shared.register(&state.module.vm_id, name, ring)?;
+    let queue = shared.register(&state.module.vm_id, name, owner)?;
     put_u32(guest, out, queue)
 }
 
