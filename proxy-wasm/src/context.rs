@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) status: RefCell<(u32, Bytes)>,
     /// Contexts that the guest is done with only now.
     pub(crate) done: RefCell<Vec<u32>>,
+    /// The machine is not needed any more, so it begins nothing.
+    pub(crate) ending: Cell<bool>,
 }
 
 /// A context: a plugin's, or a stream's below it.
@@ -165,6 +167,7 @@ impl State {
             answer: RefCell::default(),
             status: RefCell::default(),
             done: RefCell::default(),
+            ending: Cell::default(),
         }))
     }
 

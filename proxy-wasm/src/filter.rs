@@ -186,7 +186,7 @@ impl WasmFilter {
             Ok(Some(_)) => {
                 self.held[direction as usize] = Some(held);
                 Verdict::Hold(match at {
-                    At::Headers { .. } if self.plugin.config.body_before_headers => Next::Each,
+                    At::Headers { .. } if self.plugin.config().body_before_headers => Next::Each,
                     At::Data { .. } if is_tcp(stream) => Next::EachWaiting,
                     At::Data { .. } => Next::Each,
                     At::Connection | At::Headers { .. } | At::Trailers => Next::Resumed,

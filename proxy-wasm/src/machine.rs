@@ -160,7 +160,7 @@ pub(crate) struct Machine {
     module: Arc<Module>,
     number: u32,
     vm: RefCell<Option<Rc<Vm>>>,
-    plugins: RefCell<Vec<Rc<PluginInstance>>>,
+    plugins: RefCell<Vec<Rc<Seat>>>,
     /// The number of the plugin that it failed for last.
     culprit: Cell<usize>,
     /// How often it failed in a row since it has last served a stream's callback.
@@ -175,8 +175,7 @@ impl Machine {
     fn add(self: &Rc<Self>, config: &PluginConfig) -> Result<Rc<PluginInstance>> {
         let mut plugins = self.plugins.borrow_mut();
         let number = plugins.len() as u32;
-        let plugin = Rc::new(PluginInstance {
-            machine: Rc::clone(self),
+        let seat = Rc::new(Seat {
             config: Arc::new(config.clone()),
             root: RefCell::default(),
         });
@@ -189,11 +188,12 @@ impl Machine {
             let message = "the machine of its configuration rests after failures";
             Error::new(ErrorKind::Stopped, message)
         })?;
-        let root = vm.add(&plugin.config, number)?;
-        *plugin.root.borrow_mut() = Some(root);
+        let root = vm.add(&seat.config, number)?;
+        *seat.root.borrow_mut() = Some(root);
         plugins = self.plugins.borrow_mut();
-        plugins.push(Rc::clone(&plugin));
-        Ok(plugin)
+        plugins.push(Rc::clone(&seat));
+        let machine = Rc::clone(self);
+        Ok(Rc::new(PluginInstance { machine, seat }))
     }
 
     fn start_vm(&self) -> Result<Rc<Vm>> {
@@ -206,7 +206,7 @@ impl Machine {
         )
     }
 
-    fn plugin(&self, number: usize) -> Option<Rc<PluginInstance>> {
+    fn plugin(&self, number: usize) -> Option<Rc<Seat>> {
         self.plugins.borrow().get(number).cloned()
     }
 
@@ -311,22 +311,45 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    /// Neither a thread nor a stream needs it any more: its plugins end.
+    fn drop(&mut self) {
+        if let Some(vm) = self.vm.take() {
+            let seats = self.plugins.take();
+            let roots: Vec<_> = seats.iter().filter_map(|seat| seat.root()).collect();
+            vm.end(&roots);
+        }
+        self.process.shared.forget(&self.mailbox, self.number);
+    }
+}
+
 pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
-/// A plugin on a thread.
-pub struct PluginInstance {
-    machine: Rc<Machine>,
-    pub(crate) config: Arc<PluginConfig>,
+/// A plugin as its machine knows it. It does not know the machine, for neither would ever go then.
+struct Seat {
+    config: Arc<PluginConfig>,
     /// Its context on the machine that stands now.
     root: RefCell<Option<Rc<Root>>>,
+}
+
+impl Seat {
+    fn root(&self) -> Option<Rc<Root>> {
+        self.root.borrow().clone()
+    }
+}
+
+/// A plugin on a thread, which it may outlive: its machine stays as long as somebody has it, or one of its filters.
+pub struct PluginInstance {
+    machine: Rc<Machine>,
+    seat: Rc<Seat>,
 }
 
 impl std::fmt::Debug for PluginInstance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PluginInstance")
-            .field("name", &self.config.name)
+            .field("name", &self.config().name)
             .finish_non_exhaustive()
     }
 }
@@ -342,7 +365,7 @@ impl PluginInstance {
     /// # Errors
     /// `stopped` where the machine rests after failures.
     pub fn foreign(&self, function: u32, args: Bytes) -> Result<()> {
-        let (Some(vm), Some(root)) = (self.machine.vm(), self.root()) else {
+        let (Some(vm), Some(root)) = (self.machine.vm(), self.seat.root()) else {
             return Err(Error::new(
                 ErrorKind::Stopped,
                 "the machine rests after failures",
@@ -352,17 +375,17 @@ impl PluginInstance {
         Ok(())
     }
 
-    fn root(&self) -> Option<Rc<Root>> {
-        self.root.borrow().clone()
+    pub(crate) fn config(&self) -> &PluginConfig {
+        &self.seat.config
     }
 
     /// The machine that stands now and the plugin's context on it; none while the machine rests.
     pub(crate) fn home(&self) -> Option<(Rc<Vm>, Rc<Root>)> {
         let vm = self.machine.vm()?;
-        Some((vm, self.root()?))
+        Some((vm, self.seat.root()?))
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.config.policy == FailurePolicy::Open
+        self.config().policy == FailurePolicy::Open
     }
 }

@@ -267,6 +267,33 @@ impl Vm {
         Ok(())
     }
 
+    /// The machine is not needed any more: what it has under way is given up, and every context that is left ends.
+    ///
+    /// A failure is said and counted as any other, and of no effect. No guest is left a context, for nothing would ever
+    /// happen in it.
+    pub(crate) fn end(&self, roots: &[Rc<Root>]) {
+        self.state.ending.set(true);
+        let calls = self.state.calls.take();
+        drop(calls);
+        let _ = self.end_contexts(roots);
+    }
+
+    fn end_contexts(&self, roots: &[Rc<Root>]) -> Result<()> {
+        let contexts = self.state.contexts.borrow();
+        let streams = contexts.iter().filter(|(_, known)| known.stream.is_some());
+        let mut streams: Vec<_> = streams.map(|(id, _)| *id).collect();
+        drop(contexts);
+        streams.sort_unstable();
+        for id in streams {
+            self.delete(id)?;
+        }
+        for root in roots {
+            self.run(root.id, Callback::Done, &[root.id], 0)?;
+            self.delete(root.id)?;
+        }
+        Ok(())
+    }
+
     /// Says how much memory the guest has: when something ends that may have made it grow, and not at each callback.
     fn measure(&self) {
         if let Ok(guest) = self.guest.try_borrow() {

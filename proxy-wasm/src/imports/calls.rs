@@ -33,6 +33,9 @@ fn begin(state: &State, cluster: &str) -> Result<Caller, Stop> {
     let (Some(vm), Some(context)) = (state.vm.get().cloned(), state.effective()) else {
         return Err(Status::BadArgument.into());
     };
+    if state.ending.get() {
+        return Err(refused(state, cluster, CallRefused::Unavailable));
+    }
     let limits = state.worker.limits();
     if context.calls.get() >= limits.stream_calls || state.calls.borrow().len() >= limits.calls {
         return Err(refused(state, cluster, CallRefused::Full));

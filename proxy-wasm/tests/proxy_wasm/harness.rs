@@ -60,6 +60,12 @@ pub(crate) const LIMITS: FilterLimits = FilterLimits {
     queued_bytes: 32 << 10,
 };
 
+impl World {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.metrics.get(name).map_or(0, |metric| metric.get())
+    }
+}
+
 struct Dropped(Rc<RefCell<Vec<String>>>, &'static str);
 
 impl Drop for Dropped {
@@ -256,10 +262,7 @@ impl Bench {
     }
 
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        self.world
-            .metrics
-            .get(name)
-            .map_or(0, |metric| metric.get())
+        self.world.metric(name)
     }
 }
 

@@ -1,12 +1,14 @@
 //! The order of callbacks, contexts, ticks, queues and calls.
 
+use std::rc::Rc;
+
 use engine_core::error::ErrorKind;
 use engine_core::limits::Limit;
 use filters::callout::{CallFailed, GrpcEvent, HttpAnswer};
 use filters::{Direction, EndReason, Headers};
 use proxy_wasm::Message;
 
-use crate::harness::{Bench, ENGINES, config, filter, passed, reply, request, respond};
+use crate::harness::{Bench, ENGINES, World, config, filter, passed, reply, request, respond};
 
 /// A filter that logs each callback with its arguments, by a letter and a digit each.
 ///
@@ -100,7 +102,11 @@ fn noting(answers: &str, more: &str) -> String {
 
 /// The letters and numbers that were noted.
 fn notes(bench: &Bench) -> String {
-    let lines = bench.lines();
+    notes_of(&bench.world)
+}
+
+fn notes_of(world: &World) -> String {
+    let lines = world.lines.take();
     let notes: Vec<_> = lines
         .iter()
         .map(|line| line.strip_prefix("info probe: ").unwrap_or(line))
@@ -316,6 +322,48 @@ fn a_grpc_stream_is_told_event_by_event() {
         events(GrpcEvent::Closed(5, "gone".into()));
         events(GrpcEvent::Message("late".into()));
         assert_eq!(notes(&bench), "i211 g213 j210 z215", "{engine}");
+    }
+}
+
+#[test]
+fn a_machine_ends_when_its_thread_and_its_streams_are_gone() {
+    for engine in ENGINES {
+        let call = format!(
+            "(drop (call $call (i32.const 80) (i32.const 7) {} (i32.const 200)))",
+            "(i32.const 0) ".repeat(7)
+        );
+        // Nothing new is begun at the end, and nobody waits for a guest that wants to go on.
+        let answers = format!(
+            "proxy_on_configure {call} (i32.const 1)
+             proxy_on_done {call} (i32.const 0)"
+        );
+        let bench = Bench::new(config(engine, &noting(&answers, "")));
+        let (mut over, mut chain) = (bench.chain(), bench.chain());
+        request(&mut over, true);
+        over.finish(EndReason::Done);
+        request(&mut chain, false);
+        let Bench {
+            world,
+            thread,
+            plugin,
+            ..
+        } = bench;
+        drop((thread, plugin));
+        notes_of(&world);
+        let memory = || world.metric("wasm.vm.vm.memory_bytes");
+        assert!(memory() > 0, "a stream has it still on {engine}");
+        chain.data(Direction::Request, "ab".into(), true);
+        assert_eq!(notes_of(&world), "b321", "{engine}");
+        world.notes.take();
+        chain.finish(EndReason::Done);
+        let lines = notes_of(&world);
+        let (streams, plugin) = lines.split_once(" D100 ").expect("its plugin ends");
+        assert_eq!(streams, "D300 L200 X200 L300 X300", "{engine}");
+        assert!(plugin.ends_with(" L100 X100"), "{plugin} on {engine}");
+        assert!(plugin.contains("no calls can be made"), "{plugin}");
+        assert!(!world.notes.borrow().is_empty(), "its calls are given up");
+        assert_eq!(memory(), 0, "{engine}");
+        assert_eq!(Rc::strong_count(&world), 3, "its two chains and ourselves");
     }
 }
 
