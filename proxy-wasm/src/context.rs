@@ -47,8 +47,6 @@ pub(crate) struct Inner {
     last_call: Cell<u32>,
     pub(crate) metrics: RefCell<Vec<Arc<Metric>>>,
     pub(crate) answer: RefCell<Answer>,
-    /// How the last gRPC stream ended, for who asks in the callback about it.
-    pub(crate) status: RefCell<(u32, Bytes)>,
     /// Contexts that the guest is done with only now.
     pub(crate) done: RefCell<Vec<u32>>,
     /// The machine is not needed any more, so it begins nothing.
@@ -124,6 +122,8 @@ pub(crate) struct Answer {
     pub(crate) grpc_message: Option<Bytes>,
     pub(crate) grpc_trailing: Option<Headers>,
     pub(crate) foreign: Option<Bytes>,
+    /// How a call failed, or a gRPC stream ended, and in words.
+    pub(crate) status: (u32, Bytes),
 }
 
 impl Deref for State {
@@ -165,7 +165,6 @@ impl State {
             last_call: Cell::default(),
             metrics: RefCell::default(),
             answer: RefCell::default(),
-            status: RefCell::default(),
             done: RefCell::default(),
             ending: Cell::default(),
         }))

@@ -25,6 +25,9 @@ const START_MS: u32 = 1_000;
 /// Contexts of streams that are over which a guest may keep; the next ones are deleted without its consent.
 const MAX_LINGERING: usize = 10_000;
 
+/// The status of a call that failed, as other hosts have it: "the connection broke".
+const BROKEN_CONNECTION: u32 = 11;
+
 /// One machine.
 pub(crate) struct Vm {
     pub(crate) state: State,
@@ -352,6 +355,17 @@ impl Vm {
         let Some(call) = self.state.calls.borrow_mut().remove(&id) else {
             return;
         };
+        let status = match &answer {
+            Ok(_) => (0, Bytes::new()),
+            Err(failed) => {
+                let words = match failed {
+                    CallFailed::Timeout => "timeout",
+                    CallFailed::Reset => "reset",
+                    CallFailed::TooLarge => "response too large",
+                };
+                (BROKEN_CONNECTION, Bytes::from_static(words.as_bytes()))
+            }
+        };
         let HttpAnswer {
             headers,
             body,
@@ -370,6 +384,7 @@ impl Vm {
             call_headers: Some(headers),
             call_body: Some(body),
             call_trailers: Some(trailers),
+            status,
             ..Answer::default()
         };
         self.tell(context, Callback::HttpCallResponse, &args, about);
@@ -399,7 +414,7 @@ impl Vm {
             GrpcEvent::Closed(status, message) => {
                 let call = self.state.calls.borrow_mut().remove(&id);
                 drop(call);
-                *self.state.status.borrow_mut() = (status, message.into());
+                about.status = (status, message.into());
                 (Callback::GrpcClose, status)
             }
         };

@@ -203,7 +203,7 @@ pub(super) fn grpc_cancel(guest: Inside<'_>, call: i32) -> Answered {
 }
 
 pub(super) fn status(guest: Inside<'_>, code: i32, at: i32, len: i32) -> Answered {
-    let (status, message) = guest.state().status.borrow().clone();
+    let (status, message) = guest.state().answer.borrow().status.clone();
     put_u32(guest, code, status)?;
     give(guest, &message, at, len)
 }

@@ -23,6 +23,7 @@ fn noting(answers: &str, more: &str) -> String {
       (import "env" "proxy_http_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
       (import "env" "proxy_grpc_stream" (func $grpc (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
       (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
+      (import "env" "proxy_get_status" (func $status (param i32 i32 i32) (result i32)))
     "#;
     let note = r#"
       (func $note (param $letter i32) (param $a i32) (param $b i32) (param $c i32)
@@ -322,6 +323,41 @@ fn a_grpc_stream_is_told_event_by_event() {
         events(GrpcEvent::Closed(5, "gone".into()));
         events(GrpcEvent::Message("late".into()));
         assert_eq!(notes(&bench), "i211 g213 j210 z215", "{engine}");
+    }
+}
+
+#[test]
+fn a_status_is_that_of_the_callback_and_of_no_other() {
+    // The number, and the length of the words.
+    let status = "(drop (call $status (i32.const 208) (i32.const 212) (i32.const 216))) \
+                  (call $note (i32.const 115) (i32.load (i32.const 208)) (i32.load (i32.const 216)) (i32.const 0))";
+    for engine in ENGINES {
+        let answers = format!(
+            "proxy_on_request_headers (drop (call $call (i32.const 80) (i32.const 7) {zeros} (i32.const 200))) \
+             (drop (call $grpc (i32.const 80) (i32.const 7) (i32.const 96) (i32.const 7) (i32.const 96) (i32.const 4) \
+             (i32.const 0) (i32.const 0) (i32.const 200))) (i32.const 0)
+             proxy_on_http_call_response {status}
+             proxy_on_grpc_close {status}
+             proxy_on_foreign_function {status}",
+            zeros = "(i32.const 0) ".repeat(7),
+        );
+        let bench = Bench::new(config(engine, &noting(&answers, "")));
+        let mut chain = bench.chain();
+        request(&mut chain, true);
+        let mut other = bench.chain();
+        request(&mut other, true);
+        notes(&bench);
+        let (_, mut events) = bench.world.streams.borrow_mut().remove(0);
+        events(GrpcEvent::Closed(5, "gone".into()));
+        assert_eq!(notes(&bench), "z225 s540", "{engine}");
+        let (_, done) = bench.world.calls.borrow_mut().remove(0);
+        done.expect("waiting")(Ok(HttpAnswer::default()));
+        assert_eq!(notes(&bench), "r000 s000", "{engine}");
+        let (_, done) = bench.world.calls.borrow_mut().remove(0);
+        done.expect("waiting")(Err(CallFailed::Timeout));
+        assert_eq!(notes(&bench), "r000 s;70", "{engine}");
+        bench.plugin.foreign(7, "abc".into()).expect("it stands");
+        assert_eq!(notes(&bench), "f173 s000", "{engine}");
     }
 }
 
