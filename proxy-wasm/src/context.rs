@@ -11,7 +11,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 use engine_wasm_abi::wasi::{RANDOM_BLOCK, Wasi, WasiState};
 use filters::callout::{GrpcStream, Pending};
 use filters::metrics::Metric;
-use filters::{Headers, Level, StreamRef, Worker};
+use filters::{Direction, Headers, Level, StreamRef, Worker};
 use foldhash::fast::FixedState;
 
 use crate::config::PluginConfig;
@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) answer: RefCell<Answer>,
     /// Contexts that the guest is done with only now.
     pub(crate) done: RefCell<Vec<u32>>,
+    /// Who is being told of a stream's last data.
+    pub(crate) last_data: Cell<Option<LastData>>,
     /// The machine is not needed any more, so it begins nothing.
     pub(crate) ending: Cell<bool>,
 }
@@ -126,6 +128,15 @@ pub(crate) struct Answer {
     pub(crate) status: (u32, Bytes),
 }
 
+/// A stream's context that is told of the last data of a direction: its guest may put trailers behind that.
+#[derive(Clone, Copy)]
+pub(crate) struct LastData {
+    pub(crate) context: u32,
+    pub(crate) direction: Direction,
+    /// The data has passed another guest already, so that what this one does is of no effect.
+    pub(crate) passed: bool,
+}
+
 impl Deref for State {
     type Target = Inner;
 
@@ -166,6 +177,7 @@ impl State {
             metrics: RefCell::default(),
             answer: RefCell::default(),
             done: RefCell::default(),
+            last_data: Cell::default(),
             ending: Cell::default(),
         }))
     }

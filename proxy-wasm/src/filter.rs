@@ -7,6 +7,7 @@ use engine_core::error::Result;
 use filters::{Body, Direction, EndReason, Filter, Headers, LocalReply, Next, StreamRef, Verdict};
 
 use crate::abi::{PEER_LOCAL, PEER_REMOTE};
+use crate::context::LastData;
 use crate::exports::Callback;
 use crate::machine::PluginInstance;
 use crate::vm::Vm;
@@ -75,12 +76,13 @@ struct Before {
     trailers: Option<Headers>,
 }
 
-/// Tells a guest of something for a context of its.
+/// Tells a guest of something for a context of its, which may have passed another one already.
 fn tell(
     (vm, context): (&Vm, u32),
     stream: &StreamRef,
     direction: Direction,
     Held { at, before }: &Held,
+    passed: bool,
 ) -> Result<Option<u32>> {
     let (callback, end) = at.callback(stream, direction);
     let number = match at {
@@ -89,7 +91,15 @@ fn tell(
         At::Data { .. } => before.body.as_ref().map_or(0, Body::len) as u32,
         At::Trailers => count(&before.trailers),
     };
-    vm.call(context, callback, &[context, number, u32::from(end)])
+    let is_last = matches!(at, At::Data { end: true }) && !is_tcp(stream);
+    vm.state.last_data.set(is_last.then_some(LastData {
+        context,
+        direction,
+        passed,
+    }));
+    let told = vm.call(context, callback, &[context, number, u32::from(end)]);
+    vm.state.last_data.set(None);
+    told
 }
 
 /// Tells a stream's filters of a machine that theirs is lost.
@@ -139,7 +149,7 @@ impl WasmFilter {
             // It sees everything as it had been; what it does to that, and whether it pauses, is of no effect any more.
             let now = Before::of(stream, *direction);
             held.before.clone().restore(stream, *direction);
-            let told = tell((&vm, context), stream, *direction, held);
+            let told = tell((&vm, context), stream, *direction, held, true);
             now.restore(stream, *direction);
             told.ok()?;
         }
@@ -173,7 +183,7 @@ impl WasmFilter {
         };
         let before = Before::of(stream, direction);
         let held = Held { at, before };
-        let called = tell((&vm, context), stream, direction, &held);
+        let called = tell((&vm, context), stream, direction, &held, false);
         if called.is_ok() {
             vm.served.set(true);
         }
@@ -225,6 +235,12 @@ impl WasmFilter {
             }
             let Held { at, before } = held;
             if !self.out {
+                if let (At::Data { end: true }, Some(mut trailers)) =
+                    (at, stream.trailers(direction))
+                {
+                    // Only the guest that is lost can have put them there.
+                    *trailers = Headers::default();
+                }
                 before.restore(stream, direction);
             }
             if self.pass(stream, direction, at) == Verdict::Continue {

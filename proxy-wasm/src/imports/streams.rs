@@ -58,7 +58,37 @@ fn change_map(state: &State, map: i32, change: impl FnOnce(&mut Headers) -> Answ
         }
         _ => None,
     };
-    change(&mut *place.ok_or(Status::BadArgument)?)
+    match place {
+        Some(mut place) => change(&mut place),
+        None => add_trailers(state, kind, &stream, change),
+    }
+}
+
+/// Puts trailers behind the last data of a direction that has none, while the guest is told of that.
+fn add_trailers(
+    state: &State,
+    kind: MapKind,
+    stream: &StreamRef,
+    fill: impl FnOnce(&mut Headers) -> Answered,
+) -> Answered {
+    let last = state
+        .last_data
+        .get()
+        .filter(|last| last.context == state.effective.get())
+        .ok_or(Status::BadArgument)?;
+    let is_of = match last.direction {
+        Direction::Request => kind == MapKind::RequestTrailers,
+        Direction::Response => kind == MapKind::ResponseTrailers,
+    };
+    if !is_of {
+        return Err(Status::BadArgument.into());
+    }
+    let mut trailers = Headers::default();
+    fill(&mut trailers)?;
+    if !last.passed && !trailers.is_empty() {
+        stream.set_trailers(last.direction, trailers);
+    }
+    Ok(())
 }
 
 /// Puts a pair into a map, where that does not become too large by it.

@@ -2,7 +2,7 @@
 
 use filters::{Direction, EndReason};
 
-use crate::harness::{Bench, ENGINES, config, filter, passed, reply, request};
+use crate::harness::{Bench, ENGINES, config, filter, passed, reply, request, respond};
 
 #[test]
 fn a_filter_answers_in_the_servers_place() {
@@ -93,6 +93,81 @@ fn headers_that_a_stream_never_had_are_read_as_none() {
             chain.finish(EndReason::Reset);
             assert_eq!(bench.lines(), [format!("info probe: {noted}")], "{engine}");
         }
+    }
+}
+
+#[test]
+fn a_filter_puts_trailers_behind_the_last_data_and_nowhere_else() {
+    // Adds a trailer at each chunk, twice at the last one, and logs the statuses.
+    let imports = r#"
+      (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+      (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+      (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
+    "#;
+    let add = |at: u32, map: u32| {
+        format!(
+            "(i32.store8 (i32.const {at}) (i32.add (i32.const 48)
+               (call $add (i32.const {map}) (i32.const 64) (i32.const 1) (i32.const 65) (i32.const 1))))"
+        )
+    };
+    let rest = format!(
+        r#"(data (i32.const 64) "kv")
+           (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+             (i32.store8 (i32.const 16) (i32.add (i32.const 48)
+               (call $remove (i32.const 1) (i32.const 64) (i32.const 1))))
+             {} {} {}
+             (drop (call $log (i32.const 2) (i32.const 16) (i32.const 4)))
+             (i32.const 0))"#,
+        add(17, 3),
+        add(18, 1),
+        add(19, 1),
+    );
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &filter(imports, &rest)));
+        let mut chain = bench.chain();
+        request(&mut chain, false);
+        chain.data(Direction::Request, "a".into(), false);
+        assert_eq!(bench.lines(), ["info probe: 2222"], "{engine}");
+        chain.data(Direction::Request, "b".into(), true);
+        // The response's trailers are not those of the direction that ends.
+        assert_eq!(bench.lines(), ["info probe: 0200"], "{engine}");
+        let stream = chain.stream();
+        let trailers = stream.trailers(Direction::Request).expect("set");
+        let pairs: Vec<_> = trailers.pairs().collect();
+        assert_eq!(pairs, [(&b"k"[..], &b"v"[..]); 2], "{engine}");
+    }
+}
+
+#[test]
+fn trailers_of_a_guest_that_is_lost_are_put_there_anew_and_not_twice() {
+    let imports = r#"
+      (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+    "#;
+    // The first stream's body is held at its end, the other one's goes on; both get a trailer.
+    let rest = r#"
+      (data (i32.const 64) "kv")
+      (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+        (if (call $add (i32.const 1) (i32.const 64) (i32.const 1) (i32.const 65) (i32.const 1))
+          (then unreachable))
+        (i32.eq (local.get 1) (i32.const 1)))
+      (func (export "proxy_on_foreign_function") (param i32 i32 i32) unreachable)
+    "#;
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &filter(imports, rest)));
+        let (mut held, mut gone) = (bench.chain(), bench.chain());
+        for (chain, body) in [(&mut held, "a"), (&mut gone, "ab")] {
+            request(chain, false);
+            chain.data(Direction::Request, body.into(), true);
+        }
+        bench.plugin.foreign(0, "".into()).expect("it stands");
+        for chain in [&mut held, &mut gone] {
+            chain.pump();
+            respond(chain, true);
+            let stream = chain.stream();
+            let trailers = stream.trailers(Direction::Request).expect("set");
+            assert_eq!(trailers.len(), 1, "{engine}");
+        }
+        assert_eq!(bench.metric("wasm.probe.failures"), 1, "{engine}");
     }
 }
 
