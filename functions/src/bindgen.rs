@@ -37,6 +37,9 @@ const DEALLOCATE: usize = 2;
 /// How much of a guest's message is taken.
 const MESSAGE_BYTES: u32 = 64 << 10;
 
+/// What the guest's message begins with where it has looked at no argument, since there are too many or too few.
+const MISCOUNT: &str = "Invalid params count";
+
 /// How many bytes a result's head and one entry of its list have.
 const HEAD: u32 = 9;
 const ENTRY: u32 = 12;
@@ -122,7 +125,17 @@ impl Bindgen {
         guest.call_numbers(function, &mut places)?;
         // The values are the guest's since it took them; their list is not.
         free(guest, at, list.len() as u32)?;
-        let value = self.take(guest, places[0] as u32, limits)?;
+        let taken = self.take(guest, places[0] as u32, limits);
+        if let Err(error) = &taken
+            && error.kind() == ErrorKind::Rejected
+            && error.message().starts_with(MISCOUNT)
+        {
+            // It owns the arguments, and frees none of them.
+            for (_, bytes) in &encoded {
+                leave(guest, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            }
+        }
+        let value = taken?;
         match signature.as_ref().map(|signature| &signature.result) {
             None => Ok(value),
             Some(None) => Ok(Value::Null),
@@ -182,8 +195,7 @@ impl Bindgen {
     /// Frees a value, or leaves it lying where its length is not all that the guest had allocated.
     fn free_value<G: Guest<State>>(&self, guest: &mut G, at: u32, len: u32) -> Result<()> {
         if self.spacious.load(Ordering::Relaxed) {
-            let garbage = guest.state().garbage();
-            garbage.set(garbage.get().saturating_add(len));
+            leave(guest, len);
             return Ok(());
         }
         match free(guest, at, len) {
@@ -279,6 +291,12 @@ fn free<G: Guest<State>>(guest: &mut G, at: u32, len: u32) -> Result<()> {
         guest.call(DEALLOCATE, &[at.cast_signed(), len.cast_signed()])?;
     }
     Ok(())
+}
+
+/// Counts what is left lying.
+fn leave<G: Guest<State>>(guest: &G, len: u32) {
+    let garbage = guest.state().garbage();
+    garbage.set(garbage.get().saturating_add(len));
 }
 
 fn decode(code: u32, bytes: &[u8]) -> Result<Value> {

@@ -18,6 +18,9 @@ use crate::signature::Function;
 /// The most instances of one plugin.
 const MAX_INSTANCES: usize = 256;
 
+/// The most calls that may wait for one plugin, which has room for all of them from the start.
+const MAX_QUEUE: usize = 65_536;
+
 /// The engine that the first design of such plugins named, and that no build has.
 const WASMEDGE: &str = "wasmedge";
 
@@ -85,7 +88,7 @@ pub struct PluginConfig {
     pub foreign: Vec<String>,
     /// How long a call waits for an instance.
     pub timeout: Duration,
-    /// How many calls may wait.
+    /// How many calls may wait; 1 to 65,536.
     pub queue: usize,
     /// What was read otherwise than it was written.
     pub notices: Vec<String>,
@@ -251,15 +254,6 @@ impl PluginConfig {
             .or(stem)
             .unwrap_or_default()
             .to_owned();
-        if name.is_empty()
-            || !name
-                .chars()
-                .all(|c| c.is_alphanumeric() || "_-".contains(c))
-        {
-            problems.push(format!(
-                "`name` is {name:?}: letters, digits, `_` and `-` are wanted"
-            ));
-        }
         let engine = vm_engine.or(written.engine).or(written.wasm_engine);
         let engine = engine_named(engine.as_deref(), &mut problems, &mut notices);
         let path = vm_path.or(written.path).or(written.wasm_file);
@@ -272,25 +266,12 @@ impl PluginConfig {
                 PathBuf::new()
             }
         };
-        let instance_num = written.instance_num.unwrap_or(1);
-        if !(1..=MAX_INSTANCES).contains(&instance_num) {
-            problems.push(format!(
-                "`instance_num` is {instance_num}: 1 to {MAX_INSTANCES} are wanted"
-            ));
-        }
         let functions = functions(&written.functions, &mut problems);
         let limits = limits(&written.limits, &mut problems);
-        let queue = written.queue.unwrap_or(1024);
-        if queue == 0 {
-            problems.push("`queue` is 0: no call could ever wait; give 1 or more".to_owned());
-        }
-        if !problems.is_empty() {
-            return Err(wrong(problems.join("\n")));
-        }
-        Ok(Self {
+        let config = Self {
             name,
             version: written.version,
-            instance_num,
+            instance_num: written.instance_num.unwrap_or(1),
             engine,
             path,
             abi: written.abi,
@@ -300,9 +281,57 @@ impl PluginConfig {
             policy: written.policy,
             foreign: written.foreign,
             timeout: Duration::from_millis(written.timeout_ms.unwrap_or(1000)),
-            queue,
+            queue: written.queue.unwrap_or(1024),
             notices,
-        })
+        };
+        problems.extend(config.problems(written.functions.len()));
+        if !problems.is_empty() {
+            return Err(wrong(problems.join("\n")));
+        }
+        Ok(config)
+    }
+
+    /// Checks what a configuration's form leaves open, as code can make any: its name, how many instances it has and how
+    /// many calls may wait, and that there are functions and none stands twice.
+    ///
+    /// # Errors
+    /// `manifest`, with everything that is wrong.
+    pub fn validate(&self) -> Result<()> {
+        let problems = self.problems(self.functions.len());
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(wrong(problems.join("\n")).at(|| self.name.clone()))
+    }
+
+    /// What is wrong beside the form, where so many functions were written, the illegible ones included.
+    fn problems(&self, written: usize) -> Vec<String> {
+        let mut problems = Vec::new();
+        let named = |c: char| c.is_alphanumeric() || "_-".contains(c);
+        if self.name.is_empty() || !self.name.chars().all(named) {
+            problems.push(format!(
+                "`name` is {:?}: letters, digits, `_` and `-` are wanted",
+                self.name
+            ));
+        }
+        for (field, number, most) in [
+            ("instance_num", self.instance_num, MAX_INSTANCES),
+            ("queue", self.queue, MAX_QUEUE),
+        ] {
+            if !(1..=most).contains(&number) {
+                problems.push(format!("`{field}` is {number}: 1 to {most} are wanted"));
+            }
+        }
+        if written == 0 {
+            problems.push("`functions` is empty: name what the plugin offers".to_owned());
+        }
+        for (place, function) in self.functions.iter().enumerate() {
+            let same = |other: &Function| other.name == function.name;
+            if self.functions[..place].iter().any(same) {
+                problems.push(format!("function `{}` stands twice", function.name));
+            }
+        }
+        problems
     }
 
     /// The kind of code that its engine runs.
@@ -397,15 +426,9 @@ fn limits(written: &Map<String, Json>, problems: &mut Vec<String>) -> Limits {
 }
 
 fn functions(written: &[String], problems: &mut Vec<String>) -> Vec<Function> {
-    if written.is_empty() {
-        problems.push("`functions` is empty: name what the plugin offers".to_owned());
-    }
-    let mut functions: Vec<Function> = Vec::new();
+    let mut functions = Vec::new();
     for text in written {
         match Function::parse(text) {
-            Ok(function) if functions.iter().any(|other| other.name == function.name) => {
-                problems.push(format!("function `{}` stands twice", function.name));
-            }
             Ok(function) => functions.push(function),
             Err(error) => problems.push(error.message().to_owned()),
         }

@@ -68,6 +68,8 @@ impl LocalExecutor {
         let id = match self.names.get(name) {
             Some(id) => *id,
             None => {
+                // A name that nobody offers is not kept: there may be any number of them.
+                self.manager.find(name)?;
                 let id = FunctionId(self.resolved.len());
                 self.resolved.push(Resolved {
                     name: name.into(),
@@ -189,5 +191,20 @@ impl LocalExecutor {
         };
         resolved.place = Some((instance, number));
         Ok((instance, number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nobody_offers_are_not_kept() {
+        let mut local = LocalExecutor::new(Manager::new());
+        for number in 0..3 {
+            let error = local.execute(&format!("unknown{number}"), &[]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unknown);
+        }
+        assert_eq!((local.names.len(), local.resolved.len()), (0, 0));
     }
 }

@@ -16,7 +16,7 @@ use engine_core::foreign::ForeignFunctions;
 use crate::config::PluginConfig;
 use crate::load::{load, read};
 use crate::local::LocalExecutor;
-use crate::pool::Pool;
+use crate::pool::{Pool, after};
 use crate::signature::Function;
 use crate::value::Value;
 use crate::vm::{Code, LogLine, Logger, Vm};
@@ -151,22 +151,24 @@ impl Manager {
     /// Adds a plugin and begins to load it; [`Manager::wait_ready`] tells how that ends.
     ///
     /// # Errors
-    /// `exists` where there is a plugin of this name, `manifest` naming every function that another plugin has claimed,
-    /// `io` where its code cannot be read. Nothing is added then.
+    /// `manifest` as [`PluginConfig::validate`], `exists` where there is a plugin of this name, `manifest` naming every
+    /// function that another plugin has claimed, `io` where its code cannot be read. Nothing is added then.
     pub fn add(&self, config: PluginConfig) -> Result<()> {
+        config.validate()?;
         let _admin = self.0.admin();
         if self.0.plugins.contains_key(&config.name) {
             let message = "a plugin of this name is there already; change it, or delete it first";
             return Err(Error::new(ErrorKind::Exists, message).at(|| config.name));
         }
-        self.0.check_claims(&config)?;
+        self.0.check_claims(&config, &[])?;
         let source = read(&config)?;
         let plugin = Arc::new(Plugin::new(config.clone()));
         self.0.claim(&plugin, &config);
-        self.0
-            .plugins
-            .insert(config.name.clone(), Arc::clone(&plugin));
-        self.begin(plugin, config, source)
+        let name = config.name.clone();
+        self.0.plugins.insert(name.clone(), Arc::clone(&plugin));
+        self.begin(plugin, config, source).inspect_err(|_| {
+            self.0.remove(&name);
+        })
     }
 
     /// Loads another configuration of a plugin and puts it in the place of the one at work; that one goes on until then, and
@@ -175,9 +177,10 @@ impl Manager {
     /// # Errors
     /// `unknown` where there is no such plugin, `busy` where it is being loaded or changed; else as [`Manager::add`].
     pub fn change(&self, config: PluginConfig) -> Result<()> {
+        config.validate()?;
         let _admin = self.0.admin();
         let plugin = self.0.plugin(&config.name)?;
-        self.0.check_claims(&config)?;
+        self.0.check_claims(&config, &[])?;
         let source = read(&config)?;
         {
             let mut progress = plugin.progress();
@@ -198,17 +201,11 @@ impl Manager {
     /// `unknown` where there is no such plugin.
     pub fn delete(&self, name: &str) -> Result<()> {
         let _admin = self.0.admin();
-        let Some((_, plugin)) = self.0.plugins.remove(name) else {
-            return Err(no_plugin(name));
-        };
-        plugin.progress().deleted = true;
-        self.0
-            .functions
-            .retain(|_, owner| !Arc::ptr_eq(owner, &plugin));
-        *plugin.running_mut() = None;
-        self.0.generation.fetch_add(1, Ordering::AcqRel);
-        plugin.settled.notify_all();
-        Ok(())
+        if self.0.remove(name) {
+            Ok(())
+        } else {
+            Err(no_plugin(name))
+        }
     }
 
     /// Every plugin, by name.
@@ -251,7 +248,7 @@ impl Manager {
     /// plugin, or none any more.
     pub fn wait_ready(&self, name: &str, timeout: Duration) -> Result<()> {
         let plugin = self.0.plugin(name)?;
-        let until = Instant::now() + timeout;
+        let until = after(timeout);
         let mut progress = plugin.progress();
         while progress.loading && !progress.deleted {
             let left = until.saturating_duration_since(Instant::now());
@@ -273,12 +270,18 @@ impl Manager {
     /// # Errors
     /// Those of [`Manager::add`] and of loading, but for `exists`.
     pub fn check(&self, config: &PluginConfig) -> Result<()> {
-        self.0.check_claims(config)?;
+        config.validate()?;
+        self.0.check_claims(config, &[])?;
+        self.check_code(config)
+    }
+
+    fn check_code(&self, config: &PluginConfig) -> Result<()> {
         load(config, read(config)?, &self.0.logger, &self.0.foreign)?.start()?;
         Ok(())
     }
 
-    /// Everything that is wrong with the plugins that there are, and with `more` beside them and among one another.
+    /// Everything that is wrong with the plugins that there are, and with `more` beside them and among one another; where
+    /// `more` has a plugin's name, as a change of it.
     pub fn check_all(&self, more: &[PluginConfig]) -> Vec<Error> {
         let mut faults = Vec::new();
         for status in self.list() {
@@ -295,7 +298,9 @@ impl Manager {
                     conflict(config, |name| claimed(name).then(|| other.name.clone())).err(),
                 );
             }
-            faults.extend(self.check(config).err());
+            faults.extend(config.validate().err());
+            faults.extend(self.0.check_claims(config, more).err());
+            faults.extend(self.check_code(config).err());
         }
         faults
     }
@@ -373,14 +378,15 @@ impl Manager {
                     "the host panicked while it loaded this",
                 ))
             };
+            let _admin = manager.0.admin();
             manager
                 .0
                 .settle(&loading, config, started.unwrap_or_else(panicked));
         });
         if let Err(error) = spawned {
             let error = Error::new(ErrorKind::Internal, "no thread to load it").with_source(error);
-            plugin.progress().loading = false;
-            plugin.progress().error = Some(error.clone());
+            let kept = plugin.progress().config.clone();
+            self.0.settle(&plugin, kept, Err(error.clone()));
             return Err(error);
         }
         Ok(())
@@ -441,11 +447,27 @@ impl Inner {
         plugin.ok_or_else(|| no_plugin(name))
     }
 
-    fn check_claims(&self, config: &PluginConfig) -> Result<()> {
+    /// Refuses functions of others, but for plugins that `changes` are to replace.
+    fn check_claims(&self, config: &PluginConfig, changes: &[PluginConfig]) -> Result<()> {
         conflict(config, |function| {
             let owner = self.functions.get(function)?;
-            (owner.name != config.name).then(|| owner.name.clone())
+            let replaced = changes.iter().any(|change| change.name == owner.name);
+            (owner.name != config.name && !replaced).then(|| owner.name.clone())
         })
+    }
+
+    /// Removes a plugin and its claims, if there is one, for who holds `admin`.
+    fn remove(&self, name: &str) -> bool {
+        let Some((_, plugin)) = self.plugins.remove(name) else {
+            return false;
+        };
+        plugin.progress().deleted = true;
+        self.functions
+            .retain(|_, owner| !Arc::ptr_eq(owner, &plugin));
+        *plugin.running_mut() = None;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        plugin.settled.notify_all();
+        true
     }
 
     fn claim(&self, plugin: &Arc<Plugin>, config: &PluginConfig) {
@@ -455,9 +477,9 @@ impl Inner {
         }
     }
 
-    /// Puts what was loaded to work, unless that failed or the plugin is gone, and gives up the names that it lost.
+    /// Puts what was loaded to work, unless that failed or the plugin is gone, and gives up the names that it lost;
+    /// for who holds `admin`.
     fn settle(&self, plugin: &Arc<Plugin>, config: PluginConfig, started: Result<Running>) {
-        let _admin = self.admin();
         let mut progress = plugin.progress();
         progress.loading = false;
         if progress.deleted {

@@ -61,7 +61,6 @@ impl Plain {
         guest.call_numbers(function, &mut places[..found.places()])?;
         match (&*found.signature.results, &signature.result) {
             ([], _) | (_, None) => Ok(Value::Null),
-            (&[ty], Some(wanted)) => from_bits(wanted, ty, places[0]),
             (many, Some(Type::Record(fields))) => {
                 let results = many.iter().zip(&places).zip(fields);
                 let results = results.map(|((ty, bits), (name, wanted))| {
@@ -69,6 +68,7 @@ impl Plain {
                 });
                 Ok(Value::Map(results.collect::<Result<_>>()?))
             }
+            (&[ty], Some(wanted)) => from_bits(wanted, ty, places[0]),
             (_, Some(_)) => Err(Error::new(ErrorKind::Internal, "a result of another type")),
         }
     }

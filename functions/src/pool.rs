@@ -14,7 +14,16 @@ use crate::vm::{Code, Vm};
 /// How long a thread looks for what comes next before it goes to sleep: about what falling asleep and waking costs.
 const SPIN: Duration = Duration::from_micros(20);
 
-type Task = Box<dyn FnOnce(&mut dyn Vm) + Send>;
+/// Longer than anybody waits, and short enough for every clock: a sum of any two times would not be.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// The instant so far ahead.
+pub(crate) fn after(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(FAR)
+}
+
+/// What is to be done on a sandbox, or told why there is none.
+type Task = Box<dyn FnOnce(Result<&mut dyn Vm>) + Send>;
 
 /// The threads of one plugin.
 #[derive(Debug)]
@@ -53,7 +62,7 @@ impl Pool {
             };
             let ready = ready.clone();
             let thread = thread::Builder::new().name(format!("{name}/{number}"));
-            let spawned = thread.spawn(move || worker.run(&ready));
+            let spawned = thread.spawn(move || worker.run(ready));
             spawned.map_err(|error| {
                 Error::new(ErrorKind::Internal, "no thread for an instance").with_source(error)
             })?;
@@ -74,12 +83,13 @@ impl Pool {
     /// Runs `work` on a sandbox of the pool and waits for what it answers.
     ///
     /// # Errors
-    /// `busy` where no sandbox was free in time; `internal` where the host itself panicked.
+    /// `busy` where no sandbox was free in time; `internal` where the host itself panicked; the sandbox's where it does not
+    /// start again.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn Vm) -> T + Send + 'static,
     ) -> Result<T> {
-        let until = Instant::now() + self.timeout;
+        let until = after(self.timeout);
         let (reply, answer) = oneshot::channel();
         let state = Arc::new(AtomicU8::new(WAITING));
         let shared = Arc::clone(&state);
@@ -89,11 +99,11 @@ impl Pool {
                 .is_ok()
             {
                 // Nobody may be waiting any more only if their thread has ended.
-                let _ = reply.send(work(vm));
+                let _ = reply.send(vm.map(work));
             }
         });
         self.tasks
-            .send_timeout(task, self.timeout)
+            .send_deadline(task, until)
             .map_err(|error| match error {
                 SendTimeoutError::Timeout(_) => self.busy(),
                 SendTimeoutError::Disconnected(_) => {
@@ -105,14 +115,14 @@ impl Pool {
             let spin_until = Instant::now() + SPIN;
             while Instant::now() < spin_until {
                 match answer.try_recv() {
-                    Ok(value) => return Ok(value),
+                    Ok(result) => return result,
                     Err(oneshot::TryRecvError::Empty) => std::hint::spin_loop(),
                     Err(oneshot::TryRecvError::Disconnected) => return Err(lost()),
                 }
             }
         }
         match answer.recv_deadline(until) {
-            Ok(value) => Ok(value),
+            Ok(result) => result,
             Err(oneshot::RecvTimeoutError::Disconnected) => Err(lost()),
             Err(oneshot::RecvTimeoutError::Timeout) => {
                 let given_up =
@@ -120,7 +130,7 @@ impl Pool {
                 match given_up {
                     Ok(_) => Err(self.busy()),
                     // It has begun, and has a deadline of its own.
-                    Err(_) => answer.recv().map_err(|_| lost()),
+                    Err(_) => answer.recv().unwrap_or_else(|_| Err(lost())),
                 }
             }
         }
@@ -143,28 +153,41 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(self, ready: &Sender<Result<()>>) {
-        let mut vm = match self.code.start() {
-            Ok(vm) => {
-                let _ = ready.send(Ok(()));
-                vm
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return;
-            }
-        };
+    fn run(self, ready: Sender<Result<()>>) {
+        let mut vm = self.start();
+        let _ = ready.send(vm.as_ref().map(|_| ()).map_err(Error::clone));
+        // Whoever waits for it is to notice when there is no thread left that could tell.
+        drop(ready);
+        if vm.is_err() {
+            return;
+        }
         while let Some(task) = self.next() {
-            let done = catch_unwind(AssertUnwindSafe(|| task(&mut *vm)));
+            if vm.is_err() {
+                vm = self.start();
+            }
+            let done = match &mut vm {
+                Ok(vm) => catch_unwind(AssertUnwindSafe(|| {
+                    task(Ok(&mut **vm));
+                    vm.prepare();
+                })),
+                Err(error) => {
+                    task(Err(error.clone()));
+                    continue;
+                }
+            };
             if done.is_err() {
                 // What the panic left behind is not looked at again.
-                match self.code.start() {
-                    Ok(new) => vm = new,
-                    Err(_) => return,
-                }
+                vm = self.start();
             }
-            vm.prepare();
         }
+    }
+
+    /// Makes a sandbox; where that fails, so does the next task alone, and the thread stays.
+    fn start(&self) -> Result<Box<dyn Vm>> {
+        catch_unwind(AssertUnwindSafe(|| self.code.start())).unwrap_or_else(|_| {
+            let message = "the host panicked while it started an instance";
+            Err(Error::new(ErrorKind::Internal, message))
+        })
     }
 
     /// The next task; one thread at a time looks for it without sleeping, for a little while.
@@ -183,5 +206,76 @@ impl Worker {
             spinning.fetch_sub(1, Ordering::AcqRel);
         }
         self.tasks.recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::signature::Function;
+    use crate::value::Value;
+
+    /// Code whose starts are numbered from 0, and go as this function says.
+    #[derive(Debug)]
+    struct Starts(AtomicUsize, fn(usize) -> Result<()>);
+
+    impl Code for Starts {
+        fn functions(&self) -> &[Function] {
+            &[]
+        }
+
+        fn start(&self) -> Result<Box<dyn Vm>> {
+            (self.1)(self.0.fetch_add(1, Ordering::Relaxed))?;
+            Ok(Box::new(Nothing))
+        }
+    }
+
+    struct Nothing;
+
+    impl Vm for Nothing {
+        fn call(&mut self, _function: usize, _args: &[Value]) -> Result<Value> {
+            Ok(Value::Null)
+        }
+
+        fn prepare(&mut self) {}
+    }
+
+    fn pool(threads: usize, starts: fn(usize) -> Result<()>) -> Result<Pool> {
+        let code: Arc<dyn Code> = Arc::new(Starts(AtomicUsize::new(0), starts));
+        Pool::start(&code, "test", threads, 4, Duration::MAX)
+    }
+
+    #[test]
+    fn a_sandbox_that_does_not_start_again_fails_its_task_and_the_next_one_tries_anew() {
+        let pool = pool(1, |number| match number {
+            1 => Err(Error::new(ErrorKind::Trap, "not now")),
+            2 => Err(Error::new(ErrorKind::Trap, "not yet")),
+            3 => panic!("not even so"),
+            _ => Ok(()),
+        });
+        let pool = pool.unwrap();
+        let call = || pool.run(|vm| vm.call(0, &[]))?;
+        assert_eq!(call().unwrap(), Value::Null);
+        let lost = pool.run(|_| -> u8 { panic!("in a task") }).unwrap_err();
+        assert_eq!(lost.kind(), ErrorKind::Internal);
+        assert_eq!(call().unwrap_err().message(), "not yet");
+        assert_eq!(call().unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(call().unwrap(), Value::Null);
+    }
+
+    #[test]
+    fn a_panic_in_one_start_of_several_is_told() {
+        let (told, outcome) = mpsc::channel();
+        thread::spawn(move || {
+            let started = pool(3, |number| {
+                assert_ne!(number, 1);
+                Ok(())
+            });
+            let _ = told.send(started.map(drop).map_err(|error| error.kind()));
+        });
+        let outcome = outcome.recv_timeout(Duration::from_secs(60));
+        assert_eq!(outcome.unwrap(), Err(ErrorKind::Internal));
     }
 }

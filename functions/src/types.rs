@@ -176,7 +176,7 @@ impl Type {
     /// Any integer that is in its range fits an integer, also a float without a fraction; an integer that a float can hold
     /// exactly fits a float; an `f64` fits an `f32`, rounded, unless it is too large; the texts `NaN`, `Infinity` and
     /// `-Infinity`, which [`Value::to_json`] makes of these floats, are floats; a character is a text; a text is bytes, and
-    /// bytes that are UTF-8 are a text; a map with the
+    /// bytes that are UTF-8 are a text, and bytes are a list of `u8`; a map with the
     /// fields of a record is that record, and one that lacks an optional field has null there. Nothing else is converted.
     ///
     /// # Errors
@@ -213,6 +213,9 @@ impl Type {
                     Ok(taken?.into_owned())
                 });
                 Cow::Owned(Value::List(taken.collect::<Result<_>>()?))
+            }
+            (Self::List(ty), Value::Bytes(bytes)) if **ty == Self::Int(Int::U8) => {
+                Cow::Owned(Value::List(bytes.iter().copied().map(Value::U8).collect()))
             }
             (Self::Map(ty), Value::Map(map)) => {
                 let taken = map.iter().map(|(name, value)| {

@@ -249,7 +249,7 @@ struct WasmVm<R: Runtime> {
 
 impl<R: Runtime> WasmVm<R> {
     fn start(&self) -> Result<Live<R>> {
-        self.state.0.garbage.set(0);
+        self.state.renew();
         let shared = &*self.shared;
         let mut guest = shared.module.instantiate(self.state.clone())?;
         let deadline_ms = shared.manifest.limits.deadline_ms.max(START_MS);
@@ -419,15 +419,19 @@ impl State {
         self.0.touched.get()
     }
 
+    /// Forgets the guest before, so that what it logged does not count against the start of the next.
+    fn renew(&self) {
+        self.0.garbage.set(0);
+        self.0.touched.set(false);
+        self.0.forget();
+    }
+
     #[inline]
     fn begin(&self, function: usize) {
         let inner = &*self.0;
         inner.running.set(Some(function));
         if inner.touched.replace(false) {
-            inner.wasi.begin();
-            inner.surroundings.begin();
-            inner.lines.set(0);
-            inner.bytes.set(0);
+            inner.forget();
         }
     }
 
@@ -441,6 +445,15 @@ impl State {
         };
         self.0.running.set(None);
         flushed
+    }
+}
+
+impl Inner {
+    fn forget(&self) {
+        self.wasi.begin();
+        self.surroundings.begin();
+        self.lines.set(0);
+        self.bytes.set(0);
     }
 }
 

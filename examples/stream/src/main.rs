@@ -15,6 +15,9 @@ use std::time::Duration;
 use extengine::functions::{Manager, PluginConfig, Value};
 use serde_json::Value as Json;
 
+/// By carrier: flights, the sum of their scores, and how many were very late.
+type Table = BTreeMap<String, (u32, f64, u32)>;
+
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// How many threads call functions.
@@ -55,24 +58,7 @@ fn main() -> Outcome<()> {
         manager.wait_ready(&name, Duration::from_secs(60))?;
     }
 
-    let table = thread::scope(|scope| {
-        let (rated, collected) = sync_channel(ROOM);
-        let mut inputs = Vec::new();
-        for _ in 0..THREADS {
-            let (input, flights) = sync_channel(ROOM);
-            let (manager, rated) = (&manager, rated.clone());
-            scope.spawn(move || rate(manager, &flights, &rated));
-            inputs.push(input);
-        }
-        drop(rated);
-        let reader = scope.spawn(|| read(lines.as_ref(), inputs, &manager));
-        let table = collect(&collected);
-        match reader.join() {
-            // Where the collector failed, that is why the reader did.
-            Ok(read) => table.and_then(|table| read.map(|()| table)),
-            Err(_) => Err("the reader panicked".into()),
-        }
-    })?;
+    let table = pipeline(&manager, lines.as_ref())?;
     println!(
         "{:8} {:>8} {:>10} {:>10}",
         "carrier", "flights", "mean score", "very late"
@@ -82,6 +68,28 @@ fn main() -> Outcome<()> {
         println!("{carrier:8} {flights:>8} {mean:>10.1} {very_late:>10}");
     }
     Ok(())
+}
+
+/// Runs the stages on threads of their own until the lines end or one of them fails.
+fn pipeline(manager: &Manager, lines: &Path) -> Outcome<Table> {
+    thread::scope(|scope| {
+        let (rated, collected) = sync_channel(ROOM);
+        let mut inputs = Vec::new();
+        for _ in 0..THREADS {
+            let (input, flights) = sync_channel(ROOM);
+            let rated = rated.clone();
+            scope.spawn(move || rate(manager, &flights, &rated));
+            inputs.push(input);
+        }
+        drop(rated);
+        let reader = scope.spawn(|| read(lines, inputs, manager));
+        let table = collect(collected);
+        match reader.join() {
+            // Where the collector failed, that is why the reader did.
+            Ok(read) => table.and_then(|table| read.map(|()| table)),
+            Err(_) => Err("the reader panicked".into()),
+        }
+    })
 }
 
 /// Hands flights to the threads in turn, and changes a plugin on the way.
@@ -141,8 +149,10 @@ fn rate(manager: &Manager, flights: &Receiver<Flight>, rated: &SyncSender<Outcom
     }
 }
 
-/// Counts by carrier: flights, the sum of their scores, and how many were very late.
-fn collect(rated: &Receiver<Outcome<Rated>>) -> Outcome<BTreeMap<String, (u32, f64, u32)>> {
+/// Counts by carrier.
+///
+/// The receiver goes with the first failure, so that nobody waits for room in its channel.
+fn collect(rated: Receiver<Outcome<Rated>>) -> Outcome<Table> {
     let mut table = BTreeMap::new();
     for rated in rated {
         let Rated {
@@ -156,4 +166,16 @@ fn collect(rated: &Receiver<Outcome<Rated>>) -> Outcome<BTreeMap<String, (u32, f
         *very_late += u32::from(label == "very late");
     }
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_that_fails_ends_the_stream() {
+        let lines = concat!(env!("CARGO_MANIFEST_DIR"), "/../flights/commands.jsonl");
+        let error = pipeline(&Manager::new(), lines.as_ref()).unwrap_err();
+        assert_eq!(error.to_string(), "no plugin offers a function `score`");
+    }
 }

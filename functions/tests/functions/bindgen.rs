@@ -217,3 +217,32 @@ fn a_declared_result_is_what_comes_back() {
     assert_eq!(error.kind(), ErrorKind::BadIntent);
     assert!(error.message().contains("-3 is beyond u8"), "{error}");
 }
+
+#[test]
+fn bytes_are_a_declared_list_of_u8() {
+    for engine in WASM {
+        let plugins = Plugins::new();
+        let functions = "'echo_bytes(bytes: [u8]) -> [u8]'";
+        plugins.add_bindgen(engine, functions, "").unwrap();
+        let list = Value::List(vec![Value::U8(0), Value::U8(255)]);
+        for given in [list.clone(), Value::Bytes(vec![0, 255])] {
+            let back = plugins.manager.execute("echo_bytes", &[given]);
+            assert_eq!(back.unwrap(), list);
+        }
+    }
+}
+
+#[test]
+fn arguments_that_the_guest_miscounted_do_not_fill_its_memory() {
+    for engine in WASM {
+        let plugins = Plugins::new();
+        let limits = "[limits]\nmemory = 1376256";
+        plugins.add_bindgen(engine, "'echo_text'", limits).unwrap();
+        let mut local = plugins.manager.local();
+        let two = [Value::from("x".repeat(1000)), Value::from("y")];
+        for call in 0..1_000 {
+            let error = local.execute("echo_text", &two).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Rejected, "{call}: {error}");
+        }
+    }
+}

@@ -118,6 +118,43 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn more_calls_than_there_is_room_for_cannot_wait() {
+    let with = |queue: u64| {
+        json(&format!(
+            r#"{{"name": "a", "path": "a.wasm", "functions": ["f"], "queue": {queue}}}"#
+        ))
+    };
+    assert_eq!(with(65_536).unwrap().queue, 65_536);
+    let error = with(65_537).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Manifest);
+    assert_eq!(error.message(), "`queue` is 65537: 1 to 65536 are wanted");
+}
+
+#[test]
+fn a_configuration_made_by_code_is_checked_too() {
+    let good = json(r#"{"name": "a", "path": "a.wasm", "functions": ["f", "g"]}"#).unwrap();
+    good.validate().unwrap();
+    let mut bad = good.clone();
+    bad.name = String::new();
+    bad.instance_num = 0;
+    bad.queue = usize::MAX;
+    bad.functions[1] = bad.functions[0].clone();
+    let error = bad.validate().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Manifest);
+    for part in [
+        "`name` is \"\"",
+        "`instance_num` is 0: 1 to 256",
+        "`queue` is 18446744073709551615: 1 to 65536",
+        "function `f` stands twice",
+    ] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    bad.functions.clear();
+    let error = bad.validate().unwrap_err();
+    assert!(error.message().contains("`functions` is empty"), "{error}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {

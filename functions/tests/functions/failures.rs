@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use engine_core::limits::Limit;
 use functions::{ErrorKind, Value};
 
 use crate::plugin::{Plugins, WASM};
@@ -142,6 +143,36 @@ fn results_beyond_their_limit_are_refused() {
         .unwrap();
     let call = |count| plugins.manager.execute("many", &[Value::U32(count)]);
     assert_eq!(call(900).unwrap(), Value::Bytes(vec![7; 900]));
-    let limit = ErrorKind::Limit(engine_core::limits::Limit::ResultBytes);
+    let limit = ErrorKind::Limit(Limit::ResultBytes);
     assert_eq!(call(1001).unwrap_err().kind(), limit);
+}
+
+#[test]
+fn a_module_that_logs_as_it_starts_outlives_a_call_that_logged_too_much() {
+    let wat = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\08\00\00\00\03\00\00\00hi\n")
+        (func $line (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16))))
+        (func (export "_initialize") (call $line))
+        (func (export "chatter") (loop $again (call $line) (br $again)))
+        (func (export "one") (result i32) i32.const 1))"#;
+    for engine in WASM {
+        for (limit, most) in [(Limit::LogLines, 3), (Limit::LogBytes, 7)] {
+            let plugins = Plugins::new();
+            plugins.file("module.wasm", wat::parse_str(wat).unwrap());
+            let limits = format!("[limits]\n{} = {most}", limit.name());
+            plugins
+                .add(&format!(
+                    "name = 'a'\nengine = '{engine}'\npath = 'module.wasm'\nfunctions = ['chatter', 'one']\n{limits}"
+                ))
+                .unwrap();
+            let call = |name| plugins.manager.execute(name, &[]);
+            for _ in 0..2 {
+                let error = call("chatter").unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Limit(limit), "{engine}: {error}");
+                assert_eq!(call("one").unwrap(), Value::I32(1), "{engine}");
+            }
+        }
+    }
 }

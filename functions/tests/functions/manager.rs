@@ -243,6 +243,7 @@ fn everything_that_is_wrong_is_reported_at_once() {
         plugins.config(&toml("d", "bad.wasm", "'four'")),
         plugins.config(&toml("d", "one.wasm", "'four'")),
         plugins.config(&toml("e", "gone.wasm", "'five'")),
+        plugins.config(&toml("g", "gone.wasm", "'one'")),
     ];
     let faults = plugins.manager.check_all(&configs);
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
@@ -253,6 +254,8 @@ fn everything_that_is_wrong_is_reported_at_once() {
         "d: two plugins have this name",
         "d: function `four` is claimed by plugin `d`",
         "e: `",
+        "g: function `one` is claimed by plugin `a`",
+        "g: `",
     ] {
         assert!(
             faults.iter().any(|fault| fault.starts_with(part)),
@@ -270,6 +273,58 @@ fn everything_that_is_wrong_is_reported_at_once() {
 }
 
 #[test]
+fn a_name_that_a_checked_change_gives_up_is_free_in_the_same_check() {
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    plugins.file("two.wasm", constant("two", 2));
+    plugins.add(&toml("a", "one.wasm", "'one'")).unwrap();
+    let configs = [
+        plugins.config(&toml("b", "one.wasm", "'one'")),
+        plugins.config(&toml("a", "two.wasm", "'two'")),
+    ];
+    let faults = plugins.manager.check_all(&configs);
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert_eq!(plugins.manager.check_all(&configs[..1]).len(), 1);
+}
+
+#[test]
+fn configurations_made_by_code_are_checked_before_anything_changes() {
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    plugins.add(&toml("a", "one.wasm", "'one'")).unwrap();
+    let manager = &plugins.manager;
+    let good = manager.status("a").unwrap().config;
+    let mut without_threads = good.clone();
+    without_threads.instance_num = 0;
+    let mut without_end = good.clone();
+    without_end.queue = usize::MAX;
+    for bad in [without_threads, without_end] {
+        let mut other = bad.clone();
+        other.name = "b".to_owned();
+        for refused in [
+            manager.change(bad.clone()),
+            manager.check(&bad),
+            manager.add(other),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Manifest);
+        }
+        assert_eq!(manager.execute("one", &[]).unwrap(), Value::I32(1));
+    }
+    assert_eq!(manager.list().len(), 1);
+}
+
+#[test]
+fn the_longest_times_are_waited() {
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    let mut config = plugins.config(&toml("a", "one.wasm", "'one'"));
+    config.timeout = Duration::MAX;
+    plugins.manager.add(config).unwrap();
+    plugins.manager.wait_ready("a", Duration::MAX).unwrap();
+    assert_eq!(plugins.manager.execute("one", &[]).unwrap(), Value::I32(1));
+}
+
+#[test]
 fn waiting_for_a_plugin_ends_after_its_time() {
     let plugins = Plugins::new();
     plugins.file("one.wasm", constant("one", 1));
@@ -282,4 +337,35 @@ fn waiting_for_a_plugin_ends_after_its_time() {
         assert_eq!(error.kind(), ErrorKind::Busy);
     }
     plugins.manager.wait_ready("a", PATIENCE).unwrap();
+}
+
+#[test]
+fn a_plugin_that_no_thread_can_load_leaves_nothing_behind() {
+    const INSIDE: &str = "FUNCTIONS_TEST_WITHOUT_THREADS";
+    if std::env::var_os(INSIDE).is_none() {
+        // No system has room for such a stack, so in this process no thread starts.
+        let name = "manager::a_plugin_that_no_thread_can_load_leaves_nothing_behind";
+        let inside = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--test-threads=1"])
+            .env(INSIDE, "yes")
+            .env("RUST_MIN_STACK", (1u64 << 62).to_string())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&inside.stdout);
+        assert!(
+            inside.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
+        return;
+    }
+    let plugins = Plugins::new();
+    plugins.file("one.wasm", constant("one", 1));
+    let error = plugins.add(&toml("a", "one.wasm", "'one'")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    for gone in [
+        plugins.manager.status("a").map(drop),
+        plugins.manager.owner("one").map(drop),
+    ] {
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::Unknown);
+    }
 }

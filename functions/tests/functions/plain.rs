@@ -76,6 +76,22 @@ fn a_declared_signature_gives_numbers_a_meaning() {
 }
 
 #[test]
+fn a_record_of_one_field_carries_the_only_result() {
+    for engine in WASM {
+        let plugins = Plugins::new();
+        let functions = "'not(yes: bool) -> {no: bool}'";
+        plugins.add_wat(engine, functions, NUMBERS).unwrap();
+        assert_eq!(
+            plugins
+                .manager
+                .execute("not", &[Value::Bool(true)])
+                .unwrap(),
+            Value::Map(vec![("no".to_owned(), Value::Bool(false))])
+        );
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_before_the_guest_runs() {
     let plugins = Plugins::new();
     plugins
