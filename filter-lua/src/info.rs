@@ -219,7 +219,8 @@ impl UserData for DynamicMetadata {
                 let mut metadata = stream.metadata();
                 let entries = metadata.values().flatten();
                 let sizes = entries.map(|(key, value)| key.len() + value.len());
-                let (count, bytes) = sizes.fold((0, 0), |(n, sum), size| (n + 1, sum + size));
+                let names = metadata.keys().map(String::len).sum::<usize>();
+                let (count, bytes) = sizes.fold((0, names), |(n, sum), size| (n + 1, sum + size));
                 if count >= MOST || bytes + filter.len() + key.len() + value.len() > BYTES {
                     return Err(error("the stream's metadata would be too large"));
                 }

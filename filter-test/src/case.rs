@@ -119,12 +119,18 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) tcp: bool,
     /// The plugin does not start, and its log or the error says this.
-    pub(crate) refused: Option<String>,
+    refused: Option<Spanned<String>>,
     /// What must be there after the start.
-    #[serde(default)]
-    pub(crate) start: Expect,
+    pub(crate) start: Option<Expect>,
     #[serde(default)]
     step: Vec<Spanned<Step>>,
+}
+
+impl Case {
+    /// What the log or the error says of a plugin that does not start, where it must not.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_ref().map(|words| &**words.get_ref())
+    }
 }
 
 /// Something that happens, and what must come of it.
@@ -327,6 +333,13 @@ impl Cases {
         let ends = text.match_indices('\n').map(|(end, _)| end + 1);
         cases.lines = Lines(std::iter::once(0).chain(ends).collect());
         for case in cases.cases() {
+            let plays = case.start.is_some() || !case.step.is_empty();
+            if let Some(refused) = case.refused.as_ref().filter(|_| plays) {
+                let line = cases.lines.of(refused.span().start);
+                return Err(wrong(format!(
+                    "line {line}: a case with `refused` has neither `start` nor `step`, since nothing starts"
+                )));
+            }
             for (line, step) in cases.steps(case) {
                 if step.actions() > 1 {
                     return Err(wrong(format!(

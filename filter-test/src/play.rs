@@ -139,7 +139,7 @@ impl Play<'_> {
     }
 
     fn started(&mut self, subject: &dyn Subject) {
-        if let Some(words) = &self.case.refused {
+        if let Some(words) = self.case.refused() {
             self.fail(
                 "the start",
                 format!("to be refused with {words:?}"),
@@ -147,13 +147,14 @@ impl Play<'_> {
             );
         }
         self.settle(subject);
-        self.look(subject, None, &self.case.start);
+        let start = self.case.start.as_ref();
+        self.look(subject, None, start.unwrap_or(&Expect::default()));
     }
 
     fn refused(&mut self, error: &str) {
         let mut lines = self.world.lines.take();
         lines.push(format!("error {error}"));
-        match &self.case.refused {
+        match self.case.refused() {
             None => self.fail("the start", "the plugin to start", lines.join("; ")),
             Some(words) if !lines.iter().any(|line| line.contains(words)) => {
                 self.fail(
@@ -233,7 +234,7 @@ impl Play<'_> {
             return self.fail("callout", "a call", "nothing");
         };
         let cluster = call.cluster().as_bytes();
-        self.want("callout, cluster", callout.cluster.as_ref(), &[cluster]);
+        self.want_one("callout, cluster", callout.cluster.as_ref(), cluster);
         let sent = call.fate.sent.borrow().concat();
         let (headers, body, timeout, grpc) = match &call.made {
             Made::Http(made, _) => (&made.headers, &*made.body, made.timeout, None),
@@ -246,7 +247,7 @@ impl Play<'_> {
         let method: Vec<_> = grpc.iter().map(|made| made.method.as_bytes()).collect();
         self.want("callout, method", callout.method.as_ref(), &method);
         self.want_headers("callout, header", &callout.headers, headers);
-        self.want("callout, body", callout.body.as_ref(), &[body]);
+        self.want_one("callout, body", callout.body.as_ref(), body);
         if let Some(wanted) = callout.timeout_ms {
             let found = timeout.map(|time| time.as_millis());
             if found != Some(wanted.into()) {
@@ -393,7 +394,7 @@ impl Play<'_> {
             let found = stream
                 .map(|stream| stream.body(direction))
                 .unwrap_or_default();
-            self.want(what, wanted.as_ref(), &[&found]);
+            self.want_one(what, wanted.as_ref(), &found);
         }
         for (path, wanted) in &expect.properties {
             let found = stream.and_then(|stream| stream.property(path));
@@ -429,18 +430,21 @@ impl Play<'_> {
         let headers = stream.headers(Direction::Response);
         self.want_headers("reply, header", &reply.headers, &headers);
         let found = stream.body(Direction::Response);
-        self.want("reply, body", reply.body.as_ref(), &[&found]);
+        self.want_one("reply, body", reply.body.as_ref(), &found);
         let details = stream.details();
-        self.want(
-            "reply, details",
-            reply.details.as_ref(),
-            &[details.as_bytes()],
-        );
+        self.want_one("reply, details", reply.details.as_ref(), details.as_bytes());
     }
 
     fn want(&mut self, what: impl Into<String>, wanted: Option<&Want>, found: &[&[u8]]) {
         if let Some(wanted) = wanted.filter(|wanted| !wanted.fits(found)) {
             self.fail(what, wanted.to_string(), show_all(found));
+        }
+    }
+
+    /// Looks at what there is exactly one of, which may be empty.
+    fn want_one(&mut self, what: &str, wanted: Option<&Want>, found: &[u8]) {
+        if let Some(wanted) = wanted.filter(|wanted| !wanted.fits_one(found)) {
+            self.fail(what, wanted.to_string(), show(found));
         }
     }
 

@@ -189,6 +189,14 @@ impl Want {
             }),
         }
     }
+
+    /// Whether a value is as wanted that is always handed over: an empty one is not there.
+    pub(crate) fn fits_one(&self, value: &[u8]) -> bool {
+        match self {
+            Self::There(there) => *there != value.is_empty(),
+            _ => self.fits(&[value]),
+        }
+    }
 }
 
 impl fmt::Display for Want {

@@ -167,7 +167,10 @@ pub(crate) struct Inner {
     /// What each filter holds, by direction.
     pub(crate) slots: Box<[[Place; 2]]>,
     pub(crate) info: RefCell<StreamInfo>,
-    pub(crate) reply: RefCell<Option<LocalReply>>,
+    /// A local reply, and the filter that gives it, where that is not about a response as one tells it.
+    pub(crate) reply: RefCell<Option<(LocalReply, Option<usize>)>>,
+    /// A filter is told of the response.
+    pub(crate) responding: Cell<bool>,
     pub(crate) closing: Cell<bool>,
     pub(crate) route_stale: Cell<bool>,
     pub(crate) metadata: RefCell<BTreeMap<String, BTreeMap<String, Bytes>>>,
@@ -205,7 +208,11 @@ impl StreamRef {
         some(&self.inner.trailers[direction as usize])
     }
 
-    /// Puts trailers behind a direction that has none yet. They pass behind its last data.
+    /// Puts trailers behind a direction that has none yet. They go out behind its last data, as long as its end is not out;
+    /// filters are not told of them.
+    ///
+    /// HTTP/1.1 carries them behind a body without a `content-length`, where the header `trailer` names them, and to clients
+    /// that say `te: trailers`. What stands behind a response is gone where a local reply takes its place.
     pub fn set_trailers(&self, direction: Direction, trailers: Headers) {
         *self.inner.trailers[direction as usize].borrow_mut() = Some(trailers);
     }
@@ -251,11 +258,14 @@ impl StreamRef {
     /// Answers in the server's place. The first answer counts.
     ///
     /// While the request is on its way, the answer passes the filters as a response; once a response has begun to pass
-    /// them, it goes straight to the client; once one has begun to go to the client, the stream is broken off.
+    /// them, it goes straight to the client; once one has begun to go to the client, the stream is broken off. Where that
+    /// one is such an answer itself and its end is not out, only a filter that holds it or is told of it, or who serves the
+    /// stream, breaks it off; from anybody else, and behind its end, a further answer changes nothing.
     pub fn local_reply(&self, reply: LocalReply) {
         let mut place = self.inner.reply.borrow_mut();
         if place.is_none() {
-            *place = Some(reply);
+            let by = self.filter.filter(|_| !self.inner.responding.get());
+            *place = Some((reply, by));
             self.send(Event::Wake);
         }
     }

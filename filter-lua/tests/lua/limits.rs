@@ -181,6 +181,25 @@ fn a_limit_behind_the_headers_breaks_the_stream_off() {
 }
 
 #[test]
+fn a_limit_while_a_scripts_own_answer_passes_breaks_the_stream_off() {
+    for wait in [
+        "",
+        "handle:httpCall('a', {[':method']='GET', [':path']='/', [':authority']='a'}, nil, 5)",
+    ] {
+        let script = format!(
+            "function envoy_on_request(handle) handle:respond({{[':status'] = '403'}}, 'no') end
+            function envoy_on_response(handle) for _ in handle:bodyChunks() do {wait} while true do end end end"
+        );
+        let mut stream = Stream::on(&thread_of(short(&script)), &worker());
+        stream.request(true);
+        if !wait.is_empty() {
+            stream.answer("200", "");
+        }
+        assert!(stream.chain.is_closing(), "{wait}");
+    }
+}
+
+#[test]
 fn what_does_not_load_is_refused_by_line() {
     for (script, says) in [
         ("function envoy_on_request(", "default_source_code:1:"),
@@ -218,6 +237,11 @@ fn what_a_script_puts_on_the_hosts_memory_is_bounded() {
         (
             "local meta = handle:streamInfo():dynamicMetadata()
             for n = 1, 1e6 do meta:set('f', 'k' .. n, 'value') end",
+            "the stream's metadata would be too large",
+        ),
+        (
+            "local meta = handle:streamInfo():dynamicMetadata()
+            for n = 1, 3 do meta:set(string.rep('x', 5e5) .. n, 'k', true) end",
             "the stream's metadata would be too large",
         ),
         ("local list = {} while true do table.insert(list, pairs(handle:headers())) end", "memory"),

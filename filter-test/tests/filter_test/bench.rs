@@ -35,6 +35,7 @@ impl Filter for Everything {
         stream.properties().insert(b"a\0b".to_vec(), "p".into());
         match path.as_deref() {
             Some("/reply") => stream.local_reply(LocalReply::text(403, "no").because("why")),
+            Some("/bare") => stream.local_reply(LocalReply::default()),
             Some("/hold") => return Verdict::Hold(Next::Resumed),
             Some("/panic") => panic!("on purpose"),
             Some("/close") => stream.close(),
@@ -142,6 +143,12 @@ fn a_wrong_expectation_is_told_with_its_place_and_what_was_found() {
         ),
         (
             "/",
+            "request_body = false",
+            "request_body = true",
+            "request body: expected something, found \"\"",
+        ),
+        (
+            "/",
             "response_headers = { a = false }",
             "response_headers = { a = \"b\" }",
             "response header `a`: expected \"b\", found nothing",
@@ -157,6 +164,12 @@ fn a_wrong_expectation_is_told_with_its_place_and_what_was_found() {
             "response_body = { contains = \"o\" }",
             "response_body = { contains = \"x\" }",
             "response body: expected \"x\" in it, found \"no\"",
+        ),
+        (
+            "/reply",
+            "response_body = true",
+            "response_body = false",
+            "response body: expected nothing, found \"no\"",
         ),
         (
             "/reply",
@@ -187,6 +200,18 @@ fn a_wrong_expectation_is_told_with_its_place_and_what_was_found() {
             "reply.details = \"why\"",
             "reply.details = \"so\"",
             "reply, details: expected \"so\", found \"why\"",
+        ),
+        (
+            "/reply",
+            "reply = { body = true, details = true }",
+            "reply = { body = true, details = false }",
+            "reply, details: expected nothing, found \"why\"",
+        ),
+        (
+            "/bare",
+            "reply = { body = false, details = false }",
+            "reply = { body = true }",
+            "reply, body: expected something, found \"\"",
         ),
         (
             "/",
@@ -289,6 +314,10 @@ fn a_wrong_callout_is_told() {
         (
             "body = { contains = \"x\" }",
             "callout, body: expected \"x\" in it, found \"asked\"",
+        ),
+        (
+            "cluster = false",
+            "callout, cluster: expected nothing, found \"c\"",
         ),
         ("timeout_ms = 8", "callout, timeout_ms: expected 8, found 7"),
     ];

@@ -57,6 +57,16 @@ fn what_is_not_known_is_refused_by_name_and_line() {
             3,
             "and not with both",
         ),
+        (
+            "[[case]]\nname = \"a\"\nrefused = \"no\"\n[[case.step]]\nrequest = {}",
+            3,
+            "neither `start` nor `step`",
+        ),
+        (
+            "[[case]]\nname = \"a\"\nstart.log = [\"no\"]\nrefused = \"no\"",
+            4,
+            "neither `start` nor `step`",
+        ),
         ("[[case]]\nstep = []", 1, "missing field `name`"),
     ];
     for (text, line, words) in refused {

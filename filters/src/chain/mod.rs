@@ -68,6 +68,8 @@ pub struct Chain {
     begun: bool,
     /// A response has come out.
     sent: bool,
+    /// A response has come out to its end.
+    ended: bool,
     finished: bool,
     out: [VecDeque<Part>; 2],
     out_bytes: [usize; 2],
@@ -109,6 +111,7 @@ impl Chain {
             slots,
             info: RefCell::new(info),
             reply: RefCell::default(),
+            responding: Cell::default(),
             closing: Cell::default(),
             route_stale: Cell::default(),
             metadata: RefCell::default(),
@@ -124,6 +127,7 @@ impl Chain {
             answered: false,
             begun: false,
             sent: false,
+            ended: false,
             finished: false,
             out: Default::default(),
             out_bytes: [0; 2],
@@ -322,13 +326,17 @@ impl Chain {
         let stream = self.stream_of(place);
         let verdict = match &mut self.filters[place] {
             None => Verdict::Continue,
-            Some(filter) => match panics::catch(|| run(&mut **filter, &stream)) {
-                Ok(verdict) => verdict,
-                Err(panic) => {
+            Some(filter) => {
+                let responding = direction == Direction::Response;
+                self.inner.responding.set(responding);
+                let verdict = panics::catch(|| run(&mut **filter, &stream));
+                let verdict = verdict.unwrap_or_else(|panic| {
                     self.broke(place, panic);
                     Verdict::Continue
-                }
-            },
+                });
+                self.inner.responding.set(false);
+                verdict
+            }
         };
         self.settle();
         (!self.cut[direction as usize]).then_some(verdict)
@@ -355,15 +363,19 @@ impl Chain {
             return;
         }
         if self.inner.reply.borrow().is_some()
-            && let Some(reply) = self.inner.reply.take()
+            && let Some((reply, by)) = self.inner.reply.take()
         {
-            self.answer(reply);
+            self.answer(reply, by);
         }
     }
 
-    fn answer(&mut self, reply: LocalReply) {
+    fn answer(&mut self, reply: LocalReply, by: Option<usize>) {
         if self.answered && self.sent {
-            return;
+            // A second answer says nothing new, unless it comes from who keeps the first one from its end.
+            let waits = |by| self.stream_of(by).is_held(Direction::Response);
+            if self.ended || !by.is_none_or(waits) {
+                return;
+            }
         }
         self.cut_off(Direction::Request);
         self.answered = true;
@@ -379,6 +391,8 @@ impl Chain {
             info.details = reply.details;
         }
         *self.inner.headers[Direction::Response as usize].borrow_mut() = Some(headers);
+        // Those of a server's response are not this one's.
+        self.inner.trailers[Direction::Response as usize].take();
         let end = body.is_empty();
         let direction = Direction::Response;
         let way = if std::mem::replace(&mut self.begun, true) {

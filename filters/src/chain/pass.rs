@@ -172,12 +172,30 @@ impl Chain {
         change(&mut self.inner.slots[place][direction as usize].borrow_mut())
     }
 
-    fn put(&mut self, direction: Direction, part: Part) {
+    fn put(&mut self, direction: Direction, mut part: Part) {
+        let (ends, trailed) = match &mut part {
+            Part::Headers { end } | Part::Data { end, .. } => {
+                // A filter may have put trailers behind what ended without them.
+                let trailed = *end && self.has_trailers(direction);
+                *end &= !trailed;
+                (*end, trailed)
+            }
+            Part::Trailers => (true, false),
+        };
         match &part {
             Part::Data { data, .. } => self.out_bytes[direction as usize] += data.len(),
             _ => self.sent |= direction == Direction::Response,
         }
+        self.ended |= ends && direction == Direction::Response;
         self.out[direction as usize].push_back(part);
+        if trailed {
+            self.put(direction, Part::Trailers);
+        }
+    }
+
+    fn has_trailers(&self, direction: Direction) -> bool {
+        let trailers = self.inner.trailers[direction as usize].borrow();
+        !self.inner.tcp && trailers.as_ref().is_some_and(|map| !map.is_empty())
     }
 
     /// Headers, or a TCP connection, come to a filter, or out where there is none.

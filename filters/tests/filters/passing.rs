@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use filters::Direction::{Request, Response};
-use filters::{EndReason, Headers, Next, Verdict};
+use filters::{Direction, EndReason, Headers, LocalReply, Next, StreamRef, Verdict};
 use proptest::prelude::*;
 
 use crate::script::{Notes, Script, chain, data, notes, out, request, respond};
@@ -169,6 +169,52 @@ fn discarded_data_is_gone_and_the_end_is_not() {
     data(&mut chain, Request, "y", false);
     data(&mut chain, Request, "z", true);
     assert_eq!(out(&mut chain, Request), "headers | y | , end");
+}
+
+/// Puts trailers behind a direction.
+fn trailed(stream: &StreamRef, direction: Direction) -> Verdict {
+    stream.set_trailers(direction, Headers::from_iter([("t", "1")]));
+    Verdict::Continue
+}
+
+#[test]
+fn trailers_that_a_filter_puts_behind_the_end_go_out_behind_it() {
+    let told = Notes::default();
+    let script = Script::new("b", &told)
+        .data(|stream| trailed(stream, Request))
+        .data(|stream| trailed(stream, Response));
+    let mut both = chain(vec![Script::new("a", &told), script], 99);
+    request(&mut both, false);
+    data(&mut both, Request, "x", true);
+    respond(&mut both, false);
+    data(&mut both, Response, "y", true);
+    assert_eq!(out(&mut both, Request), "headers | x | trailers");
+    assert_eq!(out(&mut both, Response), "headers | y | trailers");
+
+    let script = Script::new("a", &told)
+        .headers(|stream| trailed(stream, Request))
+        .headers(|stream| trailed(stream, Response));
+    let mut bare = chain(vec![script], 99);
+    request(&mut bare, true);
+    respond(&mut bare, true);
+    assert_eq!(out(&mut bare, Request), "headers | trailers");
+    assert_eq!(out(&mut bare, Response), "headers | trailers");
+}
+
+#[test]
+fn trailers_behind_a_response_do_not_follow_the_answer_in_its_place() {
+    let script = Script::new("a", &Notes::default())
+        .headers(|_| Verdict::Continue)
+        .headers(|stream| {
+            trailed(stream, Response);
+            stream.local_reply(LocalReply::text(502, "bad"));
+            Verdict::Continue
+        });
+    let mut chain = chain(vec![script], 99);
+    request(&mut chain, true);
+    respond(&mut chain, false);
+    assert_eq!(out(&mut chain, Response), "headers | bad, end");
+    assert!(chain.stream().trailers(Response).is_none());
 }
 
 #[test]

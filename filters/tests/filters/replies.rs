@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use filters::Direction::{Request, Response};
-use filters::{Chain, Headers, LocalReply, Next, StreamGone, Verdict};
+use filters::{Chain, Headers, LocalReply, Next, StreamGone, StreamRef, Verdict};
 
 use crate::script::{Notes, Script, chain, data, notes, out, request, respond};
 
@@ -85,6 +85,75 @@ fn an_answer_behind_a_response_breaks_the_stream_off() {
     assert_eq!(out(&mut chain, Response), "headers");
     data(&mut chain, Response, "x", false);
     assert!(chain.is_closing());
+}
+
+/// A chain whose last filter answers each request, and whose first one does something with the answer's body; each with
+/// its stream.
+fn answering(
+    limit: usize,
+    body: impl FnMut(&StreamRef) -> Verdict + 'static,
+) -> (Chain, [StreamRef; 2]) {
+    let told = Notes::default();
+    let first = Script::new("a", &told).data(body);
+    let last = Script::new("b", &told).headers(|stream| {
+        stream.local_reply(LocalReply::text(403, "no"));
+        Verdict::Continue
+    });
+    let streams = [&first, &last].map(|script| Rc::clone(&script.stream));
+    let mut chain = chain(vec![first, last], limit);
+    request(&mut chain, true);
+    let streams = streams.map(|stream| stream.borrow().clone().expect("a stream"));
+    (chain, streams)
+}
+
+#[test]
+fn an_answer_that_is_kept_from_its_end_for_good_breaks_the_stream_off() {
+    let late = || LocalReply::text(500, "late");
+    let (chain, _) = answering(99, move |stream| {
+        stream.local_reply(late());
+        Verdict::Hold(Next::Resumed)
+    });
+    assert!(chain.is_closing(), "who is told of it answers anew");
+
+    let (chain, _) = answering(99, |_| panic!("on purpose"));
+    assert!(chain.is_closing(), "who is told of it panics");
+
+    let (chain, _) = answering(1, |_| Verdict::Hold(Next::Each));
+    assert!(chain.is_closing(), "it is larger than may be held");
+
+    let held = || answering(99, |_| Verdict::Hold(Next::Resumed));
+    let (mut chain, [first, _]) = held();
+    assert!(!chain.is_closing());
+    first.local_reply(late());
+    chain.pump();
+    assert!(chain.is_closing(), "who holds it answers anew");
+
+    let (mut chain, [first, _]) = held();
+    let handle = first.handle().expect("a filter's stream has one");
+    handle.visit(|_, _| panic!("on purpose")).expect("there");
+    chain.pump();
+    assert!(chain.is_closing(), "who holds it panics");
+
+    let (mut chain, _) = held();
+    chain.stream().local_reply(late());
+    chain.pump();
+    assert!(chain.is_closing(), "its time is over");
+}
+
+#[test]
+fn a_further_answer_of_who_does_not_hold_the_first_changes_nothing() {
+    let (mut chain, [first, last]) = answering(99, |_| Verdict::Hold(Next::Resumed));
+    last.local_reply(LocalReply::text(500, "again"));
+    chain.pump();
+    first.resume(Response);
+    first.local_reply(LocalReply::text(500, "let go already"));
+    chain.pump();
+    chain
+        .stream()
+        .local_reply(LocalReply::text(500, "too late"));
+    chain.pump();
+    assert!(!chain.is_closing());
+    assert_eq!(out(&mut chain, Response), "headers | no, end");
 }
 
 #[test]

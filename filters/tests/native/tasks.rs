@@ -310,6 +310,22 @@ fn a_panic_of_a_task_is_logged_with_its_stack_and_answered() {
 }
 
 #[test]
+fn a_task_that_fails_with_an_answer_under_way_breaks_the_stream_off() {
+    let reply = || Answer::LocalReply(LocalReply::text(403, "no"));
+    for end in [stumble as fn() -> Answer, reply, || Answer::StopAndBuffer] {
+        let mut bench = bench([
+            at("decode_headers", move |_, _| reply()),
+            at("encode_data", move |_, stream| {
+                stream.spawn(async move { end() });
+                Answer::Running
+            }),
+        ]);
+        bench.headers(Request, true);
+        bench.until(|bench| bench.chain.is_closing());
+    }
+}
+
+#[test]
 fn a_panic_of_what_a_task_does_on_the_streams_thread_is_answered() {
     let visit = |stream: &filters::native::Stream<'_, Played>| {
         let handle = stream.handle();
