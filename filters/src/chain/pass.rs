@@ -173,24 +173,34 @@ impl Chain {
     }
 
     fn put(&mut self, direction: Direction, mut part: Part) {
-        let (ends, trailed) = match &mut part {
-            Part::Headers { end } | Part::Data { end, .. } => {
-                // A filter may have put trailers behind what ended without them.
-                let trailed = *end && self.has_trailers(direction);
-                *end &= !trailed;
-                (*end, trailed)
-            }
-            Part::Trailers => (true, false),
-        };
-        match &part {
-            Part::Data { data, .. } => self.out_bytes[direction as usize] += data.len(),
-            _ => self.sent |= direction == Direction::Response,
+        let mut trailed = false;
+        if let Part::Headers { end } | Part::Data { end, .. } = &mut part
+            && *end
+        {
+            // A filter may have put trailers behind what ended without them.
+            trailed = self.has_trailers(direction);
+            *end = !trailed;
         }
-        self.ended |= ends && direction == Direction::Response;
-        self.out[direction as usize].push_back(part);
+        self.push(direction, part);
         if trailed {
-            self.put(direction, Part::Trailers);
+            self.push(direction, Part::Trailers);
         }
+    }
+
+    fn push(&mut self, direction: Direction, part: Part) {
+        let ends = match &part {
+            Part::Headers { end } => *end,
+            Part::Data { data, end } => {
+                self.out_bytes[direction as usize] += data.len();
+                *end
+            }
+            Part::Trailers => true,
+        };
+        if direction == Direction::Response {
+            self.sent |= !matches!(part, Part::Data { .. });
+            self.ended |= ends;
+        }
+        self.out[direction as usize].push_back(part);
     }
 
     fn has_trailers(&self, direction: Direction) -> bool {
