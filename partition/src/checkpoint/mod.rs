@@ -78,7 +78,7 @@ mod tests {
     use super::{Content, file_name, read, write};
     use crate::ids::Accepted;
     use crate::log::Position;
-    use crate::platform::sim::SimPlatform;
+    use crate::platform::sim::{Fault, SimPlatform};
     use crate::platform::{Access, Platform};
     use crate::rows;
     use crate::state::{Progress, State};
@@ -136,6 +136,12 @@ mod tests {
 
     /// The bytes of a state's checkpoint.
     fn bytes_of(platform: &SimPlatform, state: &State) -> Vec<u8> {
+        write_to(platform, state).unwrap();
+        let path = Path::new(FOLDER).join(file_name(state.position));
+        platform.files().read(&path).unwrap()
+    }
+
+    fn write_to(platform: &SimPlatform, state: &State) -> engine_core::error::Result<u64> {
         let content = Content {
             position: state.position,
             offset: state.offset,
@@ -145,9 +151,26 @@ mod tests {
             ids: state.ids.snapshot(),
             rows: state.store.snapshot().unwrap(),
         };
-        write(platform, Path::new(FOLDER), &state.catalog, &content).unwrap();
-        let path = Path::new(FOLDER).join(file_name(state.position));
-        platform.files().read(&path).unwrap()
+        write(platform, Path::new(FOLDER), &state.catalog, &content)
+    }
+
+    #[test]
+    fn a_checkpoint_that_found_no_space_takes_none() {
+        let state = state(100, 10);
+        for operation in 0.. {
+            let platform = SimPlatform::new(0);
+            platform.fail_after(operation, Fault::Full);
+            let written = write_to(&platform, &state);
+            let draft = platform.files().read(&Path::new(FOLDER).join("draft"));
+            assert!(
+                draft.is_err(),
+                "a draft is left behind operation {operation}"
+            );
+            if written.is_ok() {
+                assert!(operation > 4, "only {operation} operations");
+                return;
+            }
+        }
     }
 
     /// Reads bytes as a checkpoint.

@@ -11,6 +11,9 @@ use crate::ids::Order;
 use crate::platform::{Access, File, Platform};
 use crate::store::{Snapshot, for_each_row};
 
+/// The name of one that is being written.
+const DRAFT: &str = "draft";
+
 /// From how many bytes on a frame is written.
 const FRAME: usize = 256 << 10;
 
@@ -24,17 +27,42 @@ pub(crate) fn write(
     catalog: &Catalog,
     content: &Content,
 ) -> Result<u64> {
-    let persisted = content.rows.persist()?;
     let files = platform.files();
     files.create_dir_all(folder).map_err(io("create", folder))?;
+    let draft = folder.join(DRAFT);
     let path = folder.join(file_name(content.position));
-    let draft = folder.join("draft");
-    let file = files
-        .open(&draft, Access::Truncate)
-        .map_err(io("create", &draft))?;
+    let written = draw_up(platform, &draft, catalog, content).and_then(|bytes| {
+        files.rename(&draft, &path).map_err(io("rename", &draft))?;
+        Ok(bytes)
+    });
+    let bytes = written.inspect_err(|_| {
+        // It may hold the last of the disk's space, which the log is in need of.
+        let _ = files.remove(&draft);
+    })?;
+    files.sync_dir(folder).map_err(io("sync", folder))?;
+    for (_, old) in list(platform, folder)?.into_iter().skip(KEPT) {
+        files.remove(&old).map_err(io("remove", &old))?;
+    }
+    // The log forgets what the old ones need: they must not come back.
+    files.sync_dir(folder).map_err(io("sync", folder))?;
+    Ok(bytes)
+}
+
+/// Writes all of a checkpoint durably to a file that is none yet; gives its size in bytes.
+fn draw_up(
+    platform: &dyn Platform,
+    draft: &Path,
+    catalog: &Catalog,
+    content: &Content,
+) -> Result<u64> {
+    let persisted = content.rows.persist()?;
+    let file = platform
+        .files()
+        .open(draft, Access::Truncate)
+        .map_err(io("create", draft))?;
     let mut sink = Sink {
         file: &*file,
-        path: &draft,
+        path: draft,
         at: 0,
         frame: Vec::new(),
     };
@@ -52,14 +80,7 @@ pub(crate) fn write(
     end.int(content.ids.len() as i64);
     end.int(rows);
     sink.flush()?;
-    file.sync_data().map_err(io("sync", &draft))?;
-    files.rename(&draft, &path).map_err(io("rename", &draft))?;
-    files.sync_dir(folder).map_err(io("sync", folder))?;
-    for (_, old) in list(platform, folder)?.into_iter().skip(KEPT) {
-        files.remove(&old).map_err(io("remove", &old))?;
-    }
-    // The log forgets what the old ones need: they must not come back.
-    files.sync_dir(folder).map_err(io("sync", folder))?;
+    file.sync_data().map_err(io("sync", draft))?;
     Ok(sink.at)
 }
 

@@ -1,5 +1,6 @@
 //! A command log in memory, for tests: it keeps the contract, but nothing after the process.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
@@ -20,14 +21,13 @@ struct Records {
     epoch: u64,
     /// How many of the first records are forgotten.
     forgotten: usize,
-    /// Groups, and `None` for takeovers and what is forgotten. A record's position is its
-    /// index here, plus 1.
-    records: Vec<Option<Arc<[u8]>>>,
+    /// Groups, and `None` for takeovers, behind those that are forgotten. The first record of all has position 1.
+    records: VecDeque<Option<Arc<[u8]>>>,
 }
 
 impl Records {
     fn tail(&self) -> Position {
-        Position(self.records.len() as u64)
+        Position((self.forgotten + self.records.len()) as u64)
     }
 
     fn oldest(&self) -> Position {
@@ -54,7 +54,7 @@ impl MemoryLog {
     pub fn open(store: &MemoryStore) -> Self {
         let mut records = store.lock();
         records.epoch += 1;
-        records.records.push(None);
+        records.records.push_back(None);
         Self {
             store: store.clone(),
             epoch: records.epoch,
@@ -86,7 +86,7 @@ impl CommandLog for MemoryLog {
         if records.epoch != self.epoch || records.tail() != expected {
             return Ok(Append::Stale);
         }
-        records.records.push(Some(group.bytes().into()));
+        records.records.push_back(Some(group.bytes().into()));
         Ok(Append::Appended(records.tail()))
     }
 
@@ -97,11 +97,9 @@ impl CommandLog for MemoryLog {
     fn forget(&mut self, below: Position) -> Result<(), LogError> {
         let mut records = self.store.lock();
         let end = below.min(records.tail()).0.saturating_sub(1);
-        // An index of a vector fits, for `end` is no more than its length.
         let end = usize::try_from(end).unwrap_or(usize::MAX);
         while records.forgotten < end {
-            let next = records.forgotten;
-            records.records[next] = None;
+            records.records.pop_front();
             records.forgotten += 1;
         }
         Ok(())
@@ -162,7 +160,8 @@ impl LogCursor for MemoryCursor {
         let records = self.store.lock();
         records.check(self.position)?;
         let done = usize::try_from(self.position.0).unwrap_or(usize::MAX);
-        for record in records.records.iter().skip(done) {
+        // What is forgotten was passed, or the check would have failed.
+        for record in records.records.iter().skip(done - records.forgotten) {
             self.position.0 += 1;
             if let Some(group) = record {
                 self.group = Arc::clone(group);

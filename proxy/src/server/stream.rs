@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, Sleep};
 
@@ -147,6 +147,8 @@ struct Stream {
     forgets: bool,
     /// The request is at its end.
     sent: bool,
+    /// The client wants the answer's head alone.
+    is_head: bool,
     /// How the stream ended.
     over: Option<EndReason>,
 }
@@ -241,6 +243,7 @@ impl Stream {
             timeout: Duration::ZERO,
             forgets: false,
             sent: false,
+            is_head: parts.method == Method::HEAD,
             over: None,
         };
         stream.chain.headers(Direction::Request, headers, end);
@@ -404,8 +407,7 @@ impl Stream {
                 if is_malformed(&error) {
                     return self.fail(400, "the body is malformed", "http1.codec_error");
                 }
-                self.chain.stream().close();
-                self.chain.pump();
+                self.over = Some(self.left());
             }
             None => {
                 self.body = None;
@@ -495,14 +497,18 @@ impl Stream {
         }
         while let Some(part) = self.chain.take(Direction::Response) {
             match part {
-                Part::Headers { end } => self.begin(manager, end)?,
+                Part::Headers { end } => self.begin(manager, end || self.is_head)?,
+                Part::Data { .. } | Part::Trailers if self.is_head => {}
                 Part::Data { data, end } => self.client.data(data, end),
                 Part::Trailers => {
                     let trailers = self.trailers(Direction::Response);
                     self.client.trailers(trailers);
                 }
             }
-            self.until = None;
+            // Who forgets the rest of the request does so for a time of its own.
+            if !self.forgets {
+                self.until = None;
+            }
         }
         Ok(())
     }

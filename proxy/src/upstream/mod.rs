@@ -21,9 +21,10 @@ use std::time::Duration;
 
 use engine_core::error::Result;
 use filters::UpstreamOverride;
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Parts, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
+use http_body::Body as _;
 use tokio::task::AbortHandle;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -272,14 +273,20 @@ impl Upstream {
     }
 }
 
-/// Gives a request the address that the connection's version of HTTP wants.
+/// Gives a request the address and the framing that the connection's version of HTTP wants.
 fn address(
     request: &mut Request<BoxBody>,
     client: &Client,
     tls: bool,
 ) -> std::result::Result<(), UpstreamError> {
+    let (is_empty, length) = (request.body().is_end_stream(), request.body().size_hint());
+    if is_empty && let Some(length) = request.headers_mut().get_mut(CONTENT_LENGTH) {
+        // The service would wait for more, and take it from whoever has the connection next.
+        *length = HeaderValue::from_static("0");
+    }
     let mut address = std::mem::take(request.uri_mut()).into_parts();
     if client.is_http2() {
+        request.headers_mut().remove(TRANSFER_ENCODING);
         *request.version_mut() = Version::HTTP_2;
         if address.authority.is_none() {
             let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
@@ -294,6 +301,11 @@ fn address(
             request.headers_mut().insert(HOST, host);
         }
         address.scheme = None;
+        let headers = request.headers_mut();
+        if !is_empty && length.exact().is_none() && !headers.contains_key(CONTENT_LENGTH) {
+            // Of some methods the HTTP stack expects no body, and would leave it out.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
     }
     *request.uri_mut() = join(address)?;
     Ok(())

@@ -37,8 +37,13 @@ fn rest(mut socket: &TcpStream) -> Vec<u8> {
 
 /// A client of HTTP/2 that has asked for `/`, and what headers of HPACK follow its pseudo-headers.
 pub(crate) fn http2(address: SocketAddr, headers: &[u8]) -> TcpStream {
+    http2_by(address, b"\x82", headers)
+}
+
+/// The same with another method.
+fn http2_by(address: SocketAddr, method: &[u8], headers: &[u8]) -> TcpStream {
     let mut socket = connect(address);
-    let block = [b"\x82\x86\x84\x41\x01a", headers].concat();
+    let block = [method, b"\x86\x84\x41\x01a", headers].concat();
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0".to_vec();
     bytes.push(u8::try_from(block.len()).expect("short"));
     bytes.extend(b"\x01\x05\0\0\0\x01");
@@ -74,6 +79,35 @@ fn an_idle_connection_ends_whatever_it_speaks() {
     let frames = frames(&all);
     assert!(frames.contains(&(0, b"x")), "{frames:?}");
     assert!(frames.iter().any(|(kind, _)| *kind == 7), "{frames:?}");
+}
+
+#[test]
+fn who_asks_for_the_head_gets_no_body() {
+    let text = with(
+        "common_http_protocol_options: {idle_timeout: 0.2s}",
+        &config("", &direct("/", "x"), &[]),
+    );
+    let running = Running::new(&text, &[], 1);
+    let all = rest(&http2_by(running.address("main"), b"\x42\x04HEAD", b""));
+    let frames = frames(&all);
+    let heads = frames.iter().filter(|(kind, _)| *kind == 1);
+    assert_eq!(heads.count(), 1, "{frames:?}");
+    assert!(!frames.contains(&(0, b"x")), "{frames:?}");
+}
+
+#[test]
+fn the_rest_of_a_request_that_is_answered_is_not_awaited_for_long() {
+    let text = with(
+        "delayed_close_timeout: 0.2s",
+        &config("", &direct("/", "x"), &[]),
+    );
+    let running = Running::new(&text, &[], 1);
+    let mut socket = connect(running.address("main"));
+    socket
+        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n")
+        .expect("written");
+    let all = String::from_utf8(rest(&socket)).expect("text");
+    assert!(all.ends_with("\r\n\r\nx"), "{all}");
 }
 
 /// A service that accepts and says nothing, its proxy, and a client whose request has come to it.

@@ -253,7 +253,8 @@ fn what_went_wrong_is_told(engine: &str) {
         {match: {prefix: "/gone"}, route: {cluster: gone}},
         {match: {prefix: "/closing"}, route: {cluster: closing}},
         {match: {prefix: "/late"}, route: {cluster: silent, timeout: 0.1s}},
-        {match: {prefix: "/leave"}, route: {cluster: silent, timeout: 0s}}"#;
+        {match: {prefix: "/leave"}, route: {cluster: silent, timeout: 0s}},
+        {match: {prefix: "/upload"}, route: {cluster: silent, timeout: 0s}}"#;
     let text = config(&wasm("flags", "flags.wasm", ""), routes, &ports);
     let running = Running::on(engine, &text, &[("flags.wasm", &flags())], 1);
     for (path, status, bit) in [
@@ -263,11 +264,16 @@ fn what_went_wrong_is_told(engine: &str) {
         ("/closing", 503, Some(6)),
         ("/late", 504, Some(2)),
         ("/leave", 0, Some(14)),
+        ("/upload", 0, Some(14)),
     ] {
         running.lines.lock().expect("no panic").clear();
         let mut client = Client::new(running.address("main"));
         let asked = if status == 0 {
-            client.raw(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+            let more = match path {
+                "/upload" => "content-length: 10\r\n\r\nabc",
+                _ => "\r\n",
+            };
+            client.raw(format!("PUT {path} HTTP/1.1\r\nhost: a\r\n{more}").as_bytes());
             // It leaves when its request is under way.
             let asked = silent.accept().expect("asked");
             drop(client);

@@ -158,3 +158,23 @@ fn a_script_chooses_the_server() {
 on_each_engine! {
     three_kinds_of_filters_pass_requests_in_order_and_responses_in_reverse
 }
+
+#[test]
+fn a_length_without_a_body_reaches_no_service() {
+    let service = echo();
+    let script = "function envoy_on_request(h) h:headers():add('content-length', '40') end";
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: one}}"#;
+    let text = config(&lua(script), routes, &[("one", service.port())]);
+    let running = Running::new(&text, &[], 1);
+    let mut client = Client::new(running.address("main"));
+    for path in ["/first", "/second"] {
+        let response = client.get(path, &[]);
+        let line = format!("GET {path} HTTP/1.1\n");
+        assert!(response.body.starts_with(&line), "{}", response.body);
+        assert!(
+            response.body.contains("content-length=0\n"),
+            "{}",
+            response.body
+        );
+    }
+}

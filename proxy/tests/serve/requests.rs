@@ -141,6 +141,19 @@ fn a_service_that_does_not_answer_in_time_is_answered_with_504() {
 }
 
 #[test]
+fn a_body_that_its_method_seldom_has_reaches_the_service() {
+    let service = echo();
+    let routes = r#"{match: {prefix: "/"}, route: {cluster: one}}"#;
+    let running = Running::new(&config("", routes, &[("one", service.port())]), &[], 1);
+    let mut client = Client::new(running.address("main"));
+    client.raw(
+        b"GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    );
+    let response = client.response();
+    assert!(response.body.ends_with("\nbody"), "{}", response.body);
+}
+
+#[test]
 fn a_large_body_passes_both_ways() {
     let service = echo();
     let routes = r#"{match: {prefix: "/"}, route: {cluster: one}}"#;
