@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use engine_core::catalog::StorageId;
 use engine_core::error::Result;
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::key;
 use engine_core::value::{self, Value};
 
@@ -105,13 +105,12 @@ impl Host for World {
         _: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         for (key, value) in self.blobs(prefix, after) {
-            if chunk.is_full() {
+            if !take(key, value) {
                 break;
             }
-            chunk.push(key, value);
         }
         Ok(())
     }

@@ -102,6 +102,7 @@ end
 
 local ways = {
   nothing = function() end,
+  reject_at_length = function() host.reject(string.rep("é", 50000)) end,
   reject = function() host.reject("no, because of NUL \0 and é") end,
   crash = function() local nothing = nil; return nothing.field end,
   must_exist = function() host.must_exist("open", { group = "absent", n = 0 }) end,

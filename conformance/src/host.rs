@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::key::{self, KeyWriter};
 use engine_core::value::{self, Value};
 use serde_json::Value as Json;
@@ -208,21 +208,20 @@ impl Host for TestHost {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         self.asked(storage)?;
         if storage == suite::storage("endless") {
             let row = value::encode(&[Value::Text(String::new())]);
             let mut key = Vec::new();
             for n in 0.. {
-                if chunk.is_full() {
-                    return Ok(());
-                }
                 key.clear();
                 let mut writer = KeyWriter(&mut key);
                 writer.text("endless");
                 writer.int(i64::from(self.reads.get()) * 1_000 + n);
-                chunk.push(&key, &row);
+                if !take(&key, &row) {
+                    return Ok(());
+                }
             }
         }
         let Some(rows) = self.rows.get(&storage) else {
@@ -231,10 +230,9 @@ impl Host for TestHost {
         let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
         let end = [prefix, &[key::RANGE_END]].concat();
         for (key, value) in rows.range::<[u8], _>((start, Bound::Excluded(end.as_slice()))) {
-            if chunk.is_full() {
+            if !take(key, value) {
                 return Ok(());
             }
-            chunk.push(key, value);
         }
         // A store that fails in the middle of a range: what is behind its rows cannot be read.
         if storage == suite::storage("torn") {

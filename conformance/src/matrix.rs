@@ -324,7 +324,7 @@ pub const MATRIX: &[Cell] = cells! {
 
     // Failures. The kinds that an invocation can end with come first.
     "failure rejected" {
-        "its kind": all [each_failure_has_its_kind_and_no_intents a_rejection_is_no_trap a_rejection_has_the_extensions_own_words a_validator_rejects] wasm [each_status_is_its_kind any_message_of_a_rejection_is_taken];
+        "its kind": all [each_failure_has_its_kind_and_no_intents a_rejection_is_no_trap a_rejection_has_the_extensions_own_words a_rejection_of_many_words_is_cut a_validator_rejects] wasm [each_status_is_its_kind any_message_of_a_rejection_is_taken];
         "leaves no intents": all [each_failure_has_its_kind_and_no_intents] wasm [a_refused_guest_only_logs];
         "its ledger": all [a_rejected_invocation_may_log];
         "the next call under keep": all [a_kept_instance_works_after_each_failure];

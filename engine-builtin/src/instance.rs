@@ -64,7 +64,7 @@ impl ExtensionInstance for BuiltinInstance {
             intents,
             |call| {
                 // The extension is there, and there is a function for each.
-                run(self.runs[invocation.extension], call)
+                call.end(run(self.runs[invocation.extension], call))
             },
         )
     }

@@ -11,7 +11,7 @@ use engine_core::catalog::{Catalog, StorageId};
 use engine_core::engine::{Code, ExtensionInstance, Invocation, Outcome, PackageSource};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineLimits, ExtEngineFactory};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::intent::Intents;
 use engine_core::limits::{Limit, Limits};
 use engine_core::manifest::{ExtensionDecl, ExtensionKind, PackageManifest, Policy, Verb, Verbs};
@@ -115,13 +115,11 @@ impl Host for Rows {
         _storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         for (key, value) in &self.n {
-            if key.starts_with(prefix) && after.is_none_or(|after| &**key > after) {
-                chunk.push(key, value);
-            }
-            if chunk.is_full() {
+            let wanted = key.starts_with(prefix) && after.is_none_or(|after| &**key > after);
+            if wanted && !take(key, value) {
                 break;
             }
         }

@@ -3,6 +3,7 @@
 mod batch;
 mod buffers;
 mod foreign;
+mod packed;
 mod read;
 mod write;
 
@@ -10,7 +11,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::catalog::StorageId;
 use crate::engine::{Invocation, Outcome};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, MESSAGE_BYTES, Result};
 use crate::host::{Host, Party};
 use crate::intent::Intents;
 use crate::limits::{Ledger, Limit};
@@ -20,6 +21,7 @@ use crate::ticker::Ticker;
 use batch::Batch;
 pub use batch::Settle;
 pub use buffers::Buffers;
+pub use packed::Filled;
 
 /// One running invocation, or several that follow one another in one crossing.
 ///
@@ -42,6 +44,21 @@ pub struct Call<'a> {
     batch: Option<Batch<'a>>,
 }
 
+/// How an invocation ended; only [`Call::end`] makes it.
+#[derive(Debug)]
+pub struct Ended(Result<()>);
+
+impl Ended {
+    /// Whether the sandbox that ran can be used again.
+    #[inline]
+    pub fn leaves_instance_usable(&self) -> bool {
+        match &self.0 {
+            Ok(()) => true,
+            Err(error) => error.kind().leaves_instance_usable(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call")
@@ -53,7 +70,8 @@ impl std::fmt::Debug for Call<'_> {
 }
 
 impl<'a> Call<'a> {
-    /// Makes an invocation: empties `intents`, starts the deadline, lets the extension run, and settles how it ended.
+    /// Makes an invocation: empties `intents`, starts the deadline, and lets `body` run the extension and
+    /// [end](Call::end) the call.
     ///
     /// Nothing runs, and the outcome is `unknown`, where the package has no extension of that number.
     #[inline]
@@ -64,7 +82,7 @@ impl<'a> Call<'a> {
         host: &'a dyn Host,
         buffers: &'a Buffers,
         intents: &'a mut Intents,
-        run: impl FnOnce(&Self) -> Result<()>,
+        body: impl FnOnce(&Self) -> Ended,
     ) -> Outcome {
         let extension = match declared(package, invocation) {
             Ok(extension) => extension,
@@ -76,7 +94,8 @@ impl<'a> Call<'a> {
         let call = Self::of(
             extension, invocation, package, ticker, host, buffers, intents, None,
         );
-        call.end(run(&call))
+        let Ended(result) = body(&call);
+        call.outcome(result)
     }
 
     #[allow(
@@ -113,18 +132,23 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Ends the invocation: settles which error stands, and drops every intent if there is one.
+    /// Ends the invocation, with how the extension's run ended: settles which error stands, and drops every intent if
+    /// there is one.
     #[inline]
-    fn end(&self, run: Result<()>) -> Outcome {
+    pub fn end(&self, run: Result<()>) -> Ended {
         self.buffers.close_all();
         let sticky = self.sticky.take();
         let violation = self.violation.take();
-        let result = match (sticky, run, violation) {
+        Ended(match (sticky, run, violation) {
             (Some(error), ..) | (None, Err(error), _) | (None, Ok(()), Some(error)) => {
                 Err(self.lose(error))
             }
             (None, Ok(()), None) => Ok(()),
-        };
+        })
+    }
+
+    #[inline]
+    fn outcome(&self, result: Result<()>) -> Outcome {
         let elapsed_ms = self.ticker.since(self.started.get());
         Outcome {
             result,
@@ -140,7 +164,9 @@ impl<'a> Call<'a> {
     fn lose(&self, error: Error) -> Error {
         self.intents.borrow_mut().clear();
         let extension = self.extension.get();
-        error.at(|| format!("{}/{}", self.package.name, extension.name))
+        error
+            .cut(MESSAGE_BYTES)
+            .at(|| format!("{}/{}", self.package.name, extension.name))
     }
 
     /// The extension that runs.
@@ -179,6 +205,11 @@ impl<'a> Call<'a> {
         if let Some(tracer) = self.invocation.get().tracer {
             tracer.crossing(from, to, &what());
         }
+    }
+
+    #[inline]
+    fn is_traced(&self) -> bool {
+        self.invocation.get().tracer.is_some()
     }
 
     /// Goes on, unless the invocation is lost already or its deadline is over.

@@ -170,17 +170,6 @@ pub struct Outcome {
     pub ledger: Ledger,
 }
 
-impl Outcome {
-    /// Whether the sandbox that it left behind can be used again.
-    #[inline]
-    pub fn leaves_instance_usable(&self) -> bool {
-        match &self.result {
-            Ok(()) => true,
-            Err(error) => error.kind().leaves_instance_usable(),
-        }
-    }
-}
-
 impl From<Error> for Outcome {
     fn from(error: Error) -> Self {
         Self {

@@ -126,6 +126,9 @@ impl fmt::Display for Inner {
 /// The result of everything that can fail in the contract.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The most bytes of words that an invocation's error has, whatever its guest said.
+pub const MESSAGE_BYTES: usize = 64 << 10;
+
 impl Error {
     /// Makes an error of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -149,6 +152,17 @@ impl Error {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    /// Keeps so many bytes of the message at most.
+    #[must_use]
+    pub(crate) fn cut(mut self, most: usize) -> Self {
+        let message = &mut self.0.message;
+        if message.len() > most {
+            message.truncate(message.floor_char_boundary(most));
+            message.shrink_to_fit();
+        }
         self
     }
 

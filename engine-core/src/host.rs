@@ -20,9 +20,8 @@ pub trait Host {
     /// `io` where the state cannot be read.
     fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool>;
 
-    /// Fills `chunk` with the next rows whose keys begin with `prefix`, in key order, behind the key `after`.
-    ///
-    /// A chunk that comes back not full is the last one.
+    /// Hands the rows whose keys begin with `prefix` to `take`, in key order, from behind the key `after` on, until it
+    /// answers false for one or there is none left.
     ///
     /// # Errors
     /// `io` where the state cannot be read.
@@ -31,7 +30,7 @@ pub trait Host {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()>;
 
     /// Takes a line of the log.
@@ -46,6 +45,10 @@ pub trait Host {
     }
 }
 
+/// Who takes rows as they are read, key and value: it copies what it keeps, asks nobody, and answers false for a row that
+/// it did not take, behind which it wants no other.
+pub type TakeRow<'t> = dyn FnMut(&[u8], &[u8]) -> bool + 't;
+
 /// Rows that a range read copied, in key order.
 ///
 /// A chunk is full at [`RowChunk::ROWS`] rows or [`RowChunk::BYTES`] bytes, so one storage operation is bounded.
@@ -53,6 +56,7 @@ pub trait Host {
 pub struct RowChunk {
     bytes: Vec<u8>,
     ends: Vec<(usize, usize)>,
+    cut: bool,
 }
 
 impl RowChunk {
@@ -65,40 +69,49 @@ impl RowChunk {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.cut = false;
     }
 
-    /// Adds a row.
-    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+    /// Adds a row, or answers false where it is full: for [`Host::scan`].
+    pub fn push(&mut self, key: &[u8], value: &[u8]) -> bool {
+        self.cut = Self::is_full(self.ends.len(), self.bytes.len());
+        if self.cut {
+            return false;
+        }
         self.bytes.extend_from_slice(key);
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
         self.ends.push((key_end, self.bytes.len()));
+        true
     }
 
-    /// Whether it takes no more rows.
-    pub fn is_full(&self) -> bool {
-        self.ends.len() >= Self::ROWS || self.bytes.len() >= Self::BYTES
+    /// Whether so many rows of so many bytes are as much as one storage operation reads.
+    #[inline]
+    pub(crate) fn is_full(rows: usize, bytes: usize) -> bool {
+        rows >= Self::ROWS || bytes >= Self::BYTES
     }
 
-    /// A row: key and value.
-    pub fn row(&self, number: usize) -> Option<(&[u8], &[u8])> {
-        let &(key_end, end) = self.ends.get(number)?;
-        let start = match number {
-            0 => 0,
-            _ => self.ends[number - 1].1,
-        };
-        Some((&self.bytes[start..key_end], &self.bytes[key_end..end]))
+    /// Whether there was a row that it did not take.
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// The last row.
     pub fn last(&self) -> Option<(&[u8], &[u8])> {
-        self.row(self.ends.len().checked_sub(1)?)
+        let (&(key_end, end), before) = self.ends.split_last()?;
+        let start = before.last().map_or(0, |(_, end)| *end);
+        Some((&self.bytes[start..key_end], &self.bytes[key_end..end]))
     }
 
     /// The rows: key and value each.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        let numbers = 0..self.ends.len();
-        numbers.map(|number| self.row(number).unwrap_or_default())
+        let (mut start, mut rest) = (0, &*self.bytes);
+        self.ends.iter().map(move |&(key_end, end)| {
+            let (key, behind) = rest.split_at(key_end - start);
+            let (value, behind) = behind.split_at(end - key_end);
+            (start, rest) = (end, behind);
+            (key, value)
+        })
     }
 }
 

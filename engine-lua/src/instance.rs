@@ -39,14 +39,12 @@ impl ExtensionInstance for LuaInstance {
         host: &dyn Host,
         intents: &mut Intents,
     ) -> Outcome {
-        // The sandbox is taken out first, so that whatever goes wrong, a panic of the host included, drops it.
-        let sandbox = self.sandbox.take();
         let chunk = &self.chunk;
         let extension = invocation.extension;
         let (manifest, ticker) = (&chunk.manifest, &chunk.ticker);
-        let mut used = None;
         let buffers = &self.buffers;
-        let outcome = Call::run(
+        let kept = &mut self.sandbox;
+        Call::run(
             &invocation,
             manifest,
             ticker,
@@ -54,18 +52,24 @@ impl ExtensionInstance for LuaInstance {
             buffers,
             intents,
             |call| {
-                let sandbox = match sandbox {
-                    Some(sandbox) => sandbox,
-                    None => Box::new(Sandbox::new(chunk, chunk.deadline(call))?),
+                // The sandbox is taken out first, so that whatever goes wrong, a panic of the host included, drops it.
+                let sandbox = match kept.take() {
+                    Some(sandbox) => Ok(sandbox),
+                    None => Sandbox::new(chunk, chunk.deadline(call)).map(Box::new),
                 };
-                used.insert(sandbox).run(call, extension)
+                let sandbox = match sandbox {
+                    Ok(sandbox) => sandbox,
+                    Err(error) => return call.end(Err(error)),
+                };
+                let ended = call.end(sandbox.run(call, extension));
+                if ended.leaves_instance_usable() && manifest.policy == Policy::Keep {
+                    *kept = Some(sandbox);
+                }
+                ended
             },
-        );
-        if outcome.leaves_instance_usable() && chunk.manifest.policy == Policy::Keep {
-            self.sandbox = used;
-        }
-        outcome
+        )
     }
+
     fn prepare(&mut self) {
         if self.sandbox.is_none() {
             // The next invocation tells why there is none.

@@ -1,12 +1,9 @@
 //! How a guest says that an invocation ended, in every version alike.
 
-use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::error::{Error, ErrorKind, MESSAGE_BYTES, Result};
 
 use crate::memory::abi;
 use crate::state::State;
-
-/// How much of a guest's message is taken.
-const MESSAGE_BYTES: usize = 64 << 10;
 
 /// How a guest says that its run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -68,23 +68,26 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
         let package = &*self.package;
         let (manifest, ticker) = (&package.manifest, package.runtime.ticker());
         let buffers = &self.buffers;
-        let outcome = Call::run(
+        let kept = &mut self.sandbox;
+        Call::run(
             &invocation,
             manifest,
             ticker,
             host,
             buffers,
             intents,
-            |call| sandbox.run(package.version, call),
-        );
-        // A sandbox that fails to reset is replaced; the invocation was over before.
-        if outcome.leaves_instance_usable() && sandbox.reset(package, &invocation).is_ok() {
-            match manifest.policy {
-                Policy::Keep => self.sandbox = Some(sandbox),
-                Policy::Fresh => sandbox.end(package),
-            }
-        }
-        outcome
+            |call| {
+                let ended = call.end(sandbox.run(package.version, call));
+                // A sandbox that fails to reset is replaced; the invocation was over before.
+                if ended.leaves_instance_usable() && sandbox.reset(package, &invocation).is_ok() {
+                    match manifest.policy {
+                        Policy::Keep => *kept = Some(sandbox),
+                        Policy::Fresh => sandbox.end(package),
+                    }
+                }
+                ended
+            },
+        )
     }
 
     fn invoke_batch(

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine_core::catalog::{StorageId, random_index};
 use engine_core::error::{Error, Result};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::value::Writer;
 
 use crate::vm::{LogLine, Logger};
@@ -118,12 +118,12 @@ impl Host for FunctionHost<'_> {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         let mut value = Vec::new();
         let only = storage == StorageId::CONTEXT && after.is_none() && prefix.is_empty();
         if only && self.get(storage, prefix, &mut value)? {
-            chunk.push(prefix, &value);
+            take(prefix, &value);
         }
         Ok(())
     }

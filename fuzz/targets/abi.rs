@@ -11,7 +11,7 @@ use engine_core::catalog::{Catalog, StorageId};
 use engine_core::engine::{Code, ExtEngine, Invocation, Outcome, PackageSource};
 use engine_core::error::{ErrorKind, Result};
 use engine_core::foreign::{ForeignFunction, ForeignFunctions, ForeignId, Purity};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::intent::Intents;
 use engine_core::key::{self, Extent};
 use engine_core::limits::Limits;
@@ -222,7 +222,7 @@ impl Host for World {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         self.asked();
         let declared = &CATALOG.storage(storage).key;
@@ -238,10 +238,9 @@ impl Host for World {
         for ((_, key), value) in
             rows.take_while(|((of, key), _)| *of == storage && key.starts_with(prefix))
         {
-            if chunk.is_full() {
+            if !take(key, value) {
                 break;
             }
-            chunk.push(key, value);
         }
         Ok(())
     }

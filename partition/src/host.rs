@@ -3,7 +3,7 @@
 use engine_core::catalog::{StorageId, random_index};
 use engine_core::error::Result;
 use engine_core::foreign::ForeignFunction;
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::value::Writer;
 
 use crate::journal::Journal;
@@ -106,15 +106,15 @@ impl Host for PartitionHost<'_> {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         if !storage.is_system() {
-            return self.view.scan(storage, prefix, after, chunk);
+            return self.view.scan(storage, prefix, after, take);
         }
         // `sys.random` has no end, so it has no ranges; the others have one row, under the empty key.
         let mut value = Vec::new();
         if after.is_none() && prefix.is_empty() && self.system(storage, prefix, &mut value) {
-            chunk.push(prefix, &value);
+            take(prefix, &value);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
-use engine_core::host::RowChunk;
+use engine_core::host::{RowChunk, TakeRow};
 use engine_core::json::row_to_json;
 use serde_json::{Map, Value as Json};
 
@@ -70,9 +70,10 @@ impl<'a> Cursor<'a> {
                 return Ok(None);
             }
             let mut chunk = RowChunk::default();
+            let take: &mut TakeRow<'_> = &mut |key, value| chunk.push(key, value);
             self.view
-                .scan(self.storage, &[], self.after.as_deref(), &mut chunk)?;
-            self.done = !chunk.is_full();
+                .scan(self.storage, &[], self.after.as_deref(), take)?;
+            self.done = !chunk.is_cut();
             let rows: Vec<Row> = chunk
                 .rows()
                 .map(|(k, v)| (k.to_vec(), v.to_vec()))

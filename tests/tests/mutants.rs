@@ -19,7 +19,7 @@ use engine_core::engine::{
 };
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineKind, EngineLimits, ExtEngineFactory};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::intent::Intents;
 use engine_core::limits::{Capabilities, Ledger, Limit};
 use engine_core::manifest::{PackageManifest, Policy};
@@ -254,9 +254,9 @@ impl Host for FixedRandomness<'_> {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
-        self.0.scan(storage, prefix, after, chunk)
+        self.0.scan(storage, prefix, after, take)
     }
 
     fn log(&self, level: &str, message: &str) {

@@ -7,7 +7,7 @@ use engine_core::catalog::{Catalog, StorageId};
 use engine_core::engine::{Code, ExtensionInstance, Invocation, PackageSource};
 use engine_core::error::Result;
 use engine_core::factory::{EngineLimits, ExtEngineFactory};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::intent::Intents;
 use engine_core::limits::Limits;
 use engine_core::manifest::{ExtensionDecl, ExtensionKind, PackageManifest, Policy, Verb};
@@ -40,7 +40,7 @@ impl Host for Rows {
     }
 
     /// The order command reads no ranges.
-    fn scan(&self, _: StorageId, _: &[u8], _: Option<&[u8]>, _: &mut RowChunk) -> Result<()> {
+    fn scan(&self, _: StorageId, _: &[u8], _: Option<&[u8]>, _: &mut TakeRow<'_>) -> Result<()> {
         Ok(())
     }
 

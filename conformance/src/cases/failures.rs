@@ -1,6 +1,6 @@
 //! Failures: each has its kind, leaves no intent behind, and the next invocation finds a usable instance.
 
-use engine_core::error::ErrorKind;
+use engine_core::error::{ErrorKind, MESSAGE_BYTES};
 use engine_core::manifest::Policy;
 use engine_core::value::Value;
 use serde_json::json;
@@ -57,6 +57,13 @@ pub fn a_rejection_has_the_extensions_own_words(subject: &Subject) {
     let error = answer.result.expect_err("a rejection");
     assert_eq!(error.message(), "no, because of NUL \0 and é");
     assert_eq!(error.place(), Some("suite/Fail"));
+}
+
+/// Of more words than 64 KiB the rest is cut off at the end of a character.
+pub fn a_rejection_of_many_words_is_cut(subject: &Subject) {
+    let answer = fail(subject, "reject_at_length").fails(ErrorKind::Rejected);
+    let error = answer.result.expect_err("a rejection");
+    assert_eq!(error.message(), "é".repeat(MESSAGE_BYTES / 2));
 }
 
 /// A crash says what the runtime says of it.

@@ -160,6 +160,7 @@ macro_rules! __cases {
                     each_failure_has_its_kind_and_no_intents
                     trap_yields_no_intents
                     a_rejection_is_no_trap
+                    a_rejection_of_many_words_is_cut
                     a_rejection_has_the_extensions_own_words
                     a_crash_has_a_message
                     a_rejected_invocation_may_log

@@ -78,10 +78,10 @@ impl<'a> Call<'a> {
 
     /// Ends the running invocation of the batch and settles it; answers whether the sandbox can be used again.
     pub fn settle(&self, run: Result<()>) -> bool {
-        let outcome = self.end(run);
-        let usable = outcome.leaves_instance_usable();
+        let ended = self.end(run);
+        let usable = ended.leaves_instance_usable();
         if let Some(batch) = &self.batch {
-            self.hand_over(batch, outcome);
+            self.hand_over(batch, self.outcome(ended.0));
         }
         usable
     }

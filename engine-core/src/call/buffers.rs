@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::catalog::StorageId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::RowChunk;
+use crate::host::{Host, RowChunk, TakeRow};
 use crate::limits::READ_DEPTH;
 
 const CURSORS: usize = READ_DEPTH as usize;
@@ -17,21 +17,18 @@ pub struct Buffers {
     open: Cell<u8>,
 }
 
-/// One range read: where it is, and the rows that were copied ahead.
+/// One range read: where it is.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     pub(super) storage: StorageId,
     pub(super) prefix: Vec<u8>,
-    /// The key behind which the next chunk begins, where there was one before.
+    /// The key behind which the next rows begin, where there were some before.
     pub(super) after: Vec<u8>,
     /// Whether there was one.
     pub(super) begun: bool,
+    /// Memory for rows that are copied ahead.
     pub(super) chunk: RowChunk,
-    /// The next row of the chunk.
-    pub(super) next: usize,
-    /// Whether that row was counted already.
-    pub(super) counted: bool,
-    /// Whether there is a chunk behind this one.
+    /// Whether there may be rows behind those that were taken.
     pub(super) more: bool,
 }
 
@@ -41,10 +38,20 @@ impl Cursor {
         self.prefix.clear();
         self.prefix.extend_from_slice(prefix);
         self.begun = false;
-        self.chunk.clear();
-        self.next = 0;
-        self.counted = false;
         self.more = true;
+    }
+
+    /// Asks the host for the next rows.
+    pub(super) fn scan(&self, host: &dyn Host, take: &mut TakeRow<'_>) -> Result<()> {
+        let after = self.begun.then_some(&*self.after);
+        host.scan(self.storage, &self.prefix, after, take)
+    }
+
+    /// Asks for rows behind this key from now on.
+    pub(super) fn go_on_behind(&mut self, key: &[u8]) {
+        self.after.clear();
+        self.after.extend_from_slice(key);
+        self.begun = true;
     }
 }
 

@@ -1,6 +1,9 @@
 //! Reads of a running invocation: permitted, counted, and handed on without a look inside.
 
+use std::mem;
+
 use super::Call;
+use super::packed::{Filled, PackedRows};
 use crate::catalog::StorageId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Party;
@@ -23,19 +26,13 @@ impl Call<'_> {
         })
     }
 
-    fn count_row(&self, len: usize) -> Result<()> {
-        let (rows, bytes) = (
-            self.package.limits.rows_read,
-            self.package.limits.bytes_read,
-        );
-        self.count(|ledger| &mut ledger.rows_read, 1, Limit::RowsRead, rows)
+    fn count_rows(&self, rows: usize, len: usize) -> Result<()> {
+        let limits = &self.package.limits;
+        let (limit, most) = (Limit::RowsRead, limits.rows_read);
+        self.count(|ledger| &mut ledger.rows_read, rows, limit, most)
             .and_then(|()| {
-                self.count(
-                    |ledger| &mut ledger.bytes_read,
-                    len,
-                    Limit::BytesRead,
-                    bytes,
-                )
+                let (limit, most) = (Limit::BytesRead, limits.bytes_read);
+                self.count(|ledger| &mut ledger.bytes_read, len, limit, most)
             })
             .map_err(|error| self.fail(error))
     }
@@ -59,7 +56,7 @@ impl Call<'_> {
             }
         });
         if found {
-            self.count_row(key.len() + (value.len() - before))?;
+            self.count_rows(1, key.len() + (value.len() - before))?;
         }
         Ok(found)
     }
@@ -78,51 +75,29 @@ impl Call<'_> {
         Ok(cursor)
     }
 
-    /// Hands the next rows of a range read to `take`, in key order, until it answers false for one, which then comes
-    /// again next time, or there is none left. Answers whether rows are left.
-    ///
-    /// Rows are copied in chunks: nothing of the host is borrowed while `take` runs.
+    /// Copies the next rows of a range read to where they are wanted, in key order, as many as fit, packed: each is
+    /// `{u32 key_len, u32 value_len, key, value}`, little-endian.
     ///
     /// # Errors
-    /// `io`, which the guest may handle; `abi` where no range read of this number is open; limits, which are sticky; and
-    /// those of `take`.
-    pub fn rows(
-        &self,
-        cursor: usize,
-        mut take: impl FnMut(&[u8], &[u8]) -> Result<bool>,
-    ) -> Result<bool> {
+    /// `io`, which the guest may handle; `abi` where no range read of this number is open; limits, which are sticky.
+    pub fn fill(&self, cursor: usize, buffer: &mut [u8]) -> Result<Filled> {
         let cursor = &mut *self.buffers.cursor(cursor)?;
-        loop {
-            while let Some((key, value)) = cursor.chunk.row(cursor.next) {
-                if !cursor.counted {
-                    self.count_row(key.len() + value.len())?;
-                    cursor.counted = true;
-                    self.trace(Party::HostState, Party::Instance, || {
-                        format!("row {}", self.show_key(cursor.storage, key))
-                    });
-                }
-                if !take(key, value)? {
-                    return Ok(true);
-                }
-                cursor.next += 1;
-                cursor.counted = false;
-            }
-            if !cursor.more {
-                return Ok(false);
-            }
+        let mut rows = PackedRows::new(buffer);
+        while cursor.more && rows.filled.needed == 0 {
             self.check()?;
-            if let Some((key, _)) = cursor.chunk.last() {
-                cursor.after.clear();
-                cursor.after.extend_from_slice(key);
-                cursor.begun = true;
+            rows.begin();
+            cursor.scan(self.host, &mut |key, value| rows.push(key, value))?;
+            cursor.more = rows.cut;
+            self.count_rows(rows.rows, rows.bytes)?;
+            if let Some(key) = rows.last_key() {
+                cursor.go_on_behind(key);
             }
-            cursor.chunk.clear();
-            cursor.next = 0;
-            let after = cursor.begun.then_some(&*cursor.after);
-            self.host
-                .scan(cursor.storage, &cursor.prefix, after, &mut cursor.chunk)?;
-            cursor.more = cursor.chunk.is_full();
+            if self.is_traced() {
+                rows.keys()
+                    .for_each(|key| self.trace_row(cursor.storage, key));
+            }
         }
+        Ok(rows.filled)
     }
 
     /// Closes a range read.
@@ -132,10 +107,11 @@ impl Call<'_> {
 
     /// Hands the rows whose keys begin with `prefix` to `each`, in key order, and stops at its first error.
     ///
-    /// `each` may read in turn, four deep at most.
+    /// `each` may read in turn, four deep at most: rows are copied in chunks, and nothing of the host is borrowed while it
+    /// runs.
     ///
     /// # Errors
-    /// As [`Call::open`] and [`Call::rows`].
+    /// As [`Call::open`] and [`Call::fill`].
     pub fn read(
         &self,
         storage: StorageId,
@@ -143,9 +119,40 @@ impl Call<'_> {
         mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
         let cursor = self.open(storage, prefix)?;
-        let read = self.rows(cursor, |key, value| each(key, value).map(|()| true));
+        let read = self.read_chunks(cursor, &mut each);
         self.close(cursor);
-        read.map(drop)
+        read
+    }
+
+    fn read_chunks(
+        &self,
+        cursor: usize,
+        each: &mut impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let cursor = &mut *self.buffers.cursor(cursor)?;
+        let mut chunk = mem::take(&mut cursor.chunk);
+        while cursor.more {
+            self.check()?;
+            chunk.clear();
+            cursor.scan(self.host, &mut |key, value| chunk.push(key, value))?;
+            cursor.more = chunk.is_cut();
+            for (key, value) in chunk.rows() {
+                self.count_rows(1, key.len() + value.len())?;
+                self.trace_row(cursor.storage, key);
+                each(key, value)?;
+            }
+            if let Some((key, _)) = chunk.last() {
+                cursor.go_on_behind(key);
+            }
+        }
+        cursor.chunk = chunk;
+        Ok(())
+    }
+
+    fn trace_row(&self, storage: StorageId, key: &[u8]) {
+        self.trace(Party::HostState, Party::Instance, || {
+            format!("row {}", self.show_key(storage, key))
+        });
     }
 
     /// The time of the invocation in microseconds since the Unix epoch, as `sys.context` has it.

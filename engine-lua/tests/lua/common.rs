@@ -10,7 +10,7 @@ use engine_core::engine::{
 };
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineLimits, factory};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::intent::Intents;
 use engine_core::key;
 use engine_core::limits::{Limit, Limits};
@@ -70,15 +70,15 @@ impl Host for State {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         if self.fails.get() {
             return Err(Error::new(ErrorKind::Io, "the disk is gone"));
         }
         for ((id, key), value) in &self.rows {
             let wanted = *id == storage && key.starts_with(prefix);
-            if wanted && after.is_none_or(|after| key.as_slice() > after) && !chunk.is_full() {
-                chunk.push(key, value);
+            if wanted && after.is_none_or(|after| key.as_slice() > after) && !take(key, value) {
+                break;
             }
         }
         Ok(())

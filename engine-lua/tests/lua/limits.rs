@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use engine_core::catalog::StorageId;
 use engine_core::engine::{ExtensionInstance, Invocation};
 use engine_core::error::{ErrorKind, Result};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::intent::Intents;
 use engine_core::limits::Limit;
 use engine_core::value::{Value, encode};
@@ -207,7 +207,7 @@ impl Host for Nested {
         outcome.result.map(|()| false)
     }
 
-    fn scan(&self, _: StorageId, _: &[u8], _: Option<&[u8]>, _: &mut RowChunk) -> Result<()> {
+    fn scan(&self, _: StorageId, _: &[u8], _: Option<&[u8]>, _: &mut TakeRow<'_>) -> Result<()> {
         Ok(())
     }
 

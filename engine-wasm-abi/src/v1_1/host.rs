@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use engine_core::call::Call;
+use engine_core::call::{Call, Filled};
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::foreign::ForeignId;
@@ -197,9 +197,6 @@ fn host_scan(
     })
 }
 
-/// Bytes before a row's key: the lengths of key and value.
-const ROW_HEAD: usize = 8;
-
 fn host_rows(
     guest: &mut dyn Guest<State>,
     cursor: i32,
@@ -214,26 +211,9 @@ fn host_rows(
         let (at, len) = (buffer_at.cast_unsigned(), buffer_len.cast_unsigned());
         let buffer = bytes_mut(memory, "the buffer of rows", at, len)?;
         let number = usize::try_from(cursor).unwrap_or(usize::MAX);
-        let mut used = 0;
-        let mut needed = 0;
-        let rows = call.rows(number, |key, value| {
-            let size = ROW_HEAD + key.len() + value.len();
-            let Some(place) = buffer[used..].get_mut(..size) else {
-                needed = size;
-                return Ok(false);
-            };
-            let (head, rest) = place.split_at_mut(ROW_HEAD);
-            head[..4].copy_from_slice(&(key.len() as u32).to_le_bytes());
-            head[4..].copy_from_slice(&(value.len() as u32).to_le_bytes());
-            let (key_place, value_place) = rest.split_at_mut(key.len());
-            key_place.copy_from_slice(key);
-            value_place.copy_from_slice(value);
-            used += size;
-            Ok(true)
-        });
-        let answer = match rows {
-            Ok(true) if used == 0 => -length(needed)?,
-            Ok(_) => length(used)?,
+        let answer = match call.fill(number, buffer) {
+            Ok(Filled { used: 0, needed }) => -length(needed)?,
+            Ok(Filled { used, .. }) => length(used)?,
             Err(error) => {
                 call.close(number);
                 code(state, error)?

@@ -33,8 +33,7 @@ pub(crate) fn run<G: Guest<State>>(guest: &mut G, call: &Call<'_>) -> Result<()>
     call.trace(Party::Guest, Party::Instance, || {
         "done WasmInvoke".to_owned()
     });
-    let (memory, state) = guest.split();
-    output::take(call, state, memory, status)
+    output::take(call, guest.state(), guest.memory(), status)
 }
 
 /// Runs the invocation that has begun and lets the guest pull those behind it.

@@ -8,7 +8,7 @@ use std::thread;
 use engine_core::catalog::StorageId;
 use engine_core::engine::ExtensionPackage;
 use engine_core::error::{ErrorKind, Result};
-use engine_core::host::{Host, RowChunk};
+use engine_core::host::{Host, TakeRow};
 use engine_core::limits::{Limit, Limits};
 use engine_core::manifest::Policy;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Host for Nest {
         Ok(false)
     }
 
-    fn scan(&self, _: StorageId, _: &[u8], _: Option<&[u8]>, _: &mut RowChunk) -> Result<()> {
+    fn scan(&self, _: StorageId, _: &[u8], _: Option<&[u8]>, _: &mut TakeRow<'_>) -> Result<()> {
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use engine_core::engine::{
 };
 use engine_core::error::{ErrorKind, Result};
 use engine_core::factory::{EngineLimits, ExtEngineFactory};
-use engine_core::host::{Host, RowChunk, Tracer};
+use engine_core::host::{Host, TakeRow, Tracer};
 use engine_core::intent::Intents;
 use engine_core::limits::Limits;
 use engine_core::manifest::{ExtensionDecl, ExtensionKind, PackageManifest, Policy, Verb};
@@ -193,14 +193,13 @@ impl Host for Rows {
         _: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         for (key, value) in &self.rows {
-            if chunk.is_full() {
+            let wanted =
+                key.starts_with(prefix) && after.is_none_or(|after| key.as_slice() > after);
+            if wanted && !take(key, value) {
                 break;
-            }
-            if key.starts_with(prefix) && after.is_none_or(|after| key.as_slice() > after) {
-                chunk.push(key, value);
             }
         }
         Ok(())

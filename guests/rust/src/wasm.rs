@@ -68,15 +68,16 @@ extern "C" fn init() {
 #[unsafe(export_name = "WasmFinit")]
 extern "C" fn finit() {}
 
-/// Runs an extension; answers the status and the words that go with it.
-fn run(extension: &Extension, backend: &dyn Backend, args: &[u8]) -> (u32, String) {
+/// Runs an extension; one that fails has a status and the words that go with it.
+fn run(extension: &Extension, backend: &dyn Backend, args: &[u8]) -> Result<(), (u32, String)> {
     RUNNING.set(true);
     let ended = (extension.run)(&mut State::new(backend), &Row::new(args));
-    let ended = ended.map_or_else(status_of, |()| (0, String::new()));
+    let ended = ended.map_err(status_of);
     RUNNING.set(false);
     ended
 }
 
+#[cold]
 fn status_of(error: Error) -> (u32, String) {
     let status = match error.kind() {
         ErrorKind::Rejected => 1,

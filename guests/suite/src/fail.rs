@@ -26,6 +26,7 @@ fn attempt(state: &mut State, how: &str) -> Result<(), Error> {
     let whole = |storage| key(storage).text("g").int(0);
     match how {
         "nothing" => {}
+        "reject_at_length" => return Err(Error::rejected("é".repeat(50_000))),
         "reject" => return Err(Error::rejected("no, because of NUL \0 and é")),
         "faulty_then_reject" => {
             state.put_value(&whole("read_only"), &row().text("v"));

@@ -116,9 +116,11 @@ impl ExtensionInstance for Shop {
             host,
             &cursors,
             intents,
-            |call| match &*call.extension().name {
-                "Order" => order(call, self.storages, buffers),
-                _ => fill(call, self.storages, buffers),
+            |call| {
+                call.end(match &*call.extension().name {
+                    "Order" => order(call, self.storages, buffers),
+                    _ => fill(call, self.storages, buffers),
+                })
             },
         )
     }

@@ -2,7 +2,7 @@
 
 use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
-use engine_core::host::RowChunk;
+use engine_core::host::TakeRow;
 use engine_core::intent::{Intent, Intents};
 use engine_core::manifest::Verb;
 use indexmap::map::Entry;
@@ -180,57 +180,35 @@ impl View for Above<'_> {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         let rows = &self.overlay.storages[usize::from(storage.0)];
         if rows.is_empty() {
-            return self.base.scan(storage, prefix, after, chunk);
+            return self.base.scan(storage, prefix, after, take);
         }
         let end = crate::store::range_end(prefix);
         let start = crate::store::range_start(prefix, after);
         let places = rows.places();
         let pending = places.from(start).take_while(|(key, _)| ***key < *end);
         let mut pending = pending.map(|(key, at)| (key, rows.at(*at))).peekable();
-        let mut below = RowChunk::default();
-        let mut after = after.map(<[u8]>::to_vec);
-        loop {
-            below.clear();
-            self.base
-                .scan(storage, prefix, after.as_deref(), &mut below)?;
-            for (key, value) in below.rows() {
-                while let Some((pending_key, pending_value)) = pending.next_if(|(k, _)| ***k < *key)
-                {
-                    push(chunk, pending_key, pending_value);
-                    if chunk.is_full() {
-                        return Ok(());
-                    }
-                }
-                match pending.next_if(|(k, _)| ***k == *key) {
-                    Some((_, pending_value)) => push(chunk, key, pending_value),
-                    None => chunk.push(key, value),
-                }
-                if chunk.is_full() {
-                    return Ok(());
+        let mut goes_on = true;
+        self.base.scan(storage, prefix, after, &mut |key, value| {
+            while let Some((key, value)) = pending.next_if(|(pending, _)| ***pending < *key) {
+                goes_on = value.is_none_or(|value| take(key, value));
+                if !goes_on {
+                    return false;
                 }
             }
-            match below.rows().last() {
-                Some((key, _)) if below.is_full() => after = Some(key.to_vec()),
-                _ => break,
-            }
-        }
-        for (key, value) in pending {
-            push(chunk, key, value);
-            if chunk.is_full() {
-                break;
-            }
+            goes_on = match pending.next_if(|(pending, _)| ***pending == *key) {
+                Some((_, value)) => value.is_none_or(|value| take(key, value)),
+                None => take(key, value),
+            };
+            goes_on
+        })?;
+        while goes_on && let Some((key, value)) = pending.next() {
+            goes_on = value.is_none_or(|value| take(key, value));
         }
         Ok(())
-    }
-}
-
-fn push(chunk: &mut RowChunk, key: &[u8], value: Option<&Bytes>) {
-    if let Some(value) = value {
-        chunk.push(key, value);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use engine_core::catalog::StorageId;
 use engine_core::error::Result;
-use engine_core::host::RowChunk;
+use engine_core::host::TakeRow;
 
 use crate::store::View;
 
@@ -70,8 +70,8 @@ impl View for Seeing<'_> {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
-        self.view.scan(storage, prefix, after, chunk)
+        self.view.scan(storage, prefix, after, take)
     }
 }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender};
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
-use engine_core::host::RowChunk;
+use engine_core::host::TakeRow;
 use lsm_tree::compaction::Leveled;
 use lsm_tree::{AbstractTree, AnyTree, Cache, Config, Guard, SeqNo, SequenceNumberCounter};
 
@@ -314,7 +314,7 @@ impl Rows {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         if prefix.len() > MAX_KEY {
             return Ok(());
@@ -322,12 +322,11 @@ impl Rows {
         let start = range_start(prefix, after).map(|key| self.key(storage, key));
         let end = Bound::Excluded(self.key(storage, &range_end(prefix)));
         for row in self.tree.range((start, end), at, None) {
-            if chunk.is_full() {
-                break;
-            }
             let row = row.into_inner();
             let (key, value) = row.map_err(|error| failure(&self.folder, error))?;
-            chunk.push(&key[2..], &value);
+            if !take(&key[2..], &value) {
+                break;
+            }
         }
         Ok(())
     }
@@ -420,9 +419,9 @@ impl View for DiskStore {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
-        self.rows.scan(SeqNo::MAX, storage, prefix, after, chunk)
+        self.rows.scan(SeqNo::MAX, storage, prefix, after, take)
     }
 }
 
@@ -511,9 +510,9 @@ impl View for DiskSnapshot {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
-        self.rows.scan(self.at, storage, prefix, after, chunk)
+        self.rows.scan(self.at, storage, prefix, after, take)
     }
 }
 
@@ -714,8 +713,7 @@ mod tests {
         let store = open(folder.path());
         let key = vec![1; 70_000];
         assert!(!store.get(StorageId(0), &key, &mut Vec::new()).unwrap());
-        let mut chunk = engine_core::host::RowChunk::default();
-        store.scan(StorageId(0), &key, None, &mut chunk).unwrap();
-        assert_eq!(chunk.rows().len(), 0);
+        let take = &mut |_: &[u8], _: &[u8]| panic!("there is no row");
+        store.scan(StorageId(0), &key, None, take).unwrap();
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use engine_core::catalog::StorageId;
 use engine_core::error::Result;
-use engine_core::host::RowChunk;
+use engine_core::host::TakeRow;
 use engine_core::key::RANGE_END;
 
 use super::{Bytes, Snapshot, StateStore, Tree, View, Write};
@@ -53,15 +53,14 @@ impl View for MemoryStore {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()> {
         let rows = &self.storages[usize::from(storage.0)];
         let end = range_end(prefix);
         for (key, value) in rows.from(range_start(prefix, after)) {
-            if **key >= *end || chunk.is_full() {
+            if **key >= *end || !take(key, value) {
                 break;
             }
-            chunk.push(key, value);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use engine_core::catalog::StorageId;
 use engine_core::error::Result;
-use engine_core::host::RowChunk;
+use engine_core::host::TakeRow;
 
 use crate::log::Position;
 
@@ -42,9 +42,8 @@ pub trait View {
     /// `io` and `corrupt` where the row cannot be read.
     fn get(&self, storage: StorageId, key: &[u8], value: &mut Vec<u8>) -> Result<bool>;
 
-    /// Fills `chunk` with the next rows whose keys begin with `prefix`, in key order, behind the key `after`.
-    ///
-    /// A chunk that comes back not full is the last one.
+    /// Hands the rows whose keys begin with `prefix` to `take`, in key order, from behind the key `after` on, until it
+    /// answers false for one or there is none left.
     ///
     /// # Errors
     /// `io` and `corrupt` where rows cannot be read.
@@ -53,7 +52,7 @@ pub trait View {
         storage: StorageId,
         prefix: &[u8],
         after: Option<&[u8]>,
-        chunk: &mut RowChunk,
+        take: &mut TakeRow<'_>,
     ) -> Result<()>;
 }
 
@@ -115,17 +114,10 @@ pub fn for_each_row(
     storage: StorageId,
     mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let mut chunk = RowChunk::default();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        chunk.clear();
-        view.scan(storage, &[], after.as_deref(), &mut chunk)?;
-        for (key, value) in chunk.rows() {
-            each(key, value)?;
-        }
-        match chunk.rows().last() {
-            Some((key, _)) if chunk.is_full() => after = Some(key.to_vec()),
-            _ => return Ok(()),
-        }
-    }
+    let mut ended = Ok(());
+    view.scan(storage, &[], None, &mut |key, value| {
+        ended = each(key, value);
+        ended.is_ok()
+    })?;
+    ended
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use engine_core::catalog::StorageId;
-use engine_core::host::RowChunk;
+use engine_core::host::{RowChunk, TakeRow};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
@@ -94,12 +94,11 @@ fn scan(view: &dyn View, storage: StorageId, prefix: &[u8]) -> Vec<(Vec<u8>, Vec
     loop {
         let mut chunk = RowChunk::default();
         let after = rows.last().map(|(key, _)| key.clone());
-        view.scan(storage, prefix, after.as_deref(), &mut chunk)
-            .unwrap();
+        let take: &mut TakeRow<'_> = &mut |key, value| chunk.push(key, value);
+        view.scan(storage, prefix, after.as_deref(), take).unwrap();
         let found = chunk.rows().map(|(k, v)| (k.to_vec(), v.to_vec()));
         rows.extend(found);
-        assert!(chunk.rows().len() <= RowChunk::ROWS);
-        if !chunk.is_full() {
+        if !chunk.is_cut() {
             return rows;
         }
     }

@@ -176,7 +176,7 @@ impl ExtensionInstance for Probe {
                 let name = call.extension().name.to_string();
                 let run = self.native.runs.lock().unwrap().get(&name).cloned();
                 *self.native.calls.lock().unwrap().entry(name).or_default() += 1;
-                run.map_or(Ok(()), |run| run(&Guest(call)))
+                call.end(run.map_or(Ok(()), |run| run(&Guest(call))))
             },
         )
     }

@@ -70,7 +70,9 @@ impl Arena {
 
     /// Frees every block.
     pub(super) fn reset(&mut self) {
-        self.chunks.truncate(1);
+        if self.chunks.len() > 1 {
+            self.chunks.truncate(1);
+        }
         self.used = 0;
     }
 }

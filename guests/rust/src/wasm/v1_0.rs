@@ -70,10 +70,11 @@ extern "C" fn run(name: *const c_char, kind: i32, args: *const u8) -> *const Han
     let found = extensions().find(|extension| {
         extension.name.as_bytes() == name.to_bytes() && extension.kind as i32 == kind
     });
-    let (status, message) = match found {
-        None => (NO_SUCH_EXTENSION, String::new()),
+    let ended = match found {
+        None => Err((NO_SUCH_EXTENSION, String::new())),
         Some(extension) => super::run(extension, &Host, args),
     };
+    let (status, message) = ended.err().unwrap_or_default();
     hand_over(status, message)
 }
 

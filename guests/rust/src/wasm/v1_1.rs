@@ -106,10 +106,15 @@ extern "C" fn invoke(extension: *const Extension, args_len: usize) -> u32 {
     OUTPUT.with_borrow_mut(Vec::clear);
     // SAFETY: the host hands back a number that `resolve` gave it, and has put the arguments into the input buffer.
     let (extension, args) = unsafe { (&*extension, input(args_len)) };
-    let (status, message) = super::run(extension, &Host, args);
-    if !message.is_empty() {
-        record([MESSAGE, 0, 0, message.len() as u32], &[message.as_bytes()]);
-    }
+    let status = match super::run(extension, &Host, args) {
+        Ok(()) => 0,
+        Err((status, words)) => {
+            if !words.is_empty() {
+                record([MESSAGE, 0, 0, words.len() as u32], &[words.as_bytes()]);
+            }
+            status
+        }
+    };
     OUTPUT.with_borrow(|output| {
         EXCHANGE.set(Exchange {
             output: output.as_ptr(),
