@@ -13,6 +13,7 @@ use crate::answer::{self, Answer};
 use crate::appender::Appender;
 use crate::application::FailedProjector;
 use crate::board::{Board, Projecting};
+use crate::checkpoint;
 use crate::host::Logger;
 use crate::jobs::Jobs;
 use crate::lineup::Lineup;
@@ -146,6 +147,8 @@ impl Opening {
             max_group: MAX_GROUP,
             ..SegmentOptions::default()
         };
+        // Before the log, which may be in need of the space.
+        checkpoint::remove_draft(&*self.platform, &checkpoint_folder(folder))?;
         let folder = log_folder(folder);
         let (log, report) =
             SegmentLog::open(self.platform.clone(), &folder, options).map_err(log_error)?;

@@ -23,7 +23,7 @@ mod read;
 mod write;
 
 pub(crate) use read::read;
-pub(crate) use write::write;
+pub(crate) use write::{remove_draft, write};
 
 const MAGIC: &[u8; 8] = b"EXTCKPT1";
 const VERSION: i64 = 3;
