@@ -41,7 +41,8 @@ pub(crate) struct State {
     pub(crate) projections: BTreeMap<String, Progress>,
     /// Up to which time each job has run for its due times.
     pub(crate) jobs: BTreeMap<String, i64>,
-    /// Bytes of the last checkpoint.
+    /// The position of the last checkpoint that is whole, and how many bytes it has.
+    pub(crate) checkpointed: Option<Position>,
     pub(crate) checkpoint: u64,
     /// Bytes of groups behind it.
     pub(crate) since_checkpoint: u64,
@@ -66,6 +67,7 @@ impl State {
             time: i64::MIN,
             projections: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            checkpointed: None,
             checkpoint: 0,
             since_checkpoint: 0,
         }
@@ -154,6 +156,7 @@ impl State {
             match read.and_then(|()| reaches(store.as_deref(), &state, &path)) {
                 Ok(()) => {
                     state.store = store.unwrap_or(state.store);
+                    state.checkpointed = Some(state.position);
                     return Ok(state);
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {

@@ -103,11 +103,11 @@ pub trait CommandLog: Send + fmt::Debug {
 
     /// Forgets groups with positions less than `below`, as many as is convenient, maybe none.
     ///
-    /// The group at `below` and all later ones stay.
+    /// The group at `below` and all later ones stay, and so do the `retain` bytes of log before it.
     ///
     /// # Errors
     /// `Io`, after which the log is poisoned; `Poisoned`.
-    fn forget(&mut self, below: Position) -> Result<(), LogError>;
+    fn forget(&mut self, below: Position, retain: u64) -> Result<(), LogError>;
 
     /// Reads the whole log up to the tail, and reports all damage.
     ///

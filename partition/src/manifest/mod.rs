@@ -201,7 +201,7 @@ pub struct PartitionSpec {
     pub checkpoint_bytes: u64,
     /// Bytes of a log segment; 64 MiB.
     pub segment_bytes: u64,
-    /// Bytes of log that are kept; the whole log where absent.
+    /// Bytes of log that are kept below what recovery and projectors need; the whole log where absent.
     pub retention_bytes: Option<u64>,
     /// Threads that answer queries; 1.
     pub query_threads: usize,

@@ -264,12 +264,13 @@ impl CommandLog for SegmentLog {
         Arc::new(SegmentReader(Arc::clone(&self.shared)))
     }
 
-    fn forget(&mut self, below: Position) -> Result<(), LogError> {
+    fn forget(&mut self, below: Position, retain: u64) -> Result<(), LogError> {
         self.begin()?;
         let Shared {
             platform, folder, ..
         } = &*self.shared;
         let files = platform.files();
+        let below = Position(below.0.saturating_sub(retain));
         // One name at a time, from the oldest on: a crash must not leave a gap.
         while let Some(first) = self.shared.segments(|s| forget_first(s, below)) {
             let path = folder.join(header::file_name(first));
