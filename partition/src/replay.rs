@@ -11,6 +11,7 @@ use engine_core::intent::Intents;
 
 use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
+use crate::ids::Window;
 use crate::journal::Journal;
 use crate::lineup::hex;
 use crate::log::{Position, SegmentLog};
@@ -105,7 +106,7 @@ pub fn replay(
             memory: program.spec().partition.store_bytes,
         };
         let scratch = place.scratch("replay")?;
-        let mut state = State::over(scratch.0.open(catalog)?, catalog.clone(), 0);
+        let mut state = State::over(scratch.0.open(catalog)?, catalog.clone(), Window::NONE);
         if reader.oldest() > Position::START {
             if place.kind == StoreKind::Disk {
                 return Err(Error::new(

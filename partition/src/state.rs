@@ -10,7 +10,7 @@ use engine_core::intent::Intents;
 use engine_core::manifest::Verb;
 
 use crate::checkpoint;
-use crate::ids::{self, Accepted, Ids};
+use crate::ids::{self, Accepted, Ids, Window};
 use crate::log::{LogError, LogReader, Position};
 use crate::partition::checkpoint_folder;
 use crate::platform::Platform;
@@ -50,14 +50,14 @@ pub(crate) struct State {
 
 impl State {
     /// The state before the first command, in memory.
-    pub(crate) fn new(catalog: Arc<Catalog>, ids: usize) -> Self {
+    pub(crate) fn new(catalog: Arc<Catalog>, ids: Window) -> Self {
         let store = Box::new(MemoryStore::new(catalog.len()));
         Self::over(store, catalog, ids)
     }
 
     /// The state before the first command, over a store that may have the rows of later ones: those are passed over
     /// when the log is followed.
-    pub(crate) fn over(store: Box<dyn StateStore>, catalog: Arc<Catalog>, ids: usize) -> Self {
+    pub(crate) fn over(store: Box<dyn StateStore>, catalog: Arc<Catalog>, ids: Window) -> Self {
         Self {
             store,
             catalog,
@@ -85,7 +85,7 @@ impl State {
         place: &StorePlace<'_>,
         folder: &Path,
         catalog: &Arc<Catalog>,
-        ids: usize,
+        ids: Window,
         log: &dyn LogReader,
         notices: &mut Vec<String>,
     ) -> Result<Self> {
@@ -145,7 +145,7 @@ impl State {
         folder: &Path,
         store: Option<Box<dyn StateStore>>,
         catalog: &Arc<Catalog>,
-        ids: usize,
+        ids: Window,
         oldest: Position,
         notices: &mut Vec<String>,
     ) -> Result<Self> {

@@ -7,6 +7,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::checkpoint;
 use crate::folder::{self, FolderFacts};
+use crate::ids::Window;
 use crate::log::{self, LogReader, Position, SegmentLog};
 use crate::manifest::PartitionSpec;
 use crate::packages;
@@ -93,7 +94,7 @@ fn partition<'a>(
     found: &mut Verified,
 ) -> Result<Option<(State, Vec<Scratch<'a>>)>> {
     let catalog = Arc::new(facts.catalog()?);
-    let mut state = State::new(catalog.clone(), usize::MAX);
+    let mut state = State::new(catalog.clone(), Window::ALL);
     let log_folder = log_folder(folder);
     let files = platform.files();
     let exists = files.exists(&log_folder).map_err(|source| {
@@ -169,7 +170,7 @@ fn partition<'a>(
             let what = stored.disagreement(&mut state, &*reader)?;
             found.problems.extend(what);
         }
-        let mut saved = State::new(catalog.clone(), usize::MAX);
+        let mut saved = State::new(catalog.clone(), Window::ALL);
         if let Err(error) = checkpoint::read(&**platform, path, &mut saved) {
             found.problems.push(error.to_string());
             continue;
