@@ -18,7 +18,7 @@ use crate::host::Logger;
 use crate::ids::{MAX_ID, Window};
 use crate::jobs::Jobs;
 use crate::lineup::Lineup;
-use crate::log::{CommandLog, LogReader, MemoryLog, SegmentLog, SegmentOptions};
+use crate::log::{CommandLog, LogReader, MemoryLog, Owner, SegmentLog, SegmentOptions};
 use crate::platform::{JoinHandle, Platform};
 use crate::program::{Loaded, Program};
 use crate::projector::Projector;
@@ -139,13 +139,15 @@ pub(crate) fn store_folder(folder: &Path) -> PathBuf {
 
 impl Opening {
     fn log(&self, notices: &mut Vec<String>) -> Result<Box<dyn CommandLog>> {
-        let spec = &self.program.spec().partition;
+        let app = self.program.spec();
+        let spec = &app.partition;
         let Some(folder) = &self.folder else {
             return Ok(Box::new(MemoryLog::open(&Default::default())));
         };
         let options = SegmentOptions {
             segment_size: spec.segment_bytes,
             max_group: MAX_GROUP,
+            owner: Owner::new(&app.name, self.number),
             ..SegmentOptions::default()
         };
         // Before the log, which may be in need of the space.

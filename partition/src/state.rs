@@ -305,7 +305,9 @@ pub(crate) fn reaches(store: Option<&dyn StateStore>, state: &State, path: &Path
 pub(crate) fn log_error(error: LogError) -> Error {
     let kind = match error {
         // What a checkpoint or a projector has counted must be in the log.
-        LogError::Corrupt { .. } | LogError::OutOfRange { .. } => ErrorKind::Corrupt,
+        LogError::Corrupt { .. } | LogError::OutOfRange { .. } | LogError::Owner { .. } => {
+            ErrorKind::Corrupt
+        }
         LogError::Locked { .. } => ErrorKind::Busy,
         _ => ErrorKind::Io,
     };

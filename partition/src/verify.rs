@@ -8,7 +8,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 use crate::checkpoint;
 use crate::folder::{self, FolderFacts};
 use crate::ids::Window;
-use crate::log::{self, LogReader, Position, SegmentLog};
+use crate::log::{self, LogReader, Owner, Position, SegmentLog};
 use crate::manifest::PartitionSpec;
 use crate::packages;
 use crate::partition::{checkpoint_folder, log_folder, store_folder};
@@ -65,7 +65,8 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
     let mut scratches = Vec::new();
     for number in 0..facts.partitions {
         let folder = folder::of_partition(data, number);
-        match partition(platform, &folder, &facts, &mut found) {
+        let owner = Owner::new(&facts.application, number);
+        match partition(platform, (&folder, owner), &facts, &mut found) {
             Ok(Some((state, scratch))) => {
                 found.commands += state.offset;
                 snapshots.push(state.store.snapshot()?);
@@ -89,7 +90,7 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
 /// Verifies one partition; gives its state where that can be had.
 fn partition<'a>(
     platform: &'a Arc<dyn Platform>,
-    folder: &Path,
+    (folder, owner): (&Path, Owner),
     facts: &FolderFacts,
     found: &mut Verified,
 ) -> Result<Option<(State, Vec<Scratch<'a>>)>> {
@@ -117,7 +118,7 @@ fn partition<'a>(
         return Ok(None);
     }
     let (reader, _lock) =
-        SegmentLog::open_to_read(platform.clone(), &log_folder).map_err(log_error)?;
+        SegmentLog::open_to_read(platform.clone(), &log_folder, Some(owner)).map_err(log_error)?;
     let mut kept = checkpoint::list(&**platform, &checkpoint_folder(folder))?;
     kept.reverse();
     let place = StorePlace {

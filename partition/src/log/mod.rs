@@ -16,11 +16,13 @@ use std::sync::Arc;
 mod error;
 mod group;
 mod memory;
+mod owner;
 mod segment;
 
 pub use error::LogError;
 pub use group::GroupBuffer;
 pub use memory::{MemoryLog, MemoryStore};
+pub use owner::Owner;
 pub use segment::{OpenReport, SegmentLog, SegmentOptions, verify};
 
 /// Where a group is in its log. Later groups have greater positions.
