@@ -22,7 +22,7 @@ use fuzz::disk::{damage, files, put};
 use fuzz::input::Input;
 use libfuzzer_sys::fuzz_target;
 use partition::application::{Application, Options};
-use partition::log::{Append, CommandLog, GroupBuffer, SegmentLog, SegmentOptions};
+use partition::log::{Append, CommandLog, GroupBuffer, Owner, SegmentLog, SegmentOptions};
 use partition::manifest::AppSpec;
 use partition::platform::Platform;
 use partition::platform::sim::SimPlatform;
@@ -334,6 +334,7 @@ fuzz_target!(|data: &[u8]| {
         segment_size: 1 << 12,
         fill: 1 << 10,
         max_group: 1 << 12,
+        owner: Owner::new("folder", 0),
     };
     let (mut log, _) =
         SegmentLog::open(Arc::new(platform.clone()), Path::new(LOG), options).expect("a log");

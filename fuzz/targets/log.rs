@@ -9,7 +9,8 @@ use fuzz::disk::{damage, files, put};
 use fuzz::input::Input;
 use libfuzzer_sys::fuzz_target;
 use partition::log::{
-    self, Append, CommandLog, GroupBuffer, LogError, LogReader, SegmentLog, SegmentOptions,
+    self, Append, CommandLog, GroupBuffer, LogError, LogReader, Owner, SegmentLog,
+    SegmentOptions,
 };
 use partition::platform::Platform;
 use partition::platform::sim::SimPlatform;
@@ -20,6 +21,7 @@ const OPTIONS: SegmentOptions = SegmentOptions {
     segment_size: 512,
     fill: 128,
     max_group: 300,
+    owner: Owner::NOBODY,
 };
 
 fn open(platform: &SimPlatform) -> Result<SegmentLog, LogError> {
@@ -54,7 +56,7 @@ fn check(platform: &SimPlatform) -> Option<Vec<Vec<u8>>> {
     let shared: Arc<dyn Platform> = Arc::new(platform.clone());
     let verify = || log::verify(&shared, Path::new(FOLDER)).expect("a log that can be read");
     let found = verify();
-    let survey = SegmentLog::open_to_read(Arc::clone(&shared), Path::new(FOLDER));
+    let survey = SegmentLog::open_to_read(Arc::clone(&shared), Path::new(FOLDER), None);
     let groups = survey.and_then(|(reader, _lock)| read(&*reader));
     let groups = match groups {
         Ok(groups) => groups,

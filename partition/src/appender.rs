@@ -12,8 +12,8 @@ use crate::state::log_error;
 pub(crate) enum Task {
     /// Append a group.
     Append(GroupBuffer),
-    /// Forget what is below a position.
-    Forget(Position),
+    /// Forget what is below a position, but for so many bytes.
+    Forget(Position, u64),
 }
 
 /// What the log did.
@@ -144,8 +144,9 @@ impl Appender {
 fn perform(log: &mut dyn CommandLog, task: Task) -> Result<Done> {
     let mut group = match task {
         Task::Append(group) => group,
-        Task::Forget(below) => {
-            return log.forget(below).map(|()| Done::Forgot).map_err(log_error);
+        Task::Forget(below, retain) => {
+            let forgot = log.forget(below, retain);
+            return forgot.map(|()| Done::Forgot).map_err(log_error);
         }
     };
     let expected = log.tail().map_err(log_error)?;

@@ -170,7 +170,8 @@ impl Application {
     /// Submits a command with its arguments as a JSON object.
     ///
     /// The answer comes when the command is durable, or refused on a state that is durable. A command with an id that
-    /// was accepted before, with the same arguments, answers what it answered then.
+    /// was accepted before, with the same arguments, answers what it answered then. An id has at most 1,024 bytes; how
+    /// many are remembered is in the manifest's `[partition]`, as `ids` and `ids_bytes`.
     ///
     /// # Errors
     /// At once: `unknown`, `bad_args`, `busy`, `stopped`. In the answer: whatever refuses the command, `id_conflict`,

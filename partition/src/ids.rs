@@ -23,10 +23,41 @@ pub(crate) struct Accepted {
     pub(crate) result: Option<Bytes>,
 }
 
+impl Accepted {
+    /// Bytes of the id and the result: the same on every machine, since what is forgotten depends on them.
+    fn bytes(&self) -> u64 {
+        let result = self.result.as_ref().map_or(0, |result| result.len());
+        (self.id.len() + result) as u64
+    }
+}
+
+/// The longest id, in bytes.
+pub(crate) const MAX_ID: usize = 1024;
+
+/// How much is remembered: so many of the last ids, and so many bytes of ids and results.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) ids: usize,
+    pub(crate) bytes: u64,
+}
+
+impl Window {
+    pub(crate) const ALL: Self = Self {
+        ids: usize::MAX,
+        bytes: u64::MAX,
+    };
+    pub(crate) const NONE: Self = Self { ids: 0, bytes: 0 };
+}
+
 /// The accepted ids of a partition, at most a window of the last ones.
+///
+/// Which they are depends on nothing but the commands and the window, so a recovery from the log, or from a checkpoint
+/// and the log behind it, remembers the same. The last one is remembered however large its result is.
 #[derive(Debug)]
 pub(crate) struct Ids {
-    window: usize,
+    window: Window,
+    /// Bytes of what is remembered.
+    bytes: u64,
     order: Order,
     by_id: HashTable<Slot>,
     hasher: RandomState,
@@ -94,6 +125,13 @@ impl Order {
     }
 
     fn pop(&mut self) {
+        // A large result is not kept for as long as others of its chunk are.
+        let at = self.forgotten;
+        if let Some(first) = self.chunks.front_mut()
+            && first[at].result.is_some()
+        {
+            Arc::make_mut(first)[at].result = None;
+        }
         self.forgotten += 1;
         if self.forgotten == CHUNK {
             self.chunks.pop_front();
@@ -104,9 +142,10 @@ impl Order {
 }
 
 impl Ids {
-    pub(crate) fn new(window: usize) -> Self {
+    pub(crate) fn new(window: Window) -> Self {
         Self {
             window,
+            bytes: 0,
             order: Order::default(),
             by_id: HashTable::new(),
             hasher: RandomState::default(),
@@ -121,12 +160,14 @@ impl Ids {
         Some(self.order.get(slot.number))
     }
 
-    /// Remembers an accepted command and forgets the oldest one beyond the window.
+    /// Remembers an accepted command and forgets the oldest ones beyond the window.
     pub(crate) fn remember(&mut self, accepted: Accepted) {
-        if self.window == 0 {
+        let Window { ids, bytes } = self.window;
+        if ids == 0 {
             return;
         }
-        if self.order.len() == self.window {
+        self.bytes += accepted.bytes();
+        while self.order.len() > 0 && (self.order.len() >= ids || self.bytes > bytes) {
             self.forget();
         }
         let hash = self.hasher.hash_one(&*accepted.id);
@@ -143,7 +184,9 @@ impl Ids {
 
     fn forget(&mut self) {
         let oldest = self.order.oldest();
-        let hash = self.hasher.hash_one(&*self.order.get(oldest).id);
+        let accepted = self.order.get(oldest);
+        self.bytes -= accepted.bytes();
+        let hash = self.hasher.hash_one(&*accepted.id);
         if let Ok(slot) = self.by_id.find_entry(hash, |slot| slot.number == oldest) {
             slot.remove();
         }
@@ -187,7 +230,7 @@ pub(crate) fn older(command: &str, args: &[u8], schema: &Schema) -> impl Iterato
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Accepted, CHUNK, Ids};
+    use super::{Accepted, CHUNK, Ids, Window};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
@@ -196,7 +239,7 @@ mod tests {
         fn the_last_ids_of_a_window_are_remembered_in_order(
             window in prop_oneof![0..5usize, 0..3 * CHUNK], count in 0..5 * CHUNK as u64, shared in 0..5 * CHUNK as u64,
         ) {
-            let mut ids = Ids::new(window);
+            let mut ids = Ids::new(Window { ids: window, ..Window::ALL });
             let offsets = |ids: &Ids| ids.snapshot().iter().map(|a| a.offset).collect::<Vec<_>>();
             let mut before = None;
             for offset in 0..count {
@@ -218,9 +261,73 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn the_last_ids_that_fit_are_remembered_wherever_one_begins(
+            sizes in prop::collection::vec(0..100usize, 1..3 * CHUNK), bytes in 0..60_000u64, begin in any::<prop::sample::Index>(),
+        ) {
+            let window = Window { bytes, ..Window::ALL };
+            let remember = |ids: &mut Ids, offset: usize| {
+                let id = (offset as u32).to_le_bytes()[..].into();
+                let result = (offset % 3 > 0).then(|| vec![1; sizes[offset]].into());
+                ids.remember(Accepted { id, offset: offset as u64, hash: [0; 16], result });
+            };
+            let offsets = |ids: &Ids| ids.snapshot().iter().map(|a| a.offset).collect::<Vec<_>>();
+            let mut ids = Ids::new(window);
+            let begin = begin.index(sizes.len());
+            let mut saved = Vec::new();
+            for offset in 0..sizes.len() {
+                if offset == begin {
+                    saved = offsets(&ids);
+                }
+                remember(&mut ids, offset);
+            }
+            let cost = |offset: usize| 4 + if offset % 3 > 0 { sizes[offset] as u64 } else { 0 };
+            let (mut first, mut sum) = (sizes.len() - 1, cost(sizes.len() - 1));
+            while first > 0 && sum + cost(first - 1) <= bytes {
+                first -= 1;
+                sum += cost(first);
+            }
+            prop_assert_eq!(offsets(&ids), (first as u64..sizes.len() as u64).collect::<Vec<_>>());
+            prop_assert_eq!(ids.bytes, sum);
+            // As from a checkpoint and the log behind it.
+            let mut again = Ids::new(window);
+            let saved = saved.into_iter().map(|offset| offset as usize);
+            saved.chain(begin..sizes.len()).for_each(|offset| remember(&mut again, offset));
+            prop_assert_eq!(offsets(&again), offsets(&ids));
+        }
+    }
+
+    #[test]
+    fn a_result_that_is_forgotten_is_let_go() {
+        let mut ids = Ids::new(Window {
+            bytes: 1000,
+            ..Window::ALL
+        });
+        for offset in 0..10u64 {
+            let result = Some(vec![1; 600].into());
+            let id = offset.to_le_bytes()[..].into();
+            ids.remember(Accepted {
+                id,
+                offset,
+                hash: [0; 16],
+                result,
+            });
+            // A checkpoint that is being written holds its own.
+            drop(ids.snapshot());
+        }
+        let chunk = &ids.order.chunks[0];
+        assert_eq!(chunk.iter().filter(|a| a.result.is_some()).count(), 1);
+    }
+
     #[test]
     fn an_id_that_comes_again_stands_for_its_last_command() {
-        let mut ids = Ids::new(3);
+        let mut ids = Ids::new(Window {
+            ids: 3,
+            ..Window::ALL
+        });
         for (offset, id) in ["a", "b", "a", "c"].into_iter().enumerate() {
             ids.remember(Accepted {
                 id: id.as_bytes().into(),

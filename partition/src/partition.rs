@@ -13,10 +13,12 @@ use crate::answer::{self, Answer};
 use crate::appender::Appender;
 use crate::application::FailedProjector;
 use crate::board::{Board, Projecting};
+use crate::checkpoint;
 use crate::host::Logger;
+use crate::ids::{MAX_ID, Window};
 use crate::jobs::Jobs;
 use crate::lineup::Lineup;
-use crate::log::{CommandLog, LogReader, MemoryLog, SegmentLog, SegmentOptions};
+use crate::log::{CommandLog, LogReader, MemoryLog, Owner, SegmentLog, SegmentOptions};
 use crate::platform::{JoinHandle, Platform};
 use crate::program::{Loaded, Program};
 use crate::projector::Projector;
@@ -137,15 +139,19 @@ pub(crate) fn store_folder(folder: &Path) -> PathBuf {
 
 impl Opening {
     fn log(&self, notices: &mut Vec<String>) -> Result<Box<dyn CommandLog>> {
-        let spec = &self.program.spec().partition;
+        let app = self.program.spec();
+        let spec = &app.partition;
         let Some(folder) = &self.folder else {
             return Ok(Box::new(MemoryLog::open(&Default::default())));
         };
         let options = SegmentOptions {
             segment_size: spec.segment_bytes,
             max_group: MAX_GROUP,
+            owner: Owner::new(&app.name, self.number),
             ..SegmentOptions::default()
         };
+        // Before the log, which may be in need of the space.
+        checkpoint::remove_draft(&*self.platform, &checkpoint_folder(folder))?;
         let folder = log_folder(folder);
         let (log, report) =
             SegmentLog::open(self.platform.clone(), &folder, options).map_err(log_error)?;
@@ -156,7 +162,11 @@ impl Opening {
     fn recover(&self, log: &dyn CommandLog, notices: &mut Vec<String>) -> Result<State> {
         let spec = self.program.spec();
         let reader = log.reader();
-        let (catalog, ids) = (&spec.catalog, spec.partition.ids);
+        let catalog = &spec.catalog;
+        let ids = Window {
+            ids: spec.partition.ids,
+            bytes: spec.partition.ids_bytes,
+        };
         match &self.folder {
             Some(folder) => {
                 let place = StorePlace {
@@ -288,14 +298,21 @@ impl Partition {
     /// Puts a command into the queue, by the number of its extension.
     ///
     /// # Errors
-    /// `busy` where the queue is full, `stopped` where the partition has stopped.
+    /// `bad_args` where the id is too long, `busy` where the queue is full, `stopped` where the partition has stopped.
     pub(crate) fn submit(
         &self,
         command: usize,
         args: Vec<u8>,
         id: Option<&str>,
     ) -> Result<Answer<Accepted>> {
-        let limit = self.shared.program.spec().partition.queue;
+        let spec = self.shared.program.spec();
+        if let Some(len) = id.map(str::len).filter(|len| *len > MAX_ID) {
+            let message =
+                format!("the command's id has {len} bytes, and at most {MAX_ID} are taken");
+            let error = Error::new(ErrorKind::BadArgs, message);
+            return Err(error.at(|| spec.extensions[command].decl.name.to_string()));
+        }
+        let limit = spec.partition.queue;
         let before = self.shared.depth.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.shared.clone());
         if before >= limit {

@@ -11,9 +11,10 @@ use engine_core::intent::Intents;
 
 use crate::folder;
 use crate::host::{Context, LogLine, PartitionHost, event_row};
+use crate::ids::Window;
 use crate::journal::Journal;
 use crate::lineup::hex;
-use crate::log::{Position, SegmentLog};
+use crate::log::{Owner, Position, SegmentLog};
 use crate::overlay::Overlay;
 use crate::packages;
 use crate::partition::{checkpoint_folder, log_folder, store_folder};
@@ -95,8 +96,9 @@ pub fn replay(
     for partition in 0..program.spec().partitions {
         let folder = folder::of_partition(data, partition);
         let log = log_folder(&folder);
+        let owner = Owner::new(&program.spec().name, partition);
         let (reader, _lock) =
-            SegmentLog::open_to_read(platform.clone(), &log).map_err(log_error)?;
+            SegmentLog::open_to_read(platform.clone(), &log, Some(owner)).map_err(log_error)?;
         let catalog = &program.spec().catalog;
         let place = StorePlace {
             kind: program.spec().partition.store,
@@ -105,7 +107,7 @@ pub fn replay(
             memory: program.spec().partition.store_bytes,
         };
         let scratch = place.scratch("replay")?;
-        let mut state = State::over(scratch.0.open(catalog)?, catalog.clone(), 0);
+        let mut state = State::over(scratch.0.open(catalog)?, catalog.clone(), Window::NONE);
         if reader.oldest() > Position::START {
             if place.kind == StoreKind::Disk {
                 return Err(Error::new(

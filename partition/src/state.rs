@@ -10,7 +10,7 @@ use engine_core::intent::Intents;
 use engine_core::manifest::Verb;
 
 use crate::checkpoint;
-use crate::ids::{self, Accepted, Ids};
+use crate::ids::{self, Accepted, Ids, Window};
 use crate::log::{LogError, LogReader, Position};
 use crate::partition::checkpoint_folder;
 use crate::platform::Platform;
@@ -41,7 +41,8 @@ pub(crate) struct State {
     pub(crate) projections: BTreeMap<String, Progress>,
     /// Up to which time each job has run for its due times.
     pub(crate) jobs: BTreeMap<String, i64>,
-    /// Bytes of the last checkpoint.
+    /// The position of the last checkpoint that is whole, and how many bytes it has.
+    pub(crate) checkpointed: Option<Position>,
     pub(crate) checkpoint: u64,
     /// Bytes of groups behind it.
     pub(crate) since_checkpoint: u64,
@@ -49,14 +50,14 @@ pub(crate) struct State {
 
 impl State {
     /// The state before the first command, in memory.
-    pub(crate) fn new(catalog: Arc<Catalog>, ids: usize) -> Self {
+    pub(crate) fn new(catalog: Arc<Catalog>, ids: Window) -> Self {
         let store = Box::new(MemoryStore::new(catalog.len()));
         Self::over(store, catalog, ids)
     }
 
     /// The state before the first command, over a store that may have the rows of later ones: those are passed over
     /// when the log is followed.
-    pub(crate) fn over(store: Box<dyn StateStore>, catalog: Arc<Catalog>, ids: usize) -> Self {
+    pub(crate) fn over(store: Box<dyn StateStore>, catalog: Arc<Catalog>, ids: Window) -> Self {
         Self {
             store,
             catalog,
@@ -66,6 +67,7 @@ impl State {
             time: i64::MIN,
             projections: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            checkpointed: None,
             checkpoint: 0,
             since_checkpoint: 0,
         }
@@ -83,7 +85,7 @@ impl State {
         place: &StorePlace<'_>,
         folder: &Path,
         catalog: &Arc<Catalog>,
-        ids: usize,
+        ids: Window,
         log: &dyn LogReader,
         notices: &mut Vec<String>,
     ) -> Result<Self> {
@@ -143,7 +145,7 @@ impl State {
         folder: &Path,
         store: Option<Box<dyn StateStore>>,
         catalog: &Arc<Catalog>,
-        ids: usize,
+        ids: Window,
         oldest: Position,
         notices: &mut Vec<String>,
     ) -> Result<Self> {
@@ -154,6 +156,7 @@ impl State {
             match read.and_then(|()| reaches(store.as_deref(), &state, &path)) {
                 Ok(()) => {
                     state.store = store.unwrap_or(state.store);
+                    state.checkpointed = Some(state.position);
                     return Ok(state);
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -302,7 +305,9 @@ pub(crate) fn reaches(store: Option<&dyn StateStore>, state: &State, path: &Path
 pub(crate) fn log_error(error: LogError) -> Error {
     let kind = match error {
         // What a checkpoint or a projector has counted must be in the log.
-        LogError::Corrupt { .. } | LogError::OutOfRange { .. } => ErrorKind::Corrupt,
+        LogError::Corrupt { .. } | LogError::OutOfRange { .. } | LogError::Owner { .. } => {
+            ErrorKind::Corrupt
+        }
         LogError::Locked { .. } => ErrorKind::Busy,
         _ => ErrorKind::Io,
     };

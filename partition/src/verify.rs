@@ -7,7 +7,8 @@ use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::checkpoint;
 use crate::folder::{self, FolderFacts};
-use crate::log::{self, LogReader, Position, SegmentLog};
+use crate::ids::Window;
+use crate::log::{self, LogReader, Owner, Position, SegmentLog};
 use crate::manifest::PartitionSpec;
 use crate::packages;
 use crate::partition::{checkpoint_folder, log_folder, store_folder};
@@ -64,7 +65,8 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
     let mut scratches = Vec::new();
     for number in 0..facts.partitions {
         let folder = folder::of_partition(data, number);
-        match partition(platform, &folder, &facts, &mut found) {
+        let owner = Owner::new(&facts.application, number);
+        match partition(platform, (&folder, owner), &facts, &mut found) {
             Ok(Some((state, scratch))) => {
                 found.commands += state.offset;
                 snapshots.push(state.store.snapshot()?);
@@ -88,12 +90,12 @@ pub fn verify(platform: &Arc<dyn Platform>, data: &Path) -> Result<Verified> {
 /// Verifies one partition; gives its state where that can be had.
 fn partition<'a>(
     platform: &'a Arc<dyn Platform>,
-    folder: &Path,
+    (folder, owner): (&Path, Owner),
     facts: &FolderFacts,
     found: &mut Verified,
 ) -> Result<Option<(State, Vec<Scratch<'a>>)>> {
     let catalog = Arc::new(facts.catalog()?);
-    let mut state = State::new(catalog.clone(), usize::MAX);
+    let mut state = State::new(catalog.clone(), Window::ALL);
     let log_folder = log_folder(folder);
     let files = platform.files();
     let exists = files.exists(&log_folder).map_err(|source| {
@@ -116,7 +118,7 @@ fn partition<'a>(
         return Ok(None);
     }
     let (reader, _lock) =
-        SegmentLog::open_to_read(platform.clone(), &log_folder).map_err(log_error)?;
+        SegmentLog::open_to_read(platform.clone(), &log_folder, Some(owner)).map_err(log_error)?;
     let mut kept = checkpoint::list(&**platform, &checkpoint_folder(folder))?;
     kept.reverse();
     let place = StorePlace {
@@ -169,7 +171,7 @@ fn partition<'a>(
             let what = stored.disagreement(&mut state, &*reader)?;
             found.problems.extend(what);
         }
-        let mut saved = State::new(catalog.clone(), usize::MAX);
+        let mut saved = State::new(catalog.clone(), Window::ALL);
         if let Err(error) = checkpoint::read(&**platform, path, &mut saved) {
             found.problems.push(error.to_string());
             continue;

@@ -6,7 +6,6 @@
 
 mod checkpoints;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -161,9 +160,6 @@ pub(crate) struct Writer {
     checkpointing: Option<Checkpointing>,
     /// Who asked for a checkpoint after the one that is being written was begun.
     checkpoint_wanted: Vec<answer::Sender<()>>,
-    /// Bytes that went to the log since it was opened, and how many there were at each checkpoint since then.
-    logged: u64,
-    checkpointed: VecDeque<(Position, u64)>,
 }
 
 impl Writer {
@@ -201,8 +197,6 @@ impl Writer {
             shadows: Vec::new(),
             checkpointing: None,
             checkpoint_wanted: Vec::new(),
-            logged: 0,
-            checkpointed: VecDeque::new(),
         };
         writer.name_versions();
         writer
@@ -269,7 +263,10 @@ impl Writer {
                     self.flush()?;
                     self.checkpoint_done(position, written)?;
                 }
-                Message::Stop => return self.flush(),
+                Message::Stop => {
+                    self.flush()?;
+                    return self.end_checkpoint();
+                }
             }
         }
     }
@@ -637,7 +634,6 @@ impl Writer {
         state.offset = durable.offset;
         state.time = durable.time;
         state.since_checkpoint += durable.bytes;
-        self.logged += durable.bytes;
         let projections = &durable.projections;
         for (projection, _) in projections {
             let progress = Progress {

@@ -23,7 +23,7 @@ mod read;
 mod write;
 
 pub(crate) use read::read;
-pub(crate) use write::write;
+pub(crate) use write::{remove_draft, write};
 
 const MAGIC: &[u8; 8] = b"EXTCKPT1";
 const VERSION: i64 = 3;
@@ -76,7 +76,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Content, file_name, read, write};
-    use crate::ids::Accepted;
+    use crate::ids::{Accepted, Window};
     use crate::log::Position;
     use crate::platform::sim::{Fault, SimPlatform};
     use crate::platform::{Access, Platform};
@@ -99,7 +99,7 @@ mod tests {
 
     /// A state with some rows, ids and projectors.
     fn state(rows: i64, ids: u64) -> State {
-        let mut state = State::new(catalog(), 1_000_000);
+        let mut state = State::new(catalog(), Window::ALL);
         let storage = state.catalog.id("b").unwrap();
         let row = |id: i64| {
             let value = engine_core::value::Value::Text("x".repeat((id % 5000) as usize));
@@ -181,7 +181,7 @@ mod tests {
         let path = Path::new(FOLDER).join("x.checkpoint");
         let file = files.open(&path, Access::Truncate).unwrap();
         file.write_all_at(bytes, 0).unwrap();
-        let mut state = State::new(catalog(), 1_000_000);
+        let mut state = State::new(catalog(), Window::ALL);
         read(&platform, &path, &mut state).map(|()| state)
     }
 

@@ -48,6 +48,18 @@ pub(crate) fn write(
     Ok(bytes)
 }
 
+/// Removes what a crash left of a checkpoint that was being written.
+///
+/// # Errors
+/// `io`.
+pub(crate) fn remove_draft(platform: &dyn Platform, folder: &Path) -> Result<()> {
+    let (files, draft) = (platform.files(), folder.join(DRAFT));
+    match files.exists(&draft).map_err(io("look for", &draft))? {
+        true => files.remove(&draft).map_err(io("remove", &draft)),
+        false => Ok(()),
+    }
+}
+
 /// Writes all of a checkpoint durably to a file that is none yet; gives its size in bytes.
 fn draw_up(
     platform: &dyn Platform,

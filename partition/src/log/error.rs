@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Position;
+use super::{Owner, Position};
 
 /// Why a command log did not do what it was asked to.
 ///
@@ -41,6 +41,19 @@ pub enum LogError {
         offset: u64,
         /// What is wrong there.
         what: &'static str,
+    },
+    /// A file of the log belongs to another partition or application. No record was changed.
+    #[error(
+        "{} belongs to {}, not to partition {} here: folders or files were mixed up; put each back where it was",
+        path.display(), found.instead_of(*expected), expected.partition()
+    )]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: Owner,
+        /// Whose it was to be.
+        expected: Owner,
     },
     /// Another writer has this log open.
     #[error("another process has the log in {} open; stop it first", path.display())]

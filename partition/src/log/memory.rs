@@ -94,10 +94,16 @@ impl CommandLog for MemoryLog {
         Arc::new(self.store.clone())
     }
 
-    fn forget(&mut self, below: Position) -> Result<(), LogError> {
+    fn forget(&mut self, below: Position, retain: u64) -> Result<(), LogError> {
         let mut records = self.store.lock();
         let end = below.min(records.tail()).0.saturating_sub(1);
-        let end = usize::try_from(end).unwrap_or(usize::MAX);
+        let mut end = usize::try_from(end).unwrap_or(usize::MAX);
+        let mut kept = 0;
+        while end > records.forgotten && kept < retain {
+            end -= 1;
+            let record = &records.records[end - records.forgotten];
+            kept += record.as_ref().map_or(0, |group| group.len() as u64);
+        }
         while records.forgotten < end {
             records.records.pop_front();
             records.forgotten += 1;

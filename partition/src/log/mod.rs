@@ -16,11 +16,13 @@ use std::sync::Arc;
 mod error;
 mod group;
 mod memory;
+mod owner;
 mod segment;
 
 pub use error::LogError;
 pub use group::GroupBuffer;
 pub use memory::{MemoryLog, MemoryStore};
+pub use owner::Owner;
 pub use segment::{OpenReport, SegmentLog, SegmentOptions, verify};
 
 /// Where a group is in its log. Later groups have greater positions.
@@ -103,11 +105,11 @@ pub trait CommandLog: Send + fmt::Debug {
 
     /// Forgets groups with positions less than `below`, as many as is convenient, maybe none.
     ///
-    /// The group at `below` and all later ones stay.
+    /// The group at `below` and all later ones stay, and so do the `retain` bytes of log before it.
     ///
     /// # Errors
     /// `Io`, after which the log is poisoned; `Poisoned`.
-    fn forget(&mut self, below: Position) -> Result<(), LogError>;
+    fn forget(&mut self, below: Position, retain: u64) -> Result<(), LogError>;
 
     /// Reads the whole log up to the tail, and reports all damage.
     ///

@@ -196,12 +196,14 @@ pub struct PartitionSpec {
     pub group_bytes: usize,
     /// Accepted command ids that are remembered; 1,000,000.
     pub ids: usize,
+    /// Bytes of those ids and their commands' results, of which the oldest are forgotten first; 256 MiB.
+    pub ids_bytes: u64,
     /// The most bytes of log between checkpoints, and four times the least; between them, as many as the last checkpoint
     /// had. 64 MiB.
     pub checkpoint_bytes: u64,
     /// Bytes of a log segment; 64 MiB.
     pub segment_bytes: u64,
-    /// Bytes of log that are kept; the whole log where absent.
+    /// Bytes of log that are kept below what recovery and projectors need; the whole log where absent.
     pub retention_bytes: Option<u64>,
     /// Threads that answer queries; 1.
     pub query_threads: usize,
@@ -223,6 +225,7 @@ impl Default for PartitionSpec {
             group_commands: 1024,
             group_bytes: 1 << 20,
             ids: 1_000_000,
+            ids_bytes: 256 << 20,
             checkpoint_bytes: 64 << 20,
             segment_bytes: 64 << 20,
             retention_bytes: None,

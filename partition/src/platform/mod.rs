@@ -62,7 +62,8 @@ pub enum Access {
 /// and no content until [`File::sync_data`] has. Errors are the operating
 /// system's own; callers branch on [`io::ErrorKind`].
 pub trait Files: Send + Sync + fmt::Debug {
-    /// Makes a folder and the missing ones above it, durably.
+    /// Makes a folder and the missing ones above it, durably; also durable then is one that another process had made
+    /// before it was killed.
     fn create_dir_all(&self, folder: &Path) -> io::Result<()>;
 
     /// The names in a folder, sorted. Names that are not UTF-8 are left out.

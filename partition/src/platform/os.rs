@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::io::ErrorKind::{InvalidInput, PermissionDenied};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -65,15 +66,20 @@ struct OsFiles;
 
 impl Files for OsFiles {
     fn create_dir_all(&self, folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
-            return Ok(());
-        }
         // `a` alone has the empty parent, which means the current folder.
         let parent = match folder.parent() {
             Some(p) if p.as_os_str().is_empty() => Path::new("."),
             Some(p) => p,
             None => Path::new("/"),
         };
+        if folder.is_dir() {
+            // Whoever made it may have been killed before its name was durable; above it all was durable by then. Where the
+            // parent cannot be synced, it was none of us.
+            return match self.sync_dir(parent) {
+                Err(e) if matches!(e.kind(), PermissionDenied | InvalidInput) => Ok(()),
+                synced => synced,
+            };
+        }
         self.create_dir_all(parent)?;
         match fs::create_dir(folder) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
@@ -164,5 +170,23 @@ impl File for OsFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{Files, OsFiles, fs};
+
+    #[test]
+    fn a_folder_that_exists_is_taken_even_where_the_one_above_it_cannot_be_read() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("a/b");
+        for mode in [0o311, 0o111, 0o755] {
+            OsFiles.create_dir_all(&folder).unwrap();
+            fs::set_permissions(above.path().join("a"), fs::Permissions::from_mode(mode)).unwrap();
+            OsFiles.create_dir_all(&folder).unwrap();
+        }
     }
 }

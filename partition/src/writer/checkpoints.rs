@@ -28,7 +28,7 @@ impl Writer {
         let Some(folder) = self.shared.checkpoints.clone() else {
             // A volatile partition keeps of its log what its projectors have still to read.
             waiting.into_iter().for_each(|answer| answer.send(Ok(())));
-            return self.forget_below(self.state.position);
+            return self.forget_below(self.state.position, 0);
         };
         let projections = self.state.projections.iter();
         let content = checkpoint::Content {
@@ -94,33 +94,40 @@ impl Writer {
             .notice(&format!("no checkpoint was written: {error}"));
     }
 
-    /// Lets the log forget what the manifest does not retain: only below the oldest kept checkpoint and every
-    /// projector's position.
-    fn forget(&mut self, position: Position) -> Result<()> {
-        let Some(retention) = self.shared.program.spec().partition.retention_bytes else {
-            return Ok(());
-        };
-        self.checkpointed.push_back((position, self.logged));
-        let old = self.checkpointed.len().saturating_sub(checkpoint::KEPT - 1);
-        let beyond = |(_, logged): &&(Position, u64)| self.logged - logged >= retention;
-        let Some((oldest, _)) = self.checkpointed.iter().take(old).rev().find(beyond) else {
-            return Ok(());
-        };
-        let oldest = *oldest;
-        self.checkpointed
-            .retain(|(position, _)| *position >= oldest);
-        self.forget_below(oldest)
+    /// Waits for the checkpoint that is being written: an opening may be too short for it otherwise, and the log would
+    /// never forget. Whoever asks for something meanwhile came too late.
+    pub(super) fn end_checkpoint(&mut self) -> Result<()> {
+        while self.checkpointing.is_some() {
+            let message = self.queue.recv().map_err(|_| answer::stopped())?;
+            if let Message::CheckpointDone(position, written) = message {
+                self.checkpoint_done(position, written)?;
+                self.flush()?;
+            }
+        }
+        Ok(())
     }
 
-    /// Lets the log forget what is below a position and every asynchronous projector's.
-    fn forget_below(&mut self, position: Position) -> Result<()> {
+    /// Lets the log forget what the manifest does not retain: only below the oldest kept checkpoint, which is the one
+    /// before the last, and every projector's position.
+    fn forget(&mut self, position: Position) -> Result<()> {
+        const { assert!(checkpoint::KEPT == 2) };
+        let before = self.state.checkpointed.replace(position);
+        let retention = self.shared.program.spec().partition.retention_bytes;
+        match (before, retention) {
+            (Some(oldest), Some(retain)) if oldest < position => self.forget_below(oldest, retain),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the log forget what is below a position and every asynchronous projector's, but for so many bytes.
+    fn forget_below(&mut self, position: Position, retain: u64) -> Result<()> {
         let projectors = self.shared.program.async_projectors();
         let projected = projectors.map(|projector| {
             let name = self.shared.program.name_of(projector);
             let progress = self.state.projections.get(name).copied();
             Position::from_u64(progress.unwrap_or_default().after)
         });
-        let task = Task::Forget(projected.fold(position, Position::min));
+        let task = Task::Forget(projected.fold(position, Position::min), retain);
         if self.appender.has_thread() {
             return self.appender.send(task);
         }

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use partition::log::{self, CommandLog, LogError, Position, Verification};
+use partition::log::{
+    self, CommandLog, LogError, Owner, Position, SegmentLog, SegmentOptions, Verification,
+};
 use partition::platform::sim::SimPlatform;
 use partition::platform::{Access, Platform};
 
-use crate::{FOLDER, append, group, open_sim, read};
+use crate::{FOLDER, SMALL, append, group, open_sim, read};
 
-const HEADER: usize = 48;
+const HEADER: usize = 64;
 const HEAD: usize = 16;
 /// A takeover record, which every opening appends.
 const TAKEOVER: usize = HEAD + 8;
@@ -211,12 +213,39 @@ fn a_segment_under_another_name_is_damage() {
 }
 
 #[test]
+fn the_log_of_another_owner_is_refused_and_says_whose_it_is() {
+    for (owner, whose) in [
+        (Owner::new("ledger", 6), "partition 7, not to partition 6"),
+        (Owner::new("shop", 7), "another application"),
+    ] {
+        let platform = SimPlatform::new(5);
+        let open = |owner| {
+            let options = SegmentOptions { owner, ..SMALL };
+            SegmentLog::open(Arc::new(platform.clone()), Path::new(FOLDER), options).map(drop)
+        };
+        let theirs = Owner::new("ledger", 7);
+        open(theirs).unwrap();
+        let path = segments(&platform).remove(0);
+        let before = content(&platform, &path);
+        let shared = Arc::new(platform.clone());
+        let read = SegmentLog::open_to_read(shared, Path::new(FOLDER), Some(owner)).map(drop);
+        for refused in [open(owner), read] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(&refused, LogError::Owner { path: at, .. } if *at == path));
+            assert!(refused.to_string().contains(whose), "{refused}");
+        }
+        assert_eq!(content(&platform, &path), before);
+        open(theirs).unwrap();
+    }
+}
+
+#[test]
 fn a_format_of_the_future_is_refused() {
     let platform = SimPlatform::new(5);
     let (path, _) = one_segment(&platform, &[]);
     let mut bytes = content(&platform, &path);
     bytes.truncate(HEADER);
-    bytes[8] = 2;
+    bytes[8] += 1;
     let crc = crc32c::crc32c(&bytes[..HEADER - 4]);
     bytes[HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
     replace(&platform, &path, &bytes);

@@ -55,7 +55,7 @@ fn run(platform: &SimPlatform, numbers: std::ops::Range<u64>, told: &mut Told) {
             && let Some(kept) = told.appended.len().checked_sub(6)
         {
             told.forgot = told.appended[kept].0;
-            if log.forget(told.forgot).is_err() {
+            if log.forget(told.forgot, 0).is_err() {
                 return assert_poisoned(&mut log, tail);
             }
         }
@@ -68,7 +68,7 @@ fn assert_poisoned(log: &mut dyn CommandLog, tail: Position) {
     assert!(matches!(log.tail(), Err(LogError::Poisoned)));
     let answer = append_after(log, tail, b"x");
     assert!(matches!(answer, Err(LogError::Poisoned)));
-    assert!(matches!(log.forget(tail), Err(LogError::Poisoned)));
+    assert!(matches!(log.forget(tail, 0), Err(LogError::Poisoned)));
     assert_eq!(log.reader().tail(), tail);
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use partition::log::{
-    Append, CommandLog, LogError, LogReader, MemoryLog, MemoryStore, OpenReport, Position,
+    Append, CommandLog, LogError, LogReader, MemoryLog, MemoryStore, OpenReport, Owner, Position,
     SegmentLog, SegmentOptions,
 };
 use partition::platform::sim::SimPlatform;
@@ -26,6 +26,7 @@ const SMALL: SegmentOptions = SegmentOptions {
     segment_size: 1024,
     fill: 256,
     max_group: 5000,
+    owner: Owner::NOBODY,
 };
 
 fn open_sim(platform: &SimPlatform) -> Result<(SegmentLog, OpenReport), LogError> {

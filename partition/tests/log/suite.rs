@@ -24,6 +24,7 @@ macro_rules! log_suite {
             a_cursor_follows_the_log
             readers_on_other_threads_see_every_group_once
             forgetting_keeps_what_it_must
+            forgetting_keeps_as_many_bytes_as_it_is_told_in_any_opening
             forgotten_and_future_positions_are_out_of_range
             verification_counts_groups
         );
@@ -169,7 +170,7 @@ pub(crate) fn forgetting_keeps_what_it_must(open: Open<'_>) {
         .map(|n| (append(&mut *log, &group(n)), group(n)))
         .collect();
     for kept in [0, 1, 13, 30, 59] {
-        log.forget(all[kept].0).unwrap();
+        log.forget(all[kept].0, 0).unwrap();
         let reader = log.reader();
         assert!(reader.oldest() < all[kept].0);
         let rest = read(&*reader, reader.oldest());
@@ -184,12 +185,30 @@ pub(crate) fn forgetting_keeps_what_it_must(open: Open<'_>) {
     assert_eq!(read(&*reader, all[59].0), [(last, b"after".to_vec())]);
 }
 
+pub(crate) fn forgetting_keeps_as_many_bytes_as_it_is_told_in_any_opening(open: Open<'_>) {
+    let mut log = open();
+    let all: Vec<_> = (0..60).map(|n| append(&mut *log, &group(n))).collect();
+    let bytes: usize = (30..59).map(|n| group(n).len()).sum();
+    drop(log);
+    let mut log = open();
+    log.forget(all[59], u64::MAX).unwrap();
+    assert_eq!(log.reader().oldest(), Position::START);
+    log.forget(all[59], bytes as u64).unwrap();
+    let reader = log.reader();
+    let kept = read(&*reader, reader.oldest());
+    // A driver may count what it stores with each group.
+    let stored: usize = kept.iter().map(|(_, group)| group.len() + 16).sum();
+    assert!(stored >= bytes && kept.len() < 50, "{} groups", kept.len());
+    log.forget(all[59], 0).unwrap();
+    assert!(reader.oldest() > all[50]);
+}
+
 pub(crate) fn forgotten_and_future_positions_are_out_of_range(open: Open<'_>) {
     let mut log = open();
     let positions: Vec<_> = (0..60).map(|n| append(&mut *log, &group(n))).collect();
     let reader = log.reader();
     let mut behind = reader.read(positions[0]).unwrap();
-    log.forget(positions[59]).unwrap();
+    log.forget(positions[59], 0).unwrap();
     assert!(matches!(
         behind.next_group(),
         Err(LogError::OutOfRange { .. })

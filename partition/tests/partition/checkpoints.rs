@@ -1,10 +1,12 @@
 //! Recovery: from the log, from checkpoints, from damaged ones, and from a log that forgot its beginning.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::thread;
 
 use engine_core::error::ErrorKind;
 use partition::application::Application;
+use partition::platform::{Access, Platform};
 use partition::verify::verify;
 
 use crate::app::{App, DATA, hash, kind, ops, put, run, total};
@@ -159,6 +161,29 @@ fn closing_in_the_middle_of_checkpoints_leaves_whole_ones() {
 }
 
 #[test]
+fn what_a_crash_left_of_a_checkpoint_is_removed_before_the_log_needs_its_space() {
+    let app = App::new();
+    let application = app.open();
+    work(&application, 0..5);
+    application.checkpoint().unwrap();
+    let before = close(application);
+    let files = app.platform.files();
+    let draft = Path::new(DATA).join("partition-0/checkpoints/draft");
+    let file = files.open(&draft, Access::Truncate).unwrap();
+    file.write_all_at(&[7; 5000], 0).unwrap();
+    file.sync_data().unwrap();
+    // A folder that is only read keeps it.
+    verify(&app.arc_platform(), DATA.as_ref()).unwrap();
+    assert!(files.exists(&draft).unwrap());
+    let log = Path::new(DATA).join("partition-0/log");
+    let held = files.lock(&log).unwrap();
+    assert_eq!(kind(app.try_open()), ErrorKind::Busy);
+    assert!(!files.exists(&draft).unwrap());
+    drop(held);
+    assert_eq!(hash(&app.open()), before);
+}
+
+#[test]
 fn a_checkpoint_has_everything_that_was_answered_before_it_was_asked_for() {
     let app = App::new().with("checkpoint_bytes = 1");
     let application = app.open();
@@ -212,6 +237,29 @@ fn retention_forgets_only_what_no_checkpoint_and_no_projector_needs() {
     let application = app.open();
     assert_eq!(hash(&application), before);
     application.settle().unwrap();
+}
+
+#[test]
+fn a_log_that_is_opened_often_and_shortly_does_not_grow() {
+    for (settings, asked) in [("", true), ("checkpoint_bytes = 1\n", false)] {
+        let app = App::new()
+            .with(&format!("{settings}retention_bytes = 2000"))
+            .replace("16 KiB", "1 KiB");
+        let mut before = hash(&app.open());
+        for n in 0..40 {
+            let application = app.open();
+            assert_eq!(hash(&application), before);
+            work(&application, n * 4..n * 4 + 4);
+            application.settle().unwrap();
+            if asked {
+                application.checkpoint().unwrap();
+            }
+            before = hash(&application);
+            application.close().unwrap();
+            let segments = app.files("log", ".log").len();
+            assert!(segments < 20, "{segments} segments after {n} openings");
+        }
+    }
 }
 
 #[test]

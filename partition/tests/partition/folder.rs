@@ -209,6 +209,36 @@ fn a_log_that_is_gone_is_damage_and_not_a_new_partition() {
 }
 
 #[test]
+fn partitions_that_were_swapped_are_found() {
+    let app = App::new().partitions(2);
+    let application = app.open();
+    for by in ["a", ""] {
+        for n in 0..3 {
+            let args = json!({"ops": [{"verb": "put", "id": n, "n": n}], "by": by});
+            run(&application, &args).unwrap();
+        }
+    }
+    application.close().unwrap();
+    let name = "log/00000000000000000000.log";
+    let paths = [0, 1].map(|n| Path::new(DATA).join(format!("partition-{n}")).join(name));
+    let files = app.platform.files();
+    let [first, second] = paths.each_ref().map(|path| files.read(path).unwrap());
+    for (path, bytes) in paths.iter().zip([&second, &first]) {
+        let file = files.open(path, Access::Truncate).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+    }
+    let refused = app.try_open().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    assert!(refused.message().contains("partition 1"), "{refused}");
+    let found = verify(&app.arc_platform(), Path::new(DATA)).unwrap();
+    let [one, two] = &found.problems[..] else {
+        panic!("{found:?}");
+    };
+    assert!(one.contains("belongs to partition 1"), "{one}");
+    assert!(two.contains("belongs to partition 0"), "{two}");
+}
+
+#[test]
 fn an_application_that_does_not_load_leaves_no_mark_on_its_folder() {
     let app = App::new().replace("engine = \"probe\"", "engine = \"not-in-this-build\"");
     assert_eq!(kind(app.try_open()), ErrorKind::Unknown);

@@ -113,6 +113,39 @@ fn the_window_forgets_the_oldest_id() {
 }
 
 #[test]
+fn an_id_that_is_too_long_is_refused() {
+    let application = App::new().open();
+    let run = |len| application.run("Do", &put(1, 1), Some(&"x".repeat(len)));
+    run(1024).unwrap();
+    let refused = run(1025).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::BadArgs);
+    assert!(refused.message().contains("1025 bytes"), "{refused}");
+}
+
+#[test]
+fn ids_beyond_a_number_of_bytes_are_forgotten_the_same_live_and_after_recovery() {
+    for (reopen, checkpoint) in [(false, false), (true, false), (true, true)] {
+        let app = App::new().with("ids_bytes = 26");
+        let mut application = app.open();
+        let ids = ["aaaaaaaa", "b", "cccccccc", "dddddddd"];
+        for (at, id) in (0..).zip(ids) {
+            assert_eq!(offset(&application, id, 1), (at, false));
+            if checkpoint && at == 1 {
+                application.checkpoint().unwrap();
+            }
+        }
+        if reopen {
+            application.close().unwrap();
+            application = app.open();
+        }
+        for (at, id) in (1..).zip(&ids[1..]) {
+            assert_eq!(offset(&application, id, 1), (at, true));
+        }
+        assert_eq!(offset(&application, ids[0], 1), (4, false));
+    }
+}
+
+#[test]
 fn ids_survive_recovery_from_the_log_and_from_a_checkpoint() {
     for checkpoint in [false, true] {
         let app = App::new().with("ids = 2");

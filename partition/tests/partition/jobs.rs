@@ -51,7 +51,7 @@ fn settle(application: &Application) -> Result<()> {
 /// The job's entries in the log of partition 0.
 fn logged(app: &App) -> Vec<JobRun> {
     let folder = Path::new(DATA).join("partition-0/log");
-    let (reader, _lock) = SegmentLog::open_to_read(app.arc_platform(), &folder).unwrap();
+    let (reader, _lock) = SegmentLog::open_to_read(app.arc_platform(), &folder, None).unwrap();
     let mut cursor = reader.read(reader.oldest()).unwrap();
     let mut runs = Vec::new();
     while let Some(group) = cursor.next_group().unwrap() {

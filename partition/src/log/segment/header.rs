@@ -2,22 +2,25 @@
 //!
 //! ```text
 //! magic    [u8; 8]  "extg.log"
-//! version  u32      1
+//! version  u32      2
 //! first    u64      the position before the first record, as in the file name
 //! previous u64      `first` of the segment before; the same as `first` where there was none
 //! epoch    u64      of the writer that made the segment
 //! salt     u64      random, see the framing of records
+//! owner    [u8; 16] 12 bytes of the hash of the application's name, and the number of the partition as u32
 //! crc      u32      CRC-32C of all this
 //! ```
 
+use crate::log::Owner;
+
 /// Bytes of a segment before its first record.
-pub(super) const HEADER: usize = 48;
+pub(super) const HEADER: usize = 64;
 
 /// What [`Header::parse`] says of bytes that are no header.
 pub(super) const BROKEN: &str = "the segment's header is broken";
 
 const MAGIC: &[u8; 8] = b"extg.log";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a segment says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,7 @@ pub(super) struct Header {
     pub(super) previous: u64,
     pub(super) epoch: u64,
     pub(super) salt: u64,
+    pub(super) owner: Owner,
 }
 
 impl Header {
@@ -37,8 +41,9 @@ impl Header {
         for (to, number) in bytes[12..44].chunks_exact_mut(8).zip(numbers) {
             to.copy_from_slice(&number.to_le_bytes());
         }
-        let crc = crc32c::crc32c(&bytes[..44]);
-        bytes[44..].copy_from_slice(&crc.to_le_bytes());
+        bytes[44..60].copy_from_slice(&self.owner.to_bytes());
+        let crc = crc32c::crc32c(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
@@ -49,17 +54,20 @@ impl Header {
             number.copy_from_slice(&bytes[at..at + 8]);
             u64::from_le_bytes(number)
         };
-        if bytes[44..] != crc32c::crc32c(&bytes[..44]).to_le_bytes() || bytes[..8] != *MAGIC {
+        if bytes[60..] != crc32c::crc32c(&bytes[..60]).to_le_bytes() || bytes[..8] != *MAGIC {
             return Err(BROKEN);
         }
         if bytes[8..12] != VERSION.to_le_bytes() {
             return Err("the segment has a format that this version does not read");
         }
+        let mut owner = [0; 16];
+        owner.copy_from_slice(&bytes[44..60]);
         Ok(Self {
             first: number(12),
             previous: number(20),
             epoch: number(28),
             salt: number(36),
+            owner: Owner::from_bytes(owner),
         })
     }
 
@@ -96,9 +104,10 @@ mod tests {
     proptest! {
         #[test]
         fn header_round_trips_and_any_flipped_bit_breaks_it(
-            first: u64, previous: u64, epoch: u64, salt: u64, bit in 0..HEADER * 8,
+            first: u64, previous: u64, epoch: u64, salt: u64, owner: [u8; 16], bit in 0..HEADER * 8,
         ) {
-            let header = Header { first, previous, epoch, salt };
+            let owner = Owner::from_bytes(owner);
+            let header = Header { first, previous, epoch, salt, owner };
             let mut bytes = header.encode();
             prop_assert_eq!(Header::parse(&bytes), Ok(header));
             bytes[bit / 8] ^= 1 << (bit % 8);

@@ -27,7 +27,7 @@ use self::record::{HEAD, Kind};
 use self::spare::Spare;
 use self::tail::Tail;
 use super::{
-    Append, CommandLog, Finding, GroupBuffer, LogError, LogReader, Position, Verification,
+    Append, CommandLog, Finding, GroupBuffer, LogError, LogReader, Owner, Position, Verification,
 };
 use crate::platform::{Files, FolderLock, Platform};
 
@@ -42,7 +42,7 @@ mod verify;
 
 pub use verify::verify;
 
-/// The sizes of a [`SegmentLog`]. They may differ from one opening to the next.
+/// The sizes of a [`SegmentLog`], which may differ from one opening to the next, and whose it is.
 #[derive(Debug, Clone, Copy)]
 pub struct SegmentOptions {
     /// Bytes after which a new segment is begun. A group that is larger gets a
@@ -52,6 +52,8 @@ pub struct SegmentOptions {
     pub fill: u64,
     /// The largest group, in bytes; at most 2^31 - 1.
     pub max_group: usize,
+    /// Whose the log is; every segment says it.
+    pub owner: Owner,
 }
 
 impl Default for SegmentOptions {
@@ -61,6 +63,7 @@ impl Default for SegmentOptions {
             segment_size: 64 << 20,
             fill: 1 << 20,
             max_group: 16 << 20,
+            owner: Owner::NOBODY,
         }
     }
 }
@@ -91,8 +94,8 @@ impl SegmentLog {
     ///
     /// # Errors
     /// `Locked` while another process, or another opening in this one, has the
-    /// log; `Corrupt` where it is damaged in a way that no crash explains;
-    /// `Io`; `Full`.
+    /// log; `Owner` where it is another's; `Corrupt` where it is damaged in a
+    /// way that no crash explains; `Io`; `Full`.
     pub fn open(
         platform: Arc<dyn Platform>,
         folder: &Path,
@@ -103,12 +106,12 @@ impl SegmentLog {
             .create_dir_all(folder)
             .map_err(LogError::io("create", folder))?;
         let lock = lock(files, folder)?;
-        let recovered = recover::recover(files, folder)?;
+        let recovered = recover::recover(files, folder, options.owner)?;
         let mut segments = recovered.segments;
         let (tail, end, epoch) = match recovered.last {
             Some(last) => (last.tail, last.end, last.epoch.saturating_add(1)),
             None => {
-                let header = header(&*platform, 0, 0, 1);
+                let header = header(&*platform, 0, 0, 1, options.owner);
                 let fill = options.fill.min(options.segment_size);
                 let tail = Tail::create(files, folder, header, None, fill)?;
                 (tail, 0, 1)
@@ -147,17 +150,18 @@ impl SegmentLog {
 
     /// Opens the log in `folder` for reading alone, and changes nothing: what
     /// a crash left at its end is passed over. No writer opens it while the
-    /// lock is held.
+    /// lock is held. Without an owner, anybody's log is read.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_to_read(
         platform: Arc<dyn Platform>,
         folder: &Path,
+        owner: Option<Owner>,
     ) -> Result<(Arc<dyn LogReader>, FolderLock), LogError> {
         let files = platform.files();
         let lock = lock(files, folder)?;
-        let (segments, end) = recover::survey(files, folder)?;
+        let (segments, end) = recover::survey(files, folder, owner)?;
         let shared = Shared::new(platform, folder.to_owned(), segments, end);
         Ok((Arc::new(SegmentReader(Arc::new(shared))), lock))
     }
@@ -208,7 +212,9 @@ impl SegmentLog {
             platform, folder, ..
         } = &*self.shared;
         let files = platform.files();
-        let header = header(&**platform, first, self.tail.header.first, self.epoch);
+        let previous = self.tail.header.first;
+        let owner = self.options.owner;
+        let header = header(&**platform, first, previous, self.epoch, owner);
         let spare = self.spare.take().and_then(Spare::take);
         if spare.is_none() {
             spare::remove(files, folder)?;
@@ -264,12 +270,13 @@ impl CommandLog for SegmentLog {
         Arc::new(SegmentReader(Arc::clone(&self.shared)))
     }
 
-    fn forget(&mut self, below: Position) -> Result<(), LogError> {
+    fn forget(&mut self, below: Position, retain: u64) -> Result<(), LogError> {
         self.begin()?;
         let Shared {
             platform, folder, ..
         } = &*self.shared;
         let files = platform.files();
+        let below = Position(below.0.saturating_sub(retain));
         // One name at a time, from the oldest on: a crash must not leave a gap.
         while let Some(first) = self.shared.segments(|s| forget_first(s, below)) {
             let path = folder.join(header::file_name(first));
@@ -312,13 +319,14 @@ fn forget_first(segments: &mut BTreeSet<u64>, below: Position) -> Option<u64> {
 }
 
 /// The header of a new segment, with a salt of its own.
-fn header(platform: &dyn Platform, first: u64, previous: u64, epoch: u64) -> Header {
+fn header(platform: &dyn Platform, first: u64, previous: u64, epoch: u64, owner: Owner) -> Header {
     let [a, b, c, d, e, f, g, h, ..] = platform.random();
     Header {
         first,
         previous,
         epoch,
         salt: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        owner,
     }
 }
 

@@ -13,7 +13,7 @@ use super::record::Kind;
 use super::scan::{Found, Scanner};
 use super::spare;
 use super::tail::Tail;
-use crate::log::{Finding, LogError};
+use crate::log::{Finding, LogError, Owner};
 use crate::platform::Files;
 
 /// A folder of segments that can be appended to.
@@ -52,8 +52,12 @@ pub(super) fn is_begun(files: &dyn Files, folder: &Path) -> Result<bool, LogErro
     }
 }
 
-/// Finds the tail of the log in a locked folder and makes all before it durable.
-pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, LogError> {
+/// Finds the tail of an owner's log in a locked folder and makes all before it durable.
+pub(super) fn recover(
+    files: &dyn Files,
+    folder: &Path,
+    owner: Owner,
+) -> Result<Recovered, LogError> {
     spare::remove(files, folder)?;
     let mut segments = list(files, folder)?;
     let mut notices = Vec::new();
@@ -65,7 +69,7 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Log
             what: "a crash interrupted the making of this segment; it was empty and is removed",
         });
     }
-    let scanner = check_chain(files, folder, &segments)?;
+    let scanner = check_chain(files, folder, &segments, Some(owner))?;
     let last = match scanner {
         None => None,
         Some(scanner) => Some(recover_last(files, scanner, &unfinished, &mut notices)?),
@@ -85,10 +89,14 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Log
 }
 
 /// Where the segments of a log begin that is left as it is, and the position of its last record.
-pub(super) fn survey(files: &dyn Files, folder: &Path) -> Result<(BTreeSet<u64>, u64), LogError> {
+pub(super) fn survey(
+    files: &dyn Files,
+    folder: &Path,
+    owner: Option<Owner>,
+) -> Result<(BTreeSet<u64>, u64), LogError> {
     let mut segments = list(files, folder)?;
     let unfinished = take_unfinished(files, folder, &mut segments)?;
-    let end = match check_chain(files, folder, &segments)? {
+    let end = match check_chain(files, folder, &segments, owner)? {
         None => 0,
         Some(mut scanner) => find_end(&mut scanner, &unfinished)?.end,
     };
@@ -128,15 +136,24 @@ fn take_unfinished(
     }))
 }
 
-/// Checks that no segment is missing, and opens the last one.
+/// Checks that no segment is missing or another owner's, and opens the last one.
 fn check_chain(
     files: &dyn Files,
     folder: &Path,
     segments: &BTreeSet<u64>,
+    owner: Option<Owner>,
 ) -> Result<Option<Scanner>, LogError> {
     let mut last: Option<Scanner> = None;
     for first in segments {
         let scanner = Scanner::open(files, folder, *first)?;
+        let found = scanner.header.owner;
+        if let Some(expected) = owner.filter(|owner| *owner != found) {
+            return Err(LogError::Owner {
+                path: scanner.path,
+                found,
+                expected,
+            });
+        }
         if last.is_some_and(|last| last.header.first != scanner.header.previous) {
             return Err(scanner.corrupt(0, MISSING));
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::header::{BROKEN, HEADER, Header, file_name};
 use super::record::{self, HEAD, Head};
-use crate::log::LogError;
+use crate::log::{LogError, Owner};
 use crate::platform::{Access, File, Files};
 
 /// How much of a file is read at once, in bytes, where no record is larger.
@@ -63,6 +63,7 @@ impl Scanner {
                 previous: first,
                 epoch: 0,
                 salt: 0,
+                owner: Owner::NOBODY,
             },
             window: Vec::new(),
             window_at: 0,
