@@ -255,13 +255,13 @@ async fn drive(
                     }
                 }
                 Ok(None) => {}
-                Err(_) => match server.as_mut().filter(|server| server.read.is_none()) {
-                    // It has said all, and takes nothing more: the client has that still to come.
-                    Some(server) => {
+                Err(_) => match &mut server {
+                    // It takes nothing more: the client has what it said still to come.
+                    Some(server) if !server.shut && (http.is_some() || server.read.is_none()) => {
                         server.queue.clear();
                         server.shut = true;
                     }
-                    None => {
+                    _ => {
                         chain.closed(Direction::Response, false);
                         failed = true;
                     }
