@@ -46,7 +46,7 @@ pub mod testing;
 pub mod worker;
 
 pub use body::Body;
-pub use chain::{Chain, Part, Settings};
+pub use chain::{Chain, Length, Part, Settings};
 pub use filter::{Direction, EndReason, Filter, Next, Verdict};
 pub use handle::{StreamGone, StreamHandle};
 pub use headers::Headers;

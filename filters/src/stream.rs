@@ -209,7 +209,7 @@ impl StreamRef {
     }
 
     /// Puts trailers behind a direction that has none yet. They go out behind its last data, as long as its end is not out;
-    /// filters are not told of them.
+    /// filters that the end comes to are told of them.
     ///
     /// HTTP/1.1 carries them behind a body without a `content-length`, where the header `trailer` names them, and to clients
     /// that say `te: trailers`. What stands behind a response is gone where a local reply takes its place.

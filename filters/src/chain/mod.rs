@@ -54,6 +54,17 @@ pub enum Part {
     Trailers,
 }
 
+/// What is known of a body's length when its headers go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// No filter has changed it so far.
+    AsBefore,
+    /// A filter has changed it, and more is to come.
+    Changed,
+    /// All of it is there, so many bytes.
+    Known(u64),
+}
+
 /// The filters of one stream.
 pub struct Chain {
     inner: Rc<Inner>,
@@ -73,6 +84,8 @@ pub struct Chain {
     finished: bool,
     out: [VecDeque<Part>; 2],
     out_bytes: [usize; 2],
+    /// By direction: a filter has let another number of bytes pass than it was told of.
+    changed: [bool; 2],
 }
 
 impl fmt::Debug for Chain {
@@ -131,6 +144,7 @@ impl Chain {
             finished: false,
             out: Default::default(),
             out_bytes: [0; 2],
+            changed: [false; 2],
         }
     }
 
@@ -236,6 +250,18 @@ impl Chain {
             }
         }
         Some(part)
+    }
+
+    /// What is known of the length of a body whose headers were taken just now.
+    pub fn length(&self, direction: Direction) -> Length {
+        let out = &self.out[direction as usize];
+        match out.back() {
+            Some(Part::Data { end: true, .. } | Part::Trailers) => {
+                Length::Known(self.out_bytes[direction as usize] as u64)
+            }
+            _ if self.changed[direction as usize] => Length::Changed,
+            _ => Length::AsBefore,
+        }
     }
 
     /// Whether the sender of a direction should wait: a filter holds as much as it may, or what came out is not taken.
@@ -444,6 +470,7 @@ impl Chain {
         self.cut[direction as usize] = true;
         self.out[direction as usize].clear();
         self.out_bytes[direction as usize] = 0;
+        self.changed[direction as usize] = false;
         for slot in &self.inner.slots {
             slot[direction as usize].borrow_mut().clear();
         }

@@ -35,6 +35,8 @@ pub(crate) struct Slot {
     /// Trailers are here, and nothing follows.
     trailers: bool,
     told_trailers: bool,
+    /// Bytes that the filter was told of since it last let something pass.
+    heard: usize,
 }
 
 /// A slot, and whether its filter has asked to go on and was not heard yet.
@@ -136,6 +138,7 @@ impl Slot {
         if !ready {
             return None;
         }
+        self.heard += self.waiting.len();
         self.told.append(std::mem::take(&mut self.waiting));
         self.told_end = self.end;
         if whole {
@@ -228,8 +231,19 @@ impl Chain {
                 return self.tell(direction, place);
             }
             first = self.next(direction, place);
+            if end && self.has_trailers(direction) {
+                return self.arrive_trailed(direction, first);
+            }
         }
         self.put(direction, Part::Headers { end });
+    }
+
+    /// Headers come to a filter with nothing but trailers behind them, which the filter before it made.
+    fn arrive_trailed(&mut self, direction: Direction, place: Option<usize>) {
+        self.arrive(direction, place, false);
+        if !self.cut[direction as usize] {
+            self.trail(direction, place);
+        }
     }
 
     /// Data comes to a filter, or out where there is none.
@@ -280,6 +294,7 @@ impl Chain {
             }
             Verdict::Discard => {
                 let flowing = self.slot(direction, place, |slot| {
+                    // What was heard stays: the length is another one.
                     slot.told.clear();
                     if slot.hold == Some(Next::Resumed) {
                         // What follows is told, also behind a whole body.
@@ -332,17 +347,23 @@ impl Chain {
     /// Hands what a filter was told of to the next one.
     fn release(&mut self, direction: Direction, place: usize) {
         let next = self.next(direction, place);
-        let (first, mut told, end, trailers) = self.slot(direction, place, |slot| {
+        let (first, mut told, end, trailers, changed) = self.slot(direction, place, |slot| {
             let first = slot.headers == At::Held;
             slot.headers = At::Behind;
             let end = slot.told_end;
+            let changed = std::mem::take(&mut slot.heard) != slot.told.len();
             (
                 first,
                 std::mem::take(&mut slot.told),
                 end,
                 slot.told_trailers,
+                changed,
             )
         });
+        self.changed[direction as usize] |= changed;
+        // Whoever comes behind a filter that made trailers is told of them.
+        let made = end && self.has_trailers(direction);
+        let (end, trailers) = (end && !made, trailers || made);
         let mut ended = false;
         if first {
             ended = end && told.is_empty();

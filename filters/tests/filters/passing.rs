@@ -190,13 +190,24 @@ fn trailers_that_a_filter_puts_behind_the_end_go_out_behind_it() {
     data(&mut both, Response, "y", true);
     assert_eq!(out(&mut both, Request), "headers | x | trailers");
     assert_eq!(out(&mut both, Response), "headers | y | trailers");
+    assert_eq!(
+        notes(&told),
+        "a: request headers\nb: request headers\na: request data \"x\", end\nb: request data \"x\", end\n\
+         b: response headers\na: response headers\nb: response data \"y\", end\n\
+         a: response data \"y\"\na: response trailers"
+    );
 
     let script = Script::new("a", &told)
         .headers(|stream| trailed(stream, Request))
         .headers(|stream| trailed(stream, Response));
-    let mut bare = chain(vec![script], 99);
+    let mut bare = chain(vec![script, Script::new("b", &told)], 99);
     request(&mut bare, true);
     respond(&mut bare, true);
+    assert_eq!(
+        notes(&told),
+        "a: request headers, end\nb: request headers\nb: request trailers\n\
+         b: response headers, end\na: response headers, end"
+    );
     assert_eq!(out(&mut bare, Request), "headers | trailers");
     assert_eq!(out(&mut bare, Response), "headers | trailers");
 }

@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::report::{Kind, Place};
 use super::values::{DataSource, Metadata, metadata};
 
-/// How long a cluster may take to answer where the route does not say it.
+/// How long a cluster may take for its whole answer where the route does not say it.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where requests go.

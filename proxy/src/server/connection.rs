@@ -190,8 +190,11 @@ async fn end(connection: Connection, io: BoxIo) {
         ChainEnd::Http(_) => {
             let (near, far) = tokio::io::duplex(BETWEEN);
             let filtered = Rc::clone(&connection);
-            spawn_local(async move { tcp::to_io(&filtered, io, Box::new(near)).await });
+            let filtering =
+                spawn_local(async move { tcp::to_http(&filtered, io, Box::new(near)).await });
             http::serve(&connection, Box::new(far)).await;
+            // The connection is open until its client has what was written. A panic has said so itself.
+            let _ = filtering.await;
         }
     }
 }

@@ -15,7 +15,7 @@ use super::admin::Admin;
 use super::end::Drain;
 use super::generation::{Generation, Options};
 use super::site::Site;
-use super::worker::{Sockets, WorkerThread, io, runtime};
+use super::worker::{self, Sockets, WorkerThread, io, runtime};
 use crate::config::{Config, Notice};
 
 /// How often the configuration's file is looked at.
@@ -110,17 +110,15 @@ impl Proxy {
         stop: F,
     ) -> Result<()> {
         let mut seen = modified(&self.path);
-        let mut sockets = Sockets::default();
         let (generation, notices) = self.prepare()?;
         // On this thread first: what a plugin refuses, it refuses once.
         let mut site = Site::start(&generation, true)?;
-        let listeners = sockets.open(&generation)?;
+        let (mut sockets, listeners) = Sockets::default().open(&generation)?;
         let mut workers = Vec::new();
         for number in 0..self.options.concurrency.max(1) {
-            let worker = WorkerThread::spawn(number)?;
-            worker.serve(&generation, &listeners).await?;
-            workers.push(worker);
+            workers.push(WorkerThread::spawn(number)?);
         }
+        worker::serve_all(&workers, &generation, &listeners).await?;
         let mut listening = Vec::new();
         for (listener, socket) in generation.bootstrap.listeners.iter().zip(&listeners) {
             listening.push(Listening {
@@ -188,10 +186,9 @@ impl Proxy {
         let site = Site::start(&generation, true)?;
         let moved = admin.moved(generation.bootstrap.admin, &self.options);
         let moved = moved.await?;
-        let listeners = sockets.open(&generation)?;
-        for worker in workers {
-            worker.serve(&generation, &listeners).await?;
-        }
+        let (opened, listeners) = sockets.open(&generation)?;
+        worker::serve_all(workers, &generation, &listeners).await?;
+        *sockets = opened;
         if let Some(moved) = moved {
             *admin = moved;
         }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use filters::{
-    Chain, Direction, EndReason, Headers, Level, LocalReply, Part, ResponseFlag, Settings, Worker,
+    Chain, Direction, EndReason, Headers, Length, Level, LocalReply, Part, ResponseFlag, Settings,
+    Worker,
 };
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -45,9 +46,21 @@ struct Outlet {
     queue: VecDeque<Piece>,
     bytes: usize,
     ended: bool,
+    /// How many bytes are still to come by the message's own word; none where it says nothing.
+    left: Option<u64>,
 }
 
 impl Outlet {
+    /// Whether so many bytes more, the last of all where `end` is set, are what the message says.
+    fn takes(&mut self, count: usize, end: bool) -> bool {
+        let Some(left) = &mut self.left else {
+            return true;
+        };
+        let rest = left.checked_sub(count as u64);
+        *left = rest.unwrap_or_default();
+        rest.is_some_and(|rest| rest == 0 || !end)
+    }
+
     fn put(&mut self, piece: Piece) {
         if let Piece::Frame(frame) = &piece {
             self.bytes += frame.data_ref().map_or(0, Bytes::len);
@@ -140,15 +153,15 @@ struct Stream {
     service: Service,
     /// Until when the request must have come.
     whole: Option<Instant>,
-    /// Until when the service must have answered.
+    /// Until when the service must have answered to its end, or the rest of an answered request must have come.
     until: Option<Instant>,
     timeout: Duration,
     /// The request is answered, and the rest of its body is read and forgotten.
     forgets: bool,
     /// The request is at its end.
     sent: bool,
-    /// The client wants the answer's head alone.
-    is_head: bool,
+    /// The client gets the answer's head alone: that is what he asked for, or all that its status has.
+    is_bare: bool,
     /// How the stream ended.
     over: Option<EndReason>,
 }
@@ -243,7 +256,7 @@ impl Stream {
             timeout: Duration::ZERO,
             forgets: false,
             sent: false,
-            is_head: parts.method == Method::HEAD,
+            is_bare: parts.method == Method::HEAD,
             over: None,
         };
         stream.chain.headers(Direction::Request, headers, end);
@@ -291,7 +304,8 @@ impl Stream {
             let room = !self.chain.is_full(Direction::Request) && self.server.bytes < limit;
             let read = self.body.is_some() && (room || self.forgets);
             let answer = !self.chain.is_full(Direction::Response) && self.client.bytes < limit;
-            let until = self.until;
+            let waits = self.forgets || !matches!(self.service, Service::None);
+            let until = self.until.filter(|_| waits);
             let whole = self.whole.filter(|_| self.body.is_some() && !self.forgets);
             let idle = (!idle.is_zero()).then(|| Instant::now().checked_add(idle));
             let due = [until, whole, idle.flatten()];
@@ -484,38 +498,86 @@ impl Stream {
         while let Some(part) = self.chain.take(Direction::Request) {
             match part {
                 Part::Headers { end } => self.ask(manager, end),
-                Part::Data { data, end } => {
+                Part::Data { data, end } if self.server.takes(data.len(), end) => {
                     self.server.data(data, end);
                     self.sent(end);
                 }
-                Part::Trailers => {
+                Part::Trailers if self.server.takes(0, true) => {
                     let trailers = self.trailers(Direction::Request);
                     self.server.trailers(trailers);
                     self.sent(true);
+                }
+                // The service must not take it for whole.
+                Part::Data { .. } | Part::Trailers => {
+                    self.server = Outlet::default();
+                    self.misframed("request");
+                    self.fail(500, "Internal Server Error", "request_length_changed");
                 }
             }
         }
         while let Some(part) = self.chain.take(Direction::Response) {
             match part {
-                Part::Headers { end } => self.begin(manager, end || self.is_head)?,
-                Part::Data { .. } | Part::Trailers if self.is_head => {}
-                Part::Data { data, end } => self.client.data(data, end),
-                Part::Trailers => {
+                Part::Headers { end } => self.begin(manager, end)?,
+                Part::Data { .. } | Part::Trailers if self.is_bare => {
+                    self.chain.stream().info_mut().sent = 0;
+                }
+                Part::Data { data, end } if self.client.takes(data.len(), end) => {
+                    self.client.data(data, end);
+                }
+                Part::Trailers if self.client.takes(0, true) => {
                     let trailers = self.trailers(Direction::Response);
                     self.client.trailers(trailers);
                 }
-            }
-            // Who forgets the rest of the request does so for a time of its own.
-            if !self.forgets {
-                self.until = None;
+                Part::Data { .. } | Part::Trailers => {
+                    self.misframed("response");
+                    self.chain.stream().info_mut().details = "response_length_changed".into();
+                    return Err(EndReason::Reset);
+                }
             }
         }
         Ok(())
     }
 
-    /// The service has as long as its route says from the end of the request on.
+    /// Lets a message say the length that it has, as far as that is known; answers what it says.
+    fn framed(&self, direction: Direction, end: bool) -> Option<u64> {
+        let length = match end {
+            true => Length::Known(0),
+            false => self.chain.length(direction),
+        };
+        let stream = self.chain.stream();
+        let mut headers = stream.headers(direction)?;
+        let said = headers.get("content-length")?;
+        let said: Option<u64> = std::str::from_utf8(said).ok().and_then(|n| n.parse().ok());
+        match length {
+            Length::AsBefore => said,
+            Length::Changed => {
+                headers.remove("content-length");
+                None
+            }
+            Length::Known(length) => {
+                if said != Some(length) {
+                    headers.replace("content-length", length.to_string());
+                }
+                Some(length)
+            }
+        }
+    }
+
+    /// Says that what filters let pass of a body is not what its headers said, which are gone.
+    fn misframed(&self, what: &str) {
+        let line = format!(
+            "a filter changed the length of a {what} behind its `content-length`: \
+             it has to hold the headers as long, or to remove that one"
+        );
+        self.chain
+            .stream()
+            .worker()
+            .log(Level::Warn, "proxy", &line);
+    }
+
+    /// The service has as long as its route says from the end of the request on, for its whole answer.
     fn sent(&mut self, end: bool) {
-        if end && !self.sent {
+        if end && !self.sent && !matches!(self.service, Service::None) {
             self.sent = true;
             self.until = deadline(self.timeout);
         }
@@ -529,6 +591,7 @@ impl Stream {
 
     /// The request has passed the filters: it goes where its route leads.
     fn ask(&mut self, manager: &HttpConnectionManager, end: bool) {
+        let left = self.framed(Direction::Request, end);
         let stream = self.chain.stream();
         self.chain.take_route_stale();
         let Some(headers) = stream
@@ -565,6 +628,7 @@ impl Stream {
                 } else {
                     let (send, pieces) = Pieces::new();
                     self.server.send = Some(send);
+                    self.server.left = left;
                     pieces
                 };
                 let body: BoxBody = Box::pin(pieces);
@@ -577,9 +641,9 @@ impl Stream {
                             request.extensions_mut().insert(AskFirst(first));
                         }
                         self.timeout = timeout;
-                        self.sent(end);
                         let asked = async move { upstream.request(request).await };
                         self.service = Service::Asked(Box::pin(asked));
+                        self.sent(end);
                     }
                     Err(words) => self.fail(400, &words, "bad_request_headers"),
                 }
@@ -594,6 +658,17 @@ impl Stream {
             self.forget_body(manager);
         }
         let stream = self.chain.stream();
+        if let Some(mut headers) = stream.headers(Direction::Response) {
+            let status = headers.text(":status").unwrap_or("");
+            let has_no_length = status == "204";
+            self.is_bare |= has_no_length || status == "304";
+            if has_no_length {
+                headers.remove("content-length");
+            }
+        }
+        // The length of an answer without its body is that of what it stands for.
+        let left = (!self.is_bare).then(|| self.framed(Direction::Response, end));
+        let end = end || self.is_bare;
         let headers = stream
             .headers(Direction::Response)
             .map(|headers| headers.clone());
@@ -603,6 +678,7 @@ impl Stream {
         } else {
             let (send, pieces) = Pieces::new();
             self.client.send = Some(send);
+            self.client.left = left.flatten();
             pieces
         };
         let response = headers::response(&headers.unwrap_or_default(), pieces);

@@ -9,14 +9,18 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use filters::{Chain, Direction, EndReason, Level, Part, ResponseFlag, Settings, Worker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::Instant;
 
 use super::access;
 use super::connection::{BoxIo, Connection};
 use super::end;
-use crate::config::ChainEnd;
+use crate::config::{ChainEnd, HttpConnectionManager};
 
 /// How much is read at a time.
 const CHUNK: usize = 16 << 10;
+
+/// How long a client may take nothing of what is left for him, at least.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// Through the filters to the cluster of a TCP proxy.
 pub(crate) async fn to_cluster(connection: &Rc<Connection>, client: BoxIo) {
@@ -41,7 +45,7 @@ pub(crate) async fn to_cluster(connection: &Rc<Connection>, client: BoxIo) {
         connect,
         proxy.idle_timeout,
         &proxy.cluster,
-        end::expired(site.draining()),
+        None,
     )
     .await;
     for format in &proxy.access_logs {
@@ -49,12 +53,15 @@ pub(crate) async fn to_cluster(connection: &Rc<Connection>, client: BoxIo) {
     }
 }
 
-/// Through the filters to something that is there already.
-pub(crate) async fn to_io(connection: &Rc<Connection>, client: BoxIo, server: BoxIo) {
+/// Through the filters to HTTP, which is there already.
+pub(crate) async fn to_http(connection: &Rc<Connection>, client: BoxIo, server: BoxIo) {
+    let ChainEnd::Http(manager) = &connection.chain().end else {
+        return;
+    };
     let connect = async move { Ok((server, None)) };
-    // It ends with what stands behind the filters.
+    // While HTTP goes on, it is HTTP that ends a connection.
     let time = Duration::MAX;
-    drive(connection, client, connect, time, "", pending()).await;
+    drive(connection, client, connect, time, "", Some(manager)).await;
 }
 
 /// One side of the connection.
@@ -142,7 +149,7 @@ async fn drive(
     connect: impl Future<Output = Result<(BoxIo, Option<SocketAddr>), String>>,
     idle: Duration,
     cluster: &str,
-    expired: impl Future<Output = ()>,
+    http: Option<&HttpConnectionManager>,
 ) -> Chain {
     let site = &connection.site;
     let worker = Rc::clone(&site.world) as Rc<dyn Worker>;
@@ -158,6 +165,11 @@ async fn drive(
     let mut early_end = false;
     let mut connecting = false;
     let mut failed = false;
+    // When something last went to the client, whether he has had his time since HTTP ended, and connections theirs.
+    let mut moved = Instant::now();
+    let mut left = false;
+    let mut cut = false;
+    let expired = end::expired(site.draining());
     tokio::pin!(connect, expired);
     chain.connection();
     loop {
@@ -165,6 +177,8 @@ async fn drive(
             match part {
                 Part::Headers { .. } => connecting = true,
                 Part::Data { data, end } => match &mut server {
+                    // Nobody reads there any more.
+                    Some(server) if server.shut => {}
                     Some(server) => {
                         server.queue.extend((!data.is_empty()).then_some(data));
                         server.end |= end;
@@ -184,10 +198,30 @@ async fn drive(
             }
         }
         let server_shut = server.as_ref().is_some_and(|server| server.shut);
-        let done = client.shut && (client.read.is_none() || server_shut);
+        let behind = server.as_ref().map(|server| server.read.is_none());
+        if cut && (http.is_none() || behind != Some(false)) {
+            chain.stream().info_mut().details = "drain_time_over".into();
+            failed = true;
+        }
+        // A client of HTTP who sends on is read for a while: he would be reset otherwise, and might miss the answer.
+        let unread = if http.is_some() { left } else { server_shut };
+        failed |= left && !client.shut;
+        let done = client.shut && (client.read.is_none() || unread);
         if chain.is_closing() || failed || done {
             break;
         }
+        let patience = match http {
+            Some(manager) if behind == Some(true) => {
+                if client.shut {
+                    Some(manager.delayed_close_timeout)
+                } else if chain.is_held(Direction::Response) {
+                    Some(manager.idle_timeout).filter(|time| !time.is_zero())
+                } else {
+                    Some(manager.delayed_close_timeout.max(STALLED))
+                }
+            }
+            _ => None,
+        };
         let limit = settings.limit;
         let to_server = server
             .as_ref()
@@ -197,7 +231,7 @@ async fn drive(
         let has_server = server.is_some();
         tokio::select! {
             () = chain.event() => {}
-            moved = client.run(read_client) => match moved {
+            came = client.run(read_client) => match came {
                 Ok(Some(data)) => {
                     let end = data.is_empty();
                     chain.data(Direction::Request, data, end);
@@ -205,14 +239,15 @@ async fn drive(
                         chain.closed(Direction::Request, false);
                     }
                 }
-                Ok(None) => {}
+                Ok(None) => moved = Instant::now(),
                 Err(_) => {
                     chain.closed(Direction::Request, false);
                     failed = true;
                 }
             },
-            moved = async { match &mut server { Some(server) => server.run(read_server).await, None => pending().await } } => match moved {
+            came = async { match &mut server { Some(server) => server.run(read_server).await, None => pending().await } } => match came {
                 Ok(Some(data)) => {
+                    moved = Instant::now();
                     let end = data.is_empty();
                     chain.data(Direction::Response, data, end);
                     if end {
@@ -220,10 +255,17 @@ async fn drive(
                     }
                 }
                 Ok(None) => {}
-                Err(_) => {
-                    chain.closed(Direction::Response, false);
-                    failed = true;
-                }
+                Err(_) => match &mut server {
+                    // It takes nothing more: the client has what it said still to come.
+                    Some(server) if !server.shut && (http.is_some() || server.read.is_none()) => {
+                        server.queue.clear();
+                        server.shut = true;
+                    }
+                    _ => {
+                        chain.closed(Direction::Response, false);
+                        failed = true;
+                    }
+                },
             },
             connected = &mut connect, if connecting && !has_server => match connected {
                 Ok((io, address)) => {
@@ -243,10 +285,8 @@ async fn drive(
                 }
             },
             () = sleep(idle) => failed = true,
-            () = &mut expired => {
-                chain.stream().info_mut().details = "drain_time_over".into();
-                failed = true;
-            }
+            () = until(moved, patience) => left = true,
+            () = &mut expired, if !cut => cut = true,
         }
     }
     let reason = if chain.is_closing() || failed {
@@ -257,6 +297,14 @@ async fn drive(
     };
     chain.finish(reason);
     chain
+}
+
+/// Waits until a time after another is over; for ever where there is none.
+async fn until(from: Instant, time: Option<Duration>) {
+    match time.and_then(|time| from.checked_add(time)) {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => pending().await,
+    }
 }
 
 /// Sleeps; for ever where the time is none.

@@ -19,12 +19,16 @@ use super::site::Site;
 
 /// What a worker is told.
 pub(crate) enum Order {
-    /// Serve new connections on this generation, which listens here.
-    Serve(
+    /// Make ready to serve new connections on this generation, which listens here.
+    Prepare(
         Arc<Generation>,
         Vec<Arc<StdListener>>,
         oneshot::Sender<Result<()>>,
     ),
+    /// Serve new connections on what was made ready.
+    Commit(oneshot::Sender<()>),
+    /// Forget what was made ready.
+    Abandon,
     /// Let all connections end, and end then.
     Stop,
 }
@@ -48,21 +52,26 @@ impl WorkerThread {
         Ok(Self { orders, thread })
     }
 
-    /// Gives the worker a generation, and waits until it serves it.
+    /// Gives the worker a generation, and waits until it could serve it; it serves what it served before.
     ///
     /// # Errors
-    /// Those of [`Site::start`]; the worker serves what it served before then.
-    pub(crate) async fn serve(
+    /// Those of [`Site::start`], and `io` where it cannot listen.
+    async fn prepare(
         &self,
         generation: &Arc<Generation>,
         listeners: &[Arc<StdListener>],
     ) -> Result<()> {
+        self.order(|done| Order::Prepare(Arc::clone(generation), listeners.to_vec(), done))
+            .await?
+    }
+
+    /// Gives an order, and waits for the answer.
+    async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T> {
         let (done, answer) = oneshot::channel();
-        let order = Order::Serve(Arc::clone(generation), listeners.to_vec(), done);
         // A worker that has stopped answers nothing.
-        let _ = self.orders.send(order);
+        let _ = self.orders.send(order(done));
         let gone = || Error::new(ErrorKind::Stopped, "a worker has stopped");
-        answer.await.map_err(|_| gone())?
+        answer.await.map_err(|_| gone())
     }
 
     /// Lets the worker end its connections, and waits for its end.
@@ -71,6 +80,31 @@ impl WorkerThread {
         // A worker that panicked has said so itself.
         let _ = self.thread.join();
     }
+}
+
+/// Lets all workers serve a generation, once each of them can.
+///
+/// # Errors
+/// Those of the first worker that cannot; all serve what they served before then.
+pub(crate) async fn serve_all(
+    workers: &[WorkerThread],
+    generation: &Arc<Generation>,
+    listeners: &[Arc<StdListener>],
+) -> Result<()> {
+    for (number, worker) in workers.iter().enumerate() {
+        if let Err(error) = worker.prepare(generation, listeners).await {
+            for worker in workers {
+                // One that has stopped has nothing to forget.
+                let _ = worker.orders.send(Order::Abandon);
+            }
+            return Err(error.at(|| format!("worker {number}")));
+        }
+    }
+    for worker in workers {
+        // One that has stopped by now has said so itself, and what others serve does not change with it.
+        let _ = worker.order(Order::Commit).await;
+    }
+    Ok(())
 }
 
 pub(crate) fn io(error: std::io::Error) -> Error {
@@ -91,6 +125,35 @@ fn run(orders: mpsc::UnboundedReceiver<Order>) {
     }
 }
 
+/// A site that could accept connections.
+struct Ready {
+    site: Rc<Site>,
+    listeners: Vec<TcpListener>,
+}
+
+impl Ready {
+    fn new(generation: &Arc<Generation>, listeners: &[Arc<StdListener>]) -> Result<Self> {
+        let site = Site::start(generation, false)?;
+        let listeners = listeners.iter().map(|listener| {
+            let listener = listener.try_clone().and_then(TcpListener::from_std);
+            listener.map_err(io)
+        });
+        Ok(Self {
+            site,
+            listeners: listeners.collect::<Result<_>>()?,
+        })
+    }
+
+    fn accept(self) -> Serving {
+        let site = self.site;
+        let accepting = self.listeners.into_iter().enumerate();
+        let accepting = accepting
+            .map(|(number, listener)| spawn_local(accept(Rc::clone(&site), number, listener)))
+            .collect();
+        Serving { site, accepting }
+    }
+}
+
 /// A site that accepts connections.
 struct Serving {
     site: Rc<Site>,
@@ -108,21 +171,26 @@ impl Serving {
 
 async fn obey(mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut serving: Option<Serving> = None;
+    let mut ready: Option<Ready> = None;
     // Sites that have connections still.
     let mut old: Vec<Weak<Site>> = Vec::new();
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Serve(generation, listeners, done) => {
-                let started = begin(&generation, &listeners);
-                let answer = started.map(|started| {
+            Order::Prepare(generation, listeners, done) => {
+                let made = Ready::new(&generation, &listeners);
+                // Who gave the order may be gone.
+                let _ = done.send(made.map(|made| ready = Some(made)));
+            }
+            Order::Commit(done) => {
+                if let Some(ready) = ready.take() {
                     old.retain(|site| site.strong_count() > 0);
-                    if let Some(replaced) = serving.replace(started) {
+                    if let Some(replaced) = serving.replace(ready.accept()) {
                         old.push(Rc::downgrade(&replaced.retire(Drain::Replaced)));
                     }
-                });
-                // Who gave the order may be gone.
-                let _ = done.send(answer);
+                }
+                let _ = done.send(());
             }
+            Order::Abandon => ready = None,
             Order::Stop => break,
         }
     }
@@ -133,19 +201,6 @@ async fn obey(mut orders: mpsc::UnboundedReceiver<Order>) {
     while sites.iter().any(|site| site.connections.get() > 0) {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-}
-
-fn begin(generation: &Arc<Generation>, listeners: &[Arc<StdListener>]) -> Result<Serving> {
-    let site = Site::start(generation, false)?;
-    let mut accepting = Vec::new();
-    for (number, listener) in listeners.iter().enumerate() {
-        let listener = listener
-            .try_clone()
-            .and_then(TcpListener::from_std)
-            .map_err(io)?;
-        accepting.push(spawn_local(accept(Rc::clone(&site), number, listener)));
-    }
-    Ok(Serving { site, accepting })
 }
 
 async fn accept(site: Rc<Site>, number: usize, listener: TcpListener) {
@@ -174,11 +229,12 @@ async fn accept(site: Rc<Site>, number: usize, listener: TcpListener) {
 pub(crate) struct Sockets(BTreeMap<SocketAddr, Arc<StdListener>>);
 
 impl Sockets {
-    /// The sockets of a generation, in the order of its listeners; those of addresses that are open already stay.
+    /// The sockets of a generation, and the same in the order of its listeners; those of addresses that are open already
+    /// are among them.
     ///
     /// # Errors
     /// `io` with the address that cannot be listened on.
-    pub(crate) fn open(&mut self, generation: &Generation) -> Result<Vec<Arc<StdListener>>> {
+    pub(crate) fn open(&self, generation: &Generation) -> Result<(Self, Vec<Arc<StdListener>>)> {
         let mut all = Vec::new();
         let mut kept = BTreeMap::new();
         for listener in &generation.bootstrap.listeners {
@@ -195,8 +251,7 @@ impl Sockets {
             kept.insert(address, Arc::clone(&socket));
             all.push(socket);
         }
-        self.0 = kept;
-        Ok(all)
+        Ok((Self(kept), all))
     }
 }
 

@@ -6,13 +6,13 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use crate::harness::{Client, Running, config, direct};
 
 /// A configuration with more fields in its connection manager.
-fn with(fields: &str, text: &str) -> String {
+pub(crate) fn with(fields: &str, text: &str) -> String {
     let fields = format!("codec_type: AUTO\n          {fields}");
     text.replacen("codec_type: AUTO", &fields, 1)
 }
 
 /// The same at the address that was chosen for it.
-fn again(running: &Running, text: &str) -> String {
+pub(crate) fn again(running: &Running, text: &str) -> String {
     let port = running.address("main").port();
     text.replacen(
         "address: 127.0.0.1, port_value: 0}}\n    per_connection",
@@ -21,7 +21,7 @@ fn again(running: &Running, text: &str) -> String {
     )
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).expect("a connection");
     let most = Some(std::time::Duration::from_secs(20));
     socket.set_read_timeout(most).expect("set");
@@ -29,7 +29,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Everything until the end, which is none by a reset.
-fn rest(mut socket: &TcpStream) -> Vec<u8> {
+pub(crate) fn rest(mut socket: &TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     socket.read_to_end(&mut all).expect("an end");
     all

@@ -1,7 +1,9 @@
 //! WASM filters in a proxy that serves.
 
+use std::io::Write;
 use std::net::TcpListener;
 
+use crate::endings::{connect, rest, with};
 use crate::harness::{
     Client, Running, config, direct, echo, module, on_each_engine, service, wasm,
 };
@@ -169,6 +171,69 @@ fn a_network_filter_sees_the_bytes_in_front_of_http(engine: &str) {
     assert_eq!(running.get("/one").body, "two");
 }
 
+fn a_client_behind_a_network_filter_is_left_when_http_has_ended(engine: &str) {
+    let over = module(
+        r#"(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#,
+        r#"
+          (data (i32.const 64) "it is over")
+          (func (export "proxy_on_log") (param i32)
+            (drop (call $log (i32.const 2) (i32.const 64) (i32.const 10))))
+        "#,
+    );
+    let network = r#"
+      - name: envoy.filters.network.wasm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm
+          config:
+            name: over
+            vm_config: {runtime: envoy.wasm.runtime.v8, code: {local: {filename: "FOLDER/over.wasm"}}}"#;
+    let text = config("", &direct("/", "x"), &[]).replacen(
+        "    - filters:",
+        &format!("    - filters:{network}"),
+        1,
+    );
+    let asked = |running: &Running| {
+        let mut socket = connect(running.address("main"));
+        socket
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .expect("written");
+        assert!(rest(&socket).ends_with(b"\r\n\r\nx"));
+        // It is open still.
+        socket
+    };
+    let modules = [("over.wasm", over.as_str())];
+    let soon = with("delayed_close_timeout: 0.2s", &text);
+    let running = Running::on(engine, &soon, &modules, 1);
+    let _open = asked(&running);
+    running.wait_for("info over: it is over", 1);
+
+    let late = with("delayed_close_timeout: 3s", &text);
+    let running = Running::on(engine, &late, &modules, 1);
+    let _open = asked(&running);
+    let stopping = std::time::Instant::now();
+    drop(running);
+    // The process waits for connections that it knows of.
+    assert!(
+        stopping.elapsed().as_secs() >= 1,
+        "{:?}",
+        stopping.elapsed()
+    );
+}
+
+fn an_answer_to_head_has_sent_nothing(engine: &str) {
+    let sent = flags()
+        .replace("flags\")", "size\")")
+        .replace("(i32.const 14)", "(i32.const 13)");
+    let text = config(&wasm("sent", "sent.wasm", ""), &direct("/", "x"), &[]);
+    let running = Running::on(engine, &text, &[("sent.wasm", &sent)], 1);
+    let line = |count: u8| format!("info sent: {}\0\0\0\0\0\0\0", char::from(count));
+    running.get("/");
+    running.wait_for(&line(1), 1);
+    let mut client = Client::new(running.address("main"));
+    client.raw(b"HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
+    running.wait_for(&line(0), 1);
+}
+
 fn a_service_that_is_one_for_all_runs_on_the_main_thread_alone(engine: &str) {
     for (singleton, times) in [(true, 1), (false, 3)] {
         let mut text = config("", &direct("/", "x"), &[]);
@@ -297,6 +362,8 @@ on_each_engine! {
     every_tenth_request_traps_and_all_others_are_served
     a_filter_asks_another_service_while_its_request_waits
     a_body_that_a_filter_would_hold_beyond_the_limit_is_refused
+    a_client_behind_a_network_filter_is_left_when_http_has_ended
+    an_answer_to_head_has_sent_nothing
     a_network_filter_sees_the_bytes_in_front_of_http
     a_service_that_is_one_for_all_runs_on_the_main_thread_alone
 }

@@ -1,5 +1,6 @@
 //! A proxy that serves: real sockets, configurations in Envoy's form, filters in WAT.
 
+mod bodies;
 mod callouts;
 mod endings;
 mod filters;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use crate::endings::http2;
+use crate::endings::{connect, http2, rest};
 use crate::harness::{Client, Running, clusters, config, direct, echo};
 
 #[test]
@@ -138,6 +138,38 @@ fn a_service_that_does_not_answer_in_time_is_answered_with_504() {
     let routes = r#"{match: {prefix: "/"}, route: {cluster: silent, timeout: 0.2s}}"#;
     let running = Running::new(&config("", routes, &[("silent", port)]), &[], 1);
     assert_eq!(running.get("/").status, 504);
+}
+
+/// A service that answers each request in two halves, the second one after 2 s.
+fn slow() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            let _ = socket.read(&mut [0; 1000]);
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha");
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            let _ = socket.write_all(b"lf");
+        }
+    });
+    port
+}
+
+#[test]
+fn an_answer_is_timed_to_its_end_where_it_is_timed() {
+    let routes = r#"
+        {match: {prefix: "/late"}, route: {cluster: slow, timeout: 0.7s}},
+        {match: {prefix: "/never"}, route: {cluster: slow, timeout: 0s}},
+        {match: {prefix: "/"}, route: {cluster: slow}}"#;
+    let running = Running::new(&config("", routes, &[("slow", slow())]), &[], 1);
+    for (path, body) in [("/late", "ha"), ("/never", "half"), ("/", "half")] {
+        let mut socket = connect(running.address("main"));
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).expect("written");
+        let all = String::from_utf8(rest(&socket)).expect("text");
+        assert!(all.starts_with("HTTP/1.1 200 OK\r\n"), "{all}");
+        assert!(all.ends_with(&format!("\r\n\r\n{body}")), "{path}: {all}");
+    }
 }
 
 #[test]

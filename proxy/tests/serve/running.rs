@@ -1,5 +1,6 @@
 //! Starting, answering about itself, taking up other configurations, and ending.
 
+use crate::endings::again;
 use crate::harness::{Client, Running, config, direct, module, on_each_engine, wasm};
 
 #[test]
@@ -49,6 +50,41 @@ fn a_filter_that_refuses_its_configuration_refuses_the_proxy(engine: &str) {
     assert!(missing.to_string().contains("no.wasm"), "{missing}");
 }
 
+fn a_configuration_that_one_worker_cannot_serve_is_served_by_none(engine: &str) {
+    // The third machine of all refuses: after the main thread's, that of the second worker.
+    let third = module(
+        r#"
+          (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+        "#,
+        r#"
+          (data (i32.const 64) "n")
+          (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (i32.store8 (i32.const 80) (i32.const 1))
+            (if (i32.eqz (call $get (i32.const 64) (i32.const 1) (i32.const 16) (i32.const 20) (i32.const 24)))
+              (then (i32.store8 (i32.const 80) (i32.add (i32.const 1) (i32.load8_u (i32.load (i32.const 16)))))))
+            (drop (call $set (i32.const 64) (i32.const 1) (i32.const 80) (i32.const 1) (i32.const 0)))
+            (i32.ne (i32.load8_u (i32.const 80)) (i32.const 3)))
+        "#,
+    );
+    let one = config("", &direct("/", "one"), &[]);
+    let running = Running::on(engine, &one, &[("third.wasm", &third)], 2);
+    let two = config(&wasm("third", "third.wasm", ""), &direct("/", "two"), &[]);
+    let two = again(&running, &two);
+    running.write(&two);
+    running.wait_for("was not taken up", 1);
+    running.wait_for("worker 1: ", 1);
+    for _ in 0..50 {
+        assert_eq!(running.get("/").body, "one");
+    }
+    running.write(&(two + "\n# once more\n"));
+    running.wait_for("was taken up", 1);
+    for _ in 0..50 {
+        assert_eq!(running.get("/").body, "two");
+    }
+}
+
 on_each_engine! {
+    a_configuration_that_one_worker_cannot_serve_is_served_by_none
     a_filter_that_refuses_its_configuration_refuses_the_proxy
 }
