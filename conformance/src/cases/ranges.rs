@@ -96,7 +96,7 @@ pub fn a_store_that_fails_within_a_range_is_io(subject: &Subject) {
     let args = json!({"storage": "torn", "group": "g"});
     let answer = subject.instance().call(&host, "Range", args);
     let answer = answer.fails(ErrorKind::Io);
-    assert_eq!(answer.ledger.rows_read, 128);
+    assert_eq!(answer.ledger.rows_read, 200);
 }
 
 /// A storage that is not declared is refused to a range read.

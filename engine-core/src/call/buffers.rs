@@ -30,6 +30,8 @@ pub(super) struct Cursor {
     pub(super) chunk: RowChunk,
     /// Whether there may be rows behind those that were taken.
     pub(super) more: bool,
+    /// What the host failed with behind them.
+    failed: Option<Error>,
 }
 
 impl Cursor {
@@ -39,12 +41,26 @@ impl Cursor {
         self.prefix.extend_from_slice(prefix);
         self.begun = false;
         self.more = true;
+        self.failed = None;
     }
 
-    /// Asks the host for the next rows.
-    pub(super) fn scan(&self, host: &dyn Host, take: &mut TakeRow<'_>) -> Result<()> {
+    /// Asks the host for the next rows. Those before the one at which it fails are as good as any, and its failure comes
+    /// when more are asked for: how many are asked for at a time makes no difference then.
+    ///
+    /// # Errors
+    /// The host's.
+    pub(super) fn scan(&mut self, host: &dyn Host, take: &mut TakeRow<'_>) -> Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let after = self.begun.then_some(&*self.after);
-        host.scan(self.storage, &self.prefix, after, take)
+        self.failed = host.scan(self.storage, &self.prefix, after, take).err();
+        Ok(())
+    }
+
+    /// Whether the host failed behind what it gave last.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
     }
 
     /// Asks for rows behind this key from now on.

@@ -87,7 +87,7 @@ impl Call<'_> {
             self.check()?;
             rows.begin();
             cursor.scan(self.host, &mut |key, value| rows.push(key, value))?;
-            cursor.more = rows.cut;
+            cursor.more = rows.cut || cursor.has_failed();
             self.count_rows(rows.rows, rows.bytes)?;
             if let Some(key) = rows.last_key() {
                 cursor.go_on_behind(key);
@@ -95,6 +95,9 @@ impl Call<'_> {
             if self.is_traced() {
                 rows.keys()
                     .for_each(|key| self.trace_row(cursor.storage, key));
+            }
+            if cursor.has_failed() && rows.filled.used > 0 {
+                break;
             }
         }
         Ok(rows.filled)
@@ -135,7 +138,7 @@ impl Call<'_> {
             self.check()?;
             chunk.clear();
             cursor.scan(self.host, &mut |key, value| chunk.push(key, value))?;
-            cursor.more = chunk.is_cut();
+            cursor.more = chunk.is_cut() || cursor.has_failed();
             for (key, value) in chunk.rows() {
                 self.count_rows(1, key.len() + value.len())?;
                 self.trace_row(cursor.storage, key);
