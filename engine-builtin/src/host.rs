@@ -1,22 +1,35 @@
 //! What an extension's state asks, asked of the call.
 
+use std::cell::RefCell;
+
 use engine_core::call::Call;
 use engine_core::catalog::StorageId;
 use engine_core::error::{ErrorKind, Result};
 use engine_core::host::Party;
 use engine_core::manifest::Verb;
+use extengine_guest::__private::Names;
 use extengine_guest::{Backend, Error as GuestError, KeyBuilder, Op, Row};
 
 use crate::error::to_guest;
 
+/// The storages that extensions of an instance have named.
+pub(crate) type Storages = RefCell<Names<StorageId>>;
+
 /// The host of one invocation.
 pub(crate) struct NativeHost<'c, 'a> {
     call: &'c Call<'a>,
+    storages: &'c Storages,
 }
 
 impl<'c, 'a> NativeHost<'c, 'a> {
-    pub(crate) fn new(call: &'c Call<'a>) -> Self {
-        Self { call }
+    pub(crate) fn new(call: &'c Call<'a>, storages: &'c Storages) -> Self {
+        Self { call, storages }
+    }
+
+    fn storage(&self, name: &str) -> Result<StorageId> {
+        let catalog = &self.call.package().catalog;
+        let id = self.storages.borrow_mut().find(name, || catalog.id(name));
+        self.call.reachable(id, name)
     }
 
     /// Asks the call about a key; what an extension may not catch ends it here.
@@ -28,7 +41,7 @@ impl<'c, 'a> NativeHost<'c, 'a> {
     ) -> Result<T, GuestError> {
         let call = self.call;
         call.trace(Party::Guest, Party::Instance, || format!("{what} {key:?}"));
-        let storage = call
+        let storage = self
             .storage(key.storage())
             .map_err(|error| call.fail(error));
         storage.and_then(ask).map_err(|error| to_guest(call, error))
@@ -43,7 +56,7 @@ impl<'c, 'a> NativeHost<'c, 'a> {
             Op::Put => Verb::Put,
             Op::Delete => Verb::Delete,
         };
-        let storage = call
+        let storage = self
             .storage(storage)
             .map_err(|error| call.refuse_intent(error))?;
         call.write(verb, storage, key, value)

@@ -13,7 +13,7 @@ use engine_core::ticker::Ticker;
 use extengine_guest::{Row, Run, State};
 
 use crate::error::{catch, from_guest};
-use crate::host::NativeHost;
+use crate::host::{NativeHost, Storages};
 
 /// An instance of a package of native extensions.
 pub struct BuiltinInstance {
@@ -21,6 +21,7 @@ pub struct BuiltinInstance {
     ticker: Arc<Ticker>,
     runs: Arc<[Run]>,
     buffers: Buffers,
+    storages: Storages,
 }
 
 impl BuiltinInstance {
@@ -34,6 +35,7 @@ impl BuiltinInstance {
             ticker,
             runs,
             buffers: Buffers::default(),
+            storages: Storages::default(),
         }
     }
 }
@@ -64,17 +66,17 @@ impl ExtensionInstance for BuiltinInstance {
             intents,
             |call| {
                 // The extension is there, and there is a function for each.
-                call.end(run(self.runs[invocation.extension], call))
+                call.end(run(self.runs[invocation.extension], call, &self.storages))
             },
         )
     }
 }
 
-fn run(extension: Run, call: &Call<'_>) -> Result<()> {
+fn run(extension: Run, call: &Call<'_>, storages: &Storages) -> Result<()> {
     call.trace(Party::Instance, Party::Guest, || {
         format!("run {}", call.extension().name)
     });
-    let host = NativeHost::new(call);
+    let host = NativeHost::new(call, storages);
     let ended = catch(|| extension(&mut State::new(&host), &Row::new(call.args())))
         .and_then(|ended| ended.map_err(from_guest));
     call.trace(Party::Guest, Party::Instance, || match &ended {

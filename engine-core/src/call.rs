@@ -252,7 +252,16 @@ impl<'a> Call<'a> {
     /// # Errors
     /// `denied`, not sticky: the caller decides whether this was a read or an intent.
     pub fn storage(&self, name: &str) -> Result<StorageId> {
-        match self.package.catalog.id(name) {
+        self.reachable(self.package.catalog.id(name), name)
+    }
+
+    /// As [`Call::storage`], where the catalog was asked for the name before.
+    ///
+    /// # Errors
+    /// As [`Call::storage`].
+    #[inline]
+    pub fn reachable(&self, storage: Option<StorageId>, name: &str) -> Result<StorageId> {
+        match storage {
             Some(id) if self.extension().touches(id) => Ok(id),
             _ => Err(Error::new(
                 ErrorKind::Denied,

@@ -51,6 +51,7 @@ mod builder;
 mod error;
 mod event;
 mod key;
+mod names;
 mod registry;
 mod row;
 mod state;
@@ -89,9 +90,10 @@ pub use registry::{Extension, ExtensionKind, Run, extensions};
 pub use row::{Element, Fields, Row};
 pub use state::State;
 
-/// What the macros' code needs.
+/// What the macros' code and the engine of native extensions need.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::names::Names;
     pub use crate::registry::Package;
     pub use inventory;
 }

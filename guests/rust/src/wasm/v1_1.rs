@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::slice;
+use std::thread::LocalKey;
 
 use super::{ARENA, OUTPUT, bad_key, io, record};
 use crate::backend::{Backend, Op};
 use crate::builder::KeyBuilder;
 use crate::error::Error;
+use crate::names::Names;
 use crate::registry::{Extension, extensions};
 use crate::row::Row;
 use crate::wasm::arena::Arena;
@@ -58,9 +60,9 @@ thread_local! {
     };
     static INPUT_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// The storages that were asked for, with their numbers.
-    static STORAGES: RefCell<Vec<(Box<str>, i32)>> = const { RefCell::new(Vec::new()) };
+    static STORAGES: RefCell<Names<i32>> = const { RefCell::new(Names::new()) };
     /// The foreign functions that were asked for, with their numbers.
-    static FOREIGN: RefCell<Vec<(Box<str>, i32)>> = const { RefCell::new(Vec::new()) };
+    static FOREIGN: RefCell<Names<i32>> = const { RefCell::new(Names::new()) };
     /// Buffers of range reads that are over.
     static ROW_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
@@ -155,47 +157,32 @@ unsafe fn input<'a>(len: usize) -> &'a [u8] {
 /// The host, across the boundary.
 struct Host;
 
+/// What the host answers for a name that it does not know. It can say the name when this is used as a number, since it
+/// was asked for it last.
+const UNKNOWN: i32 = -1;
+
 /// The number of a storage.
 fn storage(name: &str) -> i32 {
     // SAFETY: the host reads the name and nothing else.
     let ask = || unsafe { host_storage(name.as_ptr(), name.len()) };
-    STORAGES.with_borrow_mut(|known| number(known, name, ask))
+    number(&STORAGES, name, ask)
 }
 
 /// The number of a foreign function.
 fn foreign(name: &str) -> i32 {
     // SAFETY: the host reads the name and nothing else.
     let ask = || unsafe { host_foreign(name.as_ptr(), name.len()) };
-    FOREIGN.with_borrow_mut(|known| number(known, name, ask))
+    number(&FOREIGN, name, ask)
 }
 
-/// The number of a name; negative for one that the host does not know, which it is asked again each time, so that it can
-/// name it when the number is used.
-fn number(known: &mut Vec<(Box<str>, i32)>, name: &str, ask: impl FnOnce() -> i32) -> i32 {
-    if let Some((_, number)) = known.iter().find(|(known, _)| is_same(known, name)) {
-        return *number;
-    }
-    let number = ask();
-    if number >= 0 {
-        known.push((name.into(), number));
-    }
-    number
-}
-
-/// Whether two names are the same. Most are short, and are compared as two numbers that overlap: else the compiler calls a
-/// function that goes from byte to byte.
-fn is_same(name: &str, other: &str) -> bool {
-    fn ends<const N: usize>(name: &[u8], other: &[u8]) -> bool {
-        name.first_chunk::<N>() == other.first_chunk()
-            && name.last_chunk::<N>() == other.last_chunk()
-    }
-    let (name, other) = (name.as_bytes(), other.as_bytes());
-    name.len() == other.len()
-        && match name.len() {
-            4..8 => ends::<4>(name, other),
-            8..=16 => ends::<8>(name, other),
-            _ => name == other,
-        }
+fn number(
+    names: &'static LocalKey<RefCell<Names<i32>>>,
+    name: &str,
+    ask: impl FnOnce() -> i32,
+) -> i32 {
+    let ask = || Some(ask()).filter(|number| *number >= 0);
+    let known = names.with_borrow_mut(|names| names.find(name, ask));
+    known.unwrap_or(UNKNOWN)
 }
 
 /// The least room for a value or an answer, so that most need one crossing.
