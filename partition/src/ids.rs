@@ -271,7 +271,7 @@ mod tests {
             let window = Window { bytes, ..Window::ALL };
             let remember = |ids: &mut Ids, offset: usize| {
                 let id = (offset as u32).to_le_bytes()[..].into();
-                let result = (offset % 3 > 0).then(|| vec![1; sizes[offset]].into());
+                let result = (!offset.is_multiple_of(3)).then(|| vec![1; sizes[offset]].into());
                 ids.remember(Accepted { id, offset: offset as u64, hash: [0; 16], result });
             };
             let offsets = |ids: &Ids| ids.snapshot().iter().map(|a| a.offset).collect::<Vec<_>>();
@@ -284,7 +284,7 @@ mod tests {
                 }
                 remember(&mut ids, offset);
             }
-            let cost = |offset: usize| 4 + if offset % 3 > 0 { sizes[offset] as u64 } else { 0 };
+            let cost = |offset: usize| 4 + if !offset.is_multiple_of(3) { sizes[offset] as u64 } else { 0 };
             let (mut first, mut sum) = (sizes.len() - 1, cost(sizes.len() - 1));
             while first > 0 && sum + cost(first - 1) <= bytes {
                 first -= 1;
