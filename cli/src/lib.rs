@@ -43,6 +43,7 @@ mod state;
 mod verify;
 mod watch;
 
+mod words;
 use args::{Args, Command};
 
 /// Runs the command line of this process.
@@ -66,7 +67,7 @@ pub fn main() -> ExitCode {
         // Whoever closed it knows.
         Err(error) if output::is_closed(&error) => ExitCode::from(1),
         Err(error) => {
-            say!("error ({}): {error}", error.kind());
+            say!("error ({}): {}", error.kind(), words::report(&error));
             ExitCode::from(if error.kind() == ErrorKind::Unknown {
                 2
             } else {

@@ -16,6 +16,7 @@ use crate::input::said;
 
 /// The data folder that a command uses.
 pub(crate) fn data_folder(app: &App, spec: &AppSpec) -> PathBuf {
+use crate::words::{self, one_line};
     match &app.data {
         Some(data) => data.clone(),
         None => Path::new(".extengine").join(&spec.name),
@@ -40,6 +41,8 @@ pub(crate) fn open(
         ..Options::default()
     };
     Application::open(spec, options)
+        logger: Arc::new(words::log),
+        notices: Arc::new(|notice| say!("{}", one_line(notice))),
 }
 
 /// Opens an application with a data folder that is there, to look at it: its jobs do not run.
@@ -65,8 +68,9 @@ pub(crate) fn settle(application: &Application) -> Result<Vec<FailedProjector>> 
         let storages = written(spec, projector);
         let storages = storages.map(|id| format!("`{}`", spec.catalog.storage(id).name));
         say!(
-            "partition {partition}: the rows of {} stay behind, since asynchronous projector `{projector}` failed: {error}",
-            storages.collect::<Vec<_>>().join(", ")
+            "partition {partition}: the rows of {} stay behind, since asynchronous projector `{projector}` failed: {}",
+            storages.collect::<Vec<_>>().join(", "),
+            one_line(error)
         );
     }
     Ok(failed)
