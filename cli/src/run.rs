@@ -112,9 +112,9 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     let settled = application.settle();
     let is_default = args.app.data.is_none();
     summary.print(&args.app.app, &data, is_default, started.elapsed());
-    settled?;
     shadows.finish();
-    application.close()?;
+    let closed = application.close();
+    settled.and(closed)?;
     Ok(summary.refused.is_empty())
 }
 
