@@ -14,11 +14,12 @@
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 use extengine::core::say;
-use extengine::{ErrorKind, Result};
+use extengine::{Error, ErrorKind, Result};
 
 mod args;
 mod cache;
@@ -42,8 +43,8 @@ mod shadow;
 mod state;
 mod verify;
 mod watch;
-
 mod words;
+
 use args::{Args, Command};
 
 /// Runs the command line of this process.
@@ -68,6 +69,11 @@ pub fn main() -> ExitCode {
         Err(error) if output::is_closed(&error) => ExitCode::from(1),
         Err(error) => {
             say!("error ({}): {}", error.kind(), words::report(&error));
+            if is_out_of_files(&error) {
+                say!(
+                    "Every partition keeps files open: let the process have more (`ulimit -n`), or the application fewer partitions."
+                );
+            }
             ExitCode::from(if error.kind() == ErrorKind::Unknown {
                 2
             } else {
@@ -75,6 +81,18 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Whether an error comes from the limit on the files that a process has open.
+fn is_out_of_files(error: &Error) -> bool {
+    // What Linux and macOS call EMFILE; the standard library has no kind for it.
+    const EMFILE: i32 = 24;
+    let first = std::error::Error::source(error);
+    let mut causes = std::iter::successors(first, |cause| cause.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cfg!(unix) && cause.is_some_and(|cause| cause.raw_os_error() == Some(EMFILE))
+    })
 }
 
 /// Runs one command: true when all went well, false when something was refused or a check failed.
