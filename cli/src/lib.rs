@@ -9,8 +9,8 @@
 //! ```
 //!
 //! JSON lines in and out on standard input and output; messages and progress on standard error. The exit status is 0
-//! when all went well, 1 when a command was refused, a check failed or nobody reads standard output to its end, 2 for bad
-//! usage.
+//! when all went well, 1 when a command was refused, a check or anything else failed, or nobody reads standard output to
+//! its end, 2 for bad usage and for names that nothing has.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
