@@ -9,8 +9,12 @@ use crate::shadow::Other;
 
 /// Runs users' code (WebAssembly, Lua, native Rust) next to the data that it works on.
 #[derive(Debug, Parser)]
-#[command(name = "extengine", version, about, long_about = None, after_help = "\
-Compiled WebAssembly is kept in the user's cache folder; EXTENGINE_CODE_CACHE names another one, or none where it is empty.")]
+#[command(
+    name = "extengine",
+    version,
+    after_help = "\
+Compiled WebAssembly is kept in the user's cache folder; EXTENGINE_CODE_CACHE names another one, or none where it is empty."
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -46,7 +50,7 @@ Examples:
     State(State),
     /// Invoke one extension once and apply nothing: print its results, intents and ledger.
     #[command(after_help = "\
-The arguments of a validator or projector are the event: {\"command\": \"…\", \"args\": {…}}.
+The arguments of a validator or projector are the event: {\"command\": \"…\", \"args\": {…}, \"result\": {…}}.
 --state takes rows as `extengine state APP` prints them.
 
 Examples:
@@ -232,7 +236,7 @@ pub(crate) struct Replay {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// An application's folder, or a package's file (.wasm or .lua).
+    /// An application's folder, or a package's file (.wasm, .lua or .luau).
     #[arg(value_name = "APP|PACKAGE")]
     pub(crate) target: PathBuf,
 }
@@ -326,5 +330,11 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_begins_with_what_the_program_does() {
+        let about = Args::command().get_about().map(ToString::to_string);
+        assert!(about.is_some_and(|about| about.starts_with("Runs users' code")));
     }
 }

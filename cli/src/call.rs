@@ -10,7 +10,6 @@ use extengine::core::host::{Party, Tracer};
 use extengine::core::json::row_to_json;
 use extengine::core::manifest::Verb;
 use extengine::core::say;
-use extengine::partition::LogLine;
 use extengine::partition::application::os_platform;
 use extengine::partition::single::Rows;
 use extengine::{Error, ErrorKind, Result};
@@ -19,6 +18,7 @@ use serde_json::{Value as Json, json};
 use crate::args::Call;
 use crate::open;
 use crate::output::{Lines, error_line, row};
+use crate::words::{self, one_line};
 
 pub(crate) fn call(args: &Call) -> Result<bool> {
     let input = open::json(&args.args, "ARGS")?;
@@ -32,12 +32,11 @@ pub(crate) fn call(args: &Call) -> Result<bool> {
     seed.copy_from_slice(&platform.random()[..16]);
     let printer = Printer::new();
     let tracer = args.trace.then_some(&printer as &dyn Tracer);
-    let logger = |line: &LogLine<'_>| say!("[{}] {}: {}", line.level, line.extension, line.message);
     let (outcome, intents) = rows.invoke(
         &args.extension,
         &input,
         tracer,
-        &logger,
+        &words::log,
         platform.now(),
         seed,
     )?;
@@ -118,9 +117,10 @@ impl Tracer for Printer {
         self.first.set(Some(first));
         let micros = now.duration_since(first).as_secs_f64() * 1e6;
         say!(
-            "{micros:>9.1} µs  {:>9} -> {:<9}  {what}",
+            "{micros:>9.1} µs  {:>9} -> {:<9}  {}",
             name(from),
-            name(to)
+            name(to),
+            one_line(what)
         );
     }
 }

@@ -1,5 +1,6 @@
 //! Lines in, read on a thread of their own, and how far they are.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
@@ -15,18 +16,29 @@ use serde::de::IgnoredAny;
 /// How much is read at once.
 const BLOCK: usize = 64 << 10;
 
+/// The longest line, in bytes: as many as the largest entry of a log has.
+const LONGEST: usize = 128 << 20;
+
 /// What some editors put before the first line.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// The lines of a file or of standard input.
 pub(crate) struct Input {
-    /// Whole lines each.
-    blocks: Receiver<io::Result<Vec<u8>>>,
-    block: Vec<u8>,
+    blocks: Receiver<io::Result<Block>>,
+    block: Block,
     /// Where the next line of the block begins.
     at: usize,
     /// How many lines have come.
     number: u64,
+}
+
+/// What is handed over at once.
+#[derive(Default)]
+struct Block {
+    /// How many bytes a line had that was too long to be held, and comes first; 0 where there is none.
+    long: usize,
+    /// Whole lines.
+    lines: Vec<u8>,
 }
 
 /// A line, and its number from 1.
@@ -34,8 +46,24 @@ pub(crate) struct Line<'a> {
     pub(crate) number: u64,
     /// How many bytes it has.
     pub(crate) len: usize,
-    /// What it says, if that is UTF-8.
-    pub(crate) text: Result<&'a str, Utf8Error>,
+    /// What it says.
+    pub(crate) text: Result<&'a str, NoText>,
+}
+
+/// Why a line is no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoText {
+    Utf8(Utf8Error),
+    TooLong,
+}
+
+impl fmt::Display for NoText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Utf8(error) => error.fmt(f),
+            Self::TooLong => write!(f, "longer than {} MiB", LONGEST >> 20),
+        }
+    }
 }
 
 impl<'a> Line<'a> {
@@ -91,7 +119,7 @@ impl Input {
         thread::spawn(move || read(input, &sender));
         Self {
             blocks,
-            block: Vec::new(),
+            block: Block::default(),
             at: 0,
             number: 0,
         }
@@ -99,7 +127,7 @@ impl Input {
 
     /// The next line, if it is there already.
     pub(crate) fn try_next(&mut self) -> Result<Result<Line<'_>, TryRecvError>> {
-        if self.at == self.block.len() {
+        if self.is_used_up() {
             match self.blocks.try_recv() {
                 Ok(block) => self.come(block)?,
                 Err(error) => return Ok(Err(error)),
@@ -110,7 +138,7 @@ impl Input {
 
     /// The next line; none behind the last.
     pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>> {
-        if self.at == self.block.len() {
+        if self.is_used_up() {
             match self.blocks.recv() {
                 Ok(block) => self.come(block)?,
                 Err(_) => return Ok(None),
@@ -119,7 +147,11 @@ impl Input {
         Ok(Some(self.line()))
     }
 
-    fn come(&mut self, block: io::Result<Vec<u8>>) -> Result<()> {
+    fn is_used_up(&self) -> bool {
+        self.block.long == 0 && self.at == self.block.lines.len()
+    }
+
+    fn come(&mut self, block: io::Result<Block>) -> Result<()> {
         self.block = block.map_err(|source| failed(self.number + 1, source))?;
         self.at = 0;
         Ok(())
@@ -128,21 +160,32 @@ impl Input {
     /// The next line of the block, which has one.
     fn line(&mut self) -> Line<'_> {
         self.number += 1;
-        let rest = &self.block[self.at..];
+        if self.block.long > 0 {
+            return Line {
+                number: self.number,
+                len: std::mem::take(&mut self.block.long),
+                text: Err(NoText::TooLong),
+            };
+        }
+        let rest = &self.block.lines[self.at..];
         // Of bytes that are here, this cannot fail.
         let len = (&*rest).skip_until(b'\n').unwrap_or(rest.len());
         self.at += len;
         let line = &rest[..len];
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let is_long = line.len() > LONGEST;
         let line = match self.number {
             1 => line.strip_prefix(BOM).unwrap_or(line),
             _ => line,
         };
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         Line {
             number: self.number,
             len,
-            text: std::str::from_utf8(line),
+            text: match is_long {
+                true => Err(NoText::TooLong),
+                false => std::str::from_utf8(line).map_err(NoText::Utf8),
+            },
         }
     }
 }
@@ -153,9 +196,9 @@ fn failed(line: u64, source: io::Error) -> Error {
 }
 
 /// Hands over what comes, whole lines at a time: one waits for the rest of its own line, and for no other one.
-fn read(input: impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) {
+fn read(input: impl Read, sender: &SyncSender<io::Result<Block>>) {
     let mut input = BufReader::with_capacity(BLOCK, input);
-    let mut block = Vec::new();
+    let mut block = Block::default();
     loop {
         let came = match input.fill_buf() {
             Ok(came) => came,
@@ -166,17 +209,41 @@ fn read(input: impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) {
                 return;
             }
         };
-        let (before, len) = (block.len(), came.len());
-        block.extend_from_slice(came);
+        let (len, mut rest) = (came.len(), came);
+        if block.long > 0 {
+            // Of bytes that are here, this cannot fail.
+            let skipped = rest.skip_until(b'\n').unwrap_or(len);
+            block.long += skipped;
+            if len > 0 && !came[..skipped].ends_with(b"\n") {
+                input.consume(len);
+                continue;
+            }
+        }
+        let before = block.lines.len();
+        block.lines.extend_from_slice(rest);
         input.consume(len);
-        let last = block[before..].iter().rposition(|byte| *byte == b'\n');
+        let last = block.lines[before..]
+            .iter()
+            .rposition(|byte| *byte == b'\n');
         let whole = match last {
             Some(end) => before + end + 1,
-            None if len == 0 => block.len(),
-            None => continue,
+            None if len == 0 => block.lines.len(),
+            None if block.long > 0 => 0,
+            None => {
+                if block.lines.len() > LONGEST {
+                    let long = block.lines.len();
+                    block = Block {
+                        long,
+                        ..Block::default()
+                    };
+                }
+                continue;
+            }
         };
-        let rest = block.split_off(whole);
-        if whole == 0
+        let lines = block.lines.split_off(whole);
+        let rest = Block { long: 0, lines };
+        let is_end = whole == 0 && block.long == 0;
+        if is_end
             || sender
                 .send(Ok(std::mem::replace(&mut block, rest)))
                 .is_err()
@@ -211,7 +278,7 @@ pub(crate) fn progress_bar(source: Option<&Path>) -> ProgressBar {
 mod tests {
     use std::io::{self, Cursor, Read};
 
-    use super::Input;
+    use super::{Input, LONGEST, NoText};
 
     /// Gives so many bytes at a time.
     struct Trickle(Cursor<Vec<u8>>, usize);
@@ -255,6 +322,45 @@ mod tests {
         let error = broken.object::<serde_json::Value>().unwrap_err();
         assert!(error.contains("utf-8"), "{error}");
         assert_eq!(input.next().unwrap().unwrap().text, Ok("three"));
+    }
+
+    #[test]
+    fn a_line_beyond_the_bound_is_none_and_the_one_behind_it_is_whole() {
+        let line = |len: usize| io::repeat(b'x').take(len as u64).chain(&b"\n"[..]);
+        let short = || &b"short\n"[..];
+        let text = short()
+            .chain(line(LONGEST))
+            .chain(line(LONGEST + 1))
+            .chain(short())
+            .chain(line(LONGEST * 3))
+            .chain(line(LONGEST * 2))
+            .chain(short())
+            .chain(io::repeat(b'x').take(LONGEST as u64 * 2));
+        let mut input = Input::of(text);
+        let mut lens = Vec::new();
+        while let Some(line) = input.next().unwrap() {
+            assert_eq!(line.number, lens.len() as u64 + 1);
+            let text = line.text.map(str::len);
+            if text == Err(NoText::TooLong) {
+                let error = line.object::<serde_json::Value>().unwrap_err();
+                assert_eq!(error, "longer than 128 MiB");
+            }
+            lens.push((line.len, text.ok()));
+        }
+        let short = (6, Some(5));
+        assert_eq!(
+            lens,
+            [
+                short,
+                (LONGEST + 1, Some(LONGEST)),
+                (LONGEST + 2, None),
+                short,
+                (LONGEST * 3 + 1, None),
+                (LONGEST * 2 + 1, None),
+                short,
+                (LONGEST * 2, None),
+            ]
+        );
     }
 
     #[test]

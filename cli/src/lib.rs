@@ -9,16 +9,17 @@
 //! ```
 //!
 //! JSON lines in and out on standard input and output; messages and progress on standard error. The exit status is 0
-//! when all went well, 1 when a command was refused, a check failed or nobody reads standard output to its end, 2 for bad
-//! usage.
+//! when all went well, 1 when a command was refused, a check or anything else failed, or nobody reads standard output to
+//! its end, 2 for bad usage and for names that nothing has.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 use extengine::core::say;
-use extengine::{ErrorKind, Result};
+use extengine::{Error, ErrorKind, Result};
 
 mod args;
 mod cache;
@@ -42,6 +43,7 @@ mod shadow;
 mod state;
 mod verify;
 mod watch;
+mod words;
 
 use args::{Args, Command};
 
@@ -66,7 +68,12 @@ pub fn main() -> ExitCode {
         // Whoever closed it knows.
         Err(error) if output::is_closed(&error) => ExitCode::from(1),
         Err(error) => {
-            say!("error ({}): {error}", error.kind());
+            say!("error ({}): {}", error.kind(), words::report(&error));
+            if is_out_of_files(&error) {
+                say!(
+                    "Every partition keeps files open: let the process have more (`ulimit -n`), or the application fewer partitions."
+                );
+            }
             ExitCode::from(if error.kind() == ErrorKind::Unknown {
                 2
             } else {
@@ -74,6 +81,18 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Whether an error comes from the limit on the files that a process has open.
+fn is_out_of_files(error: &Error) -> bool {
+    // What Linux and macOS call EMFILE; the standard library has no kind for it.
+    const EMFILE: i32 = 24;
+    let first = std::error::Error::source(error);
+    let mut causes = std::iter::successors(first, |cause| cause.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cfg!(unix) && cause.is_some_and(|cause| cause.raw_os_error() == Some(EMFILE))
+    })
 }
 
 /// Runs one command: true when all went well, false when something was refused or a check failed.

@@ -1,5 +1,6 @@
 //! Opening applications as the command line names them.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,10 +10,13 @@ use extengine::partition::FolderFacts;
 use extengine::partition::application::{FailedProjector, os_platform};
 use extengine::partition::program::Program;
 use extengine::{AppSpec, Application, Error, ErrorKind, Options, Result};
-use serde_json::Value as Json;
+use serde::Deserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde_json::{Map, Value as Json};
 
 use crate::args::App;
 use crate::input::said;
+use crate::words::{self, one_line};
 
 /// The data folder that a command uses.
 pub(crate) fn data_folder(app: &App, spec: &AppSpec) -> PathBuf {
@@ -37,6 +41,8 @@ pub(crate) fn open(
         partitions: partitions.or(kept),
         data: Some(data.to_owned()),
         jobs,
+        logger: Arc::new(words::log),
+        notices: Arc::new(|notice| say!("{}", one_line(notice))),
         ..Options::default()
     };
     Application::open(spec, options)
@@ -65,8 +71,9 @@ pub(crate) fn settle(application: &Application) -> Result<Vec<FailedProjector>> 
         let storages = written(spec, projector);
         let storages = storages.map(|id| format!("`{}`", spec.catalog.storage(id).name));
         say!(
-            "partition {partition}: the rows of {} stay behind, since asynchronous projector `{projector}` failed: {error}",
-            storages.collect::<Vec<_>>().join(", ")
+            "partition {partition}: the rows of {} stay behind, since asynchronous projector `{projector}` failed: {}",
+            storages.collect::<Vec<_>>().join(", "),
+            one_line(error)
         );
     }
     Ok(failed)
@@ -107,12 +114,36 @@ pub(crate) fn load(app: &Path, engine: Option<&str>) -> Result<Arc<Program>> {
     Ok(Arc::new(Program::load(AppSpec::load(app)?, engine)?))
 }
 
-/// Reads arguments that were given as JSON.
+/// Reads arguments or a row that were given as JSON.
 pub(crate) fn json(text: &str, what: &str) -> Result<Json> {
-    serde_json::from_str(text).map_err(|source| {
-        Error::new(
-            ErrorKind::BadArgs,
-            format!("{what} is no JSON: {}: {text}", said(&source)),
-        )
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = args(&mut reader).and_then(|json| reader.end().map(|()| json));
+    read.map_err(|source| {
+        let message = format!("{what} cannot be read: {}: {text}", said(&source));
+        Error::new(ErrorKind::BadArgs, message)
     })
+}
+
+/// Reads arguments, each of which stands once: of two that say different things neither is the one that was meant.
+pub(crate) fn args<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+    struct Args;
+    impl<'de> Visitor<'de> for Args {
+        type Value = Json;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Json, A::Error> {
+            let mut args = Map::new();
+            while let Some((name, value)) = fields.next_entry::<String, Json>()? {
+                if args.contains_key(&name) {
+                    return Err(A::Error::custom(format!("`{name}` stands twice")));
+                }
+                args.insert(name, value);
+            }
+            Ok(Json::Object(args))
+        }
+    }
+    deserializer.deserialize_map(Args)
 }

@@ -15,6 +15,7 @@ use crate::input::{Input, progress_bar};
 use crate::output::{Lines, is_closed};
 use crate::row::Row;
 use crate::rule::Rule;
+use crate::words::{one_line, report};
 
 /// How long a plugin may take to compile and start.
 const LOAD: Duration = Duration::from_secs(600);
@@ -27,7 +28,8 @@ pub(crate) fn pipe(args: &Pipe) -> Result<bool> {
     let rules: Vec<_> = rules.collect::<Result<_>>()?;
     let manager = Manager::with_logger(|line| {
         let (plugin, function) = (line.plugin, line.function);
-        say!("{plugin}/{function} ({}): {}", line.level, line.message);
+        let (level, message) = (one_line(line.level), one_line(line.message));
+        say!("{plugin}/{function} ({level}): {message}");
     });
     load(&manager, &args.plugins)?;
     for Rule {
@@ -100,7 +102,7 @@ fn load(manager: &Manager, folder: &Path) -> Result<()> {
     match faults.as_slice() {
         [] => Ok(()),
         faults => {
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            let faults: Vec<_> = faults.iter().map(report).collect();
             Err(Error::new(ErrorKind::Manifest, faults.join("\n")))
         }
     }
@@ -238,7 +240,7 @@ impl Session {
             let value = match result {
                 Ok(value) => value,
                 Err(error) => {
-                    let what = format!("line {number}: {error}");
+                    let what = format!("line {number}: {}", one_line(&error));
                     match self.on_error {
                         OnError::Stop => {
                             self.failed.count(error.kind());

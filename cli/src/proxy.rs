@@ -10,6 +10,7 @@ use extengine::proxy::{Listening, Options, Proxy, stop_signal};
 use extengine::proxy_wasm::ProxyWasm;
 
 use crate::args::{Mode, ProxyArgs};
+use crate::words::logged;
 
 /// Runs the verb.
 pub(crate) fn proxy(args: &ProxyArgs) -> Result<bool> {
@@ -17,7 +18,9 @@ pub(crate) fn proxy(args: &ProxyArgs) -> Result<bool> {
         engine: args.engine.clone(),
         concurrency: args.concurrency.map_or_else(cores, usize::from),
         level: args.log_level,
-        log: Arc::new(|level: Level, name, line| say!("{} {name}: {line}", level.name())),
+        log: Arc::new(|level: Level, name, line| {
+            say!("{} {name}: {}", level.name(), logged(name, line));
+        }),
         wasm: Arc::new(ProxyWasm::new(extengine::proxy_wasm::Options {
             foreign: extengine::foreign::builtin(),
             ..extengine::proxy_wasm::Options::default()

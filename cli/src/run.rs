@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::path::Path;
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
@@ -11,8 +10,7 @@ use std::time::{Duration, Instant};
 use extengine::core::say;
 use extengine::{Accepted, Answer, AppSpec, Application, Error, ErrorKind, Result};
 use indicatif::ProgressBar;
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
 use crate::args::Run;
@@ -28,7 +26,7 @@ use crate::watch;
 struct Command<'a> {
     #[serde(borrow)]
     command: Cow<'a, str>,
-    #[serde(default = "no_args", deserialize_with = "args")]
+    #[serde(default = "no_args", deserialize_with = "open::args")]
     args: Json,
     id: Option<String>,
 }
@@ -43,30 +41,6 @@ struct Answered<'a> {
 
 fn no_args() -> Json {
     json!({})
-}
-
-/// Reads arguments, each of which stands once: of two that say different things neither is the one that was meant.
-fn args<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
-    struct Args;
-    impl<'de> Visitor<'de> for Args {
-        type Value = Json;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("the arguments as an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Json, A::Error> {
-            let mut args = Map::new();
-            while let Some((name, value)) = fields.next_entry::<String, Json>()? {
-                if args.contains_key(&name) {
-                    return Err(A::Error::custom(format!("argument `{name}` stands twice")));
-                }
-                args.insert(name, value);
-            }
-            Ok(Json::Object(args))
-        }
-    }
-    deserializer.deserialize_map(Args)
 }
 
 pub(crate) fn run(args: &Run) -> Result<bool> {
@@ -112,9 +86,9 @@ pub(crate) fn run(args: &Run) -> Result<bool> {
     let settled = application.settle();
     let is_default = args.app.data.is_none();
     summary.print(&args.app.app, &data, is_default, started.elapsed());
-    settled?;
     shadows.finish();
-    application.close()?;
+    let closed = application.close();
+    settled.and(closed)?;
     Ok(summary.refused.is_empty())
 }
 

@@ -9,6 +9,8 @@ use extengine::core::say;
 use extengine::partition::{Cost, Shadow, ShadowReport};
 use extengine::{Application, Error, ErrorKind, Result};
 
+use crate::words::one_line;
+
 /// How many differences are printed.
 const SHOWN: usize = 20;
 
@@ -72,7 +74,7 @@ fn print(other: &Other, found: &ShadowReport) {
             difference.partition,
             difference.offset,
             difference.extension,
-            difference.what
+            one_line(&difference.what)
         );
     }
     let more = found.differing.saturating_sub(SHOWN as u64);
@@ -83,7 +85,7 @@ fn print(other: &Other, found: &ShadowReport) {
         say!("  {which} used {}", used(cost));
     }
     if let Some(error) = &found.failed {
-        say!("  it ended before the last command: {error}");
+        say!("  it ended before the last command: {}", one_line(error));
     }
 }
 

@@ -10,6 +10,8 @@ use extengine::core::engine::Code;
 use extengine::core::say;
 use extengine::partition::hex;
 
+use crate::words::report;
+
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -65,7 +67,7 @@ impl Watched {
                     "package `{package}` runs on version {}, from {file}",
                     hex(&hash)
                 ),
-                Err(error) => say!("{file} changes nothing: {error}"),
+                Err(error) => say!("{file} changes nothing: {}", report(&error)),
             },
             Err(error) => say!("cannot read {file}: {error}"),
         }

@@ -245,6 +245,31 @@ fn plugin(lua: &str, functions: &str) -> tempfile::TempDir {
 }
 
 #[test]
+fn words_of_functions_begin_no_line_and_command_no_terminal() {
+    let folder = plugin(
+        "function say(args)
+           print('printed\\n2 lines in no time\\27[2J')
+           host.reject('refused\\n2 lines in no time\\27[2J')
+         end",
+        "'say() -> i64?'",
+    );
+    let folder = folder.path().to_str().unwrap();
+    for wish in ["null", "drop", "stop"] {
+        let output = pipe(folder, &["--call", "z = say()", "--on-error", wish], "{}\n");
+        let said = errors(&output);
+        for words in ["printed", "line 1: own/say: refused"] {
+            let escaped = format!("{words}\\n2 lines in no time\\u{{1b}}[2J");
+            assert!(said.contains(&escaped), "{escaped}: {said}");
+        }
+        assert!(!said.contains('\u{1b}'), "{said}");
+        assert!(
+            !said.lines().any(|line| line.starts_with("2 lines")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn the_last_argument_of_a_rule_may_be_a_number() {
     let folder = plugin(
         "function add(args) return args.a + args.b end",

@@ -1,5 +1,6 @@
 //! A plugin's configuration, in JSON or TOML, checked whole.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineKind, ExtEngineFactory, factories, factory};
 use engine_core::limits::{Limit, Limits, is_size, size};
 use engine_core::manifest::{ExtensionDecl, PackageManifest, Policy};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json};
 
@@ -111,7 +113,7 @@ struct Written {
     abi: Option<Abi>,
     #[serde(default)]
     functions: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each_once")]
     limits: Map<String, Json>,
     #[serde(default)]
     waive: Vec<Limit>,
@@ -393,6 +395,30 @@ fn engine_named(
             name.to_owned()
         }
     }
+}
+
+/// Reads fields, each of which stands once: of two that say different things neither is the one that was meant.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Json>, D::Error> {
+    struct Fields;
+    impl<'de> Visitor<'de> for Fields {
+        type Value = Map<String, Json>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut fields = Map::new();
+            while let Some((name, value)) = map.next_entry::<String, Json>()? {
+                if fields.contains_key(&name) {
+                    return Err(A::Error::custom(format!("`{name}` stands twice")));
+                }
+                fields.insert(name, value);
+            }
+            Ok(fields)
+        }
+    }
+    deserializer.deserialize_map(Fields)
 }
 
 /// The limits as an application's manifest has them: whole numbers from 1 on, bytes also as sizes with a unit.

@@ -9,3 +9,4 @@ mod projectors;
 mod run;
 mod streams;
 mod support;
+mod words;

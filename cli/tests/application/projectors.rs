@@ -39,6 +39,17 @@ fn a_failed_projector_keeps_no_row_from_being_shown() {
     assert_eq!(ran.status.code(), Some(1), "{}", said(&ran));
     assert_eq!(lines(&ran).len(), 3);
 
+    // A shadow tells what it has compared all the same.
+    let shadow = ["run", ".", "--data", "other", "--shadow", "p=p.lua"];
+    let ran = extengine(folder.path(), &shadow, commands.as_bytes());
+    assert_eq!(ran.status.code(), Some(1));
+    let said_of_it = said(&ran);
+    assert!(
+        said_of_it.contains("p.lua beside package `p`: 3 commands compared, 0 differ"),
+        "{said_of_it}"
+    );
+    assert!(said_of_it.contains("no two"), "{said_of_it}");
+
     let show = |args: &[&str]| {
         let shown = extengine(folder.path(), args, b"");
         assert_eq!(shown.status.code(), Some(1), "{args:?}");

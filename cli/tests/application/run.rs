@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -39,7 +39,7 @@ fn a_line_that_is_no_command_is_answered_in_its_place() {
         (2, "line 3 is no command: key must be a string at column 2"),
         (3, "line 4 is no command: not an object"),
         (4, "line 5 is no command: not an object"),
-        (5, "line 6 is no command: argument `k` stands twice"),
+        (5, "line 6 is no command: `k` stands twice"),
         (6, "line 7 is no command: duplicate field `command`"),
         (7, "`D`"),
     ] {
@@ -98,6 +98,63 @@ fn lines_that_are_refused_at_once_are_answered_while_more_come() {
     drop(stdout);
     assert_eq!(child.wait().unwrap().code(), Some(1));
     writer.join().unwrap();
+}
+
+#[test]
+fn arguments_and_rows_that_say_two_things_are_refused_everywhere() {
+    let query = "[extensions.Q]\nkind = \"query\"\nargs = \"k: int\"\nresult = \"k: int\"\n";
+    let lua = format!("{LUA} function Q(a) return {{k = a.k}} end");
+    let folder = application(&format!("{MANIFEST}{query}"), &lua);
+    let twice = "{\"k\": 1, \"k\": 2}";
+    fs::write(
+        folder.path().join("rows"),
+        "{\"storage\": \"a\", \"k\": 1, \"v\": 1, \"v\": 2}",
+    )
+    .unwrap();
+    extengine(folder.path(), &["run", "."], b"");
+    for (args, message) in [
+        (
+            &["query", ".", "Q", twice][..],
+            "ARGS cannot be read: `k` stands twice at column",
+        ),
+        (
+            &["call", ".", "C", twice],
+            "ARGS cannot be read: `k` stands twice at column",
+        ),
+        (
+            &["call", ".", "C", "{\"k\": 1}", "--state", "rows"],
+            "a row cannot be read: `v` stands twice at column",
+        ),
+        (
+            &["query", ".", "Q", "{\"k\": 1} 2"],
+            "ARGS cannot be read: trailing characters at column",
+        ),
+    ] {
+        let output = extengine(folder.path(), args, b"");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(lines(&output).is_empty(), "{args:?}: {output:?}");
+        let said = said(&output);
+        assert!(said.contains(message), "{said}");
+        assert!(said.starts_with("error (bad_args)"), "{said}");
+    }
+    let asked = extengine(folder.path(), &["query", ".", "Q", "{\"k\": 1}"], b"");
+    assert_eq!(lines(&asked), [json!({"k": 1})]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_that_may_open_too_few_files_is_told_what_to_do() {
+    let manifest = MANIFEST.replace("\"command\"", "\"command\"\nroute = \"k\"");
+    let folder = application(&manifest, LUA);
+    let run = "ulimit -n 60 && exec \"$0\" run . --partitions 64 < /dev/null";
+    let mut command = Command::new("sh");
+    command.args(["-c", run, env!("CARGO_BIN_EXE_extengine")]);
+    let ran = command.current_dir(folder.path()).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let said = said(&ran);
+    for part in ["(os error 24)", "`ulimit -n`"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

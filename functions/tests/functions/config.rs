@@ -95,6 +95,16 @@ fn limits_are_written_as_in_an_applications_manifest() {
 }
 
 #[test]
+fn a_limit_that_stands_twice_is_refused_in_either_form() {
+    let text = r#"{"name": "sum", "path": "sum.wasm", "functions": ["add"], "limits": {"fuel": 7, "fuel": 9}}"#;
+    let error = json(text).unwrap_err();
+    assert!(error.message().contains("`fuel` stands twice"), "{error}");
+    assert!(json(&text.replace(", \"fuel\": 9", "")).is_ok());
+    let text = "name = 'sum'\npath = 'sum.wasm'\nfunctions = ['add']\n[limits]\nfuel = 7\nfuel = 9";
+    assert!(PluginConfig::from_toml(text, "/plugins".as_ref()).is_err());
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let error = json(
         r#"{"name": "a b", "instance_num": 0, "engine": "v8", "wasmEngine": "wasmtime", "queue": 0,

@@ -1,7 +1,7 @@
 //! SDK for extensions written in Rust.
 //!
 //! An extension is written once and runs in two ways: compiled to WebAssembly, where this crate brings the exports and
-//! the memory of ABI 1.0, or linked into a program, where the engine `builtin` finds it. An extension reads rows of
+//! the memory of ABI 1.1 (of 1.0 with the feature `abi-1-0`), or linked into a program, where the engine `builtin` finds it. An extension reads rows of
 //! the state and asks for writes, which happen after it has ended well, all of them or none.
 //!
 //! ```
@@ -36,8 +36,10 @@
 //!
 //! # Building for WebAssembly
 //! A crate of type `cdylib` that depends on this one and is built for `wasm32-unknown-unknown` is a package; build it
-//! with `panic = "abort"`. Elements lie in memory that the host allocates through `WasmMalloc` and that is freed when the
-//! invocation ends, so a [`State::read`] of many rows counts with all of them towards the package's `memory` limit.
+//! with `panic = "abort"`. What is read lies in the guest's memory and counts towards the package's `memory` limit: what
+//! [`State::get`] gives until the invocation is over, while the rows of a [`State::read`], however many, come through one
+//! buffer of 16 KiB, or of the largest row where that is larger. With the feature `abi-1-0` the host allocates each row of
+//! a read through `WasmMalloc`, and all of them count until the invocation is over.
 //!
 //! # Panics
 //! A panic ends the invocation as a `trap` and leaves no intent. In WebAssembly a trap carries no text, so the panic's

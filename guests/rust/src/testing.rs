@@ -20,12 +20,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::backend::{Backend, Op};
 use crate::builder::{KeyBuilder, RowBuilder, key, row};
 use crate::error::{Error, ErrorKind};
 use crate::row::Row;
 use crate::state::State;
+
+/// The byte that ends a prefix's range, for hosts and here.
+const RANGE_END: u8 = 0xff;
 
 /// A state in memory that runs extensions and keeps what they ask for.
 #[derive(Debug, Default)]
@@ -157,8 +161,14 @@ impl Backend for TestState {
         each: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<(), Error> {
         check(prefix)?;
-        let rows = self.storages.get(prefix.storage()).into_iter().flatten();
-        for (key, value) in rows.filter(|(key, _)| key.starts_with(prefix.as_bytes())) {
+        let start = prefix.as_bytes();
+        let end = [start, &[RANGE_END]].concat();
+        let range = (Bound::Included(start), Bound::Excluded(&*end));
+        let rows = self.storages.get(prefix.storage());
+        for (key, value) in rows
+            .into_iter()
+            .flat_map(|rows| rows.range::<[u8], _>(range))
+        {
             each(key, value.as_bytes());
         }
         Ok(())

@@ -112,6 +112,28 @@ fn a_read_hands_over_the_rows_of_its_prefix_in_order() {
 }
 
 #[test]
+fn a_read_hands_over_no_row_whose_text_only_begins_like_the_one_asked_for() {
+    let mut state = TestState::new();
+    for (text, number) in [("a", 1), ("a", 2), ("a\0b", 3), ("ab", 4)] {
+        state.insert(&key("leg").text(text).int(number), &row().int(number));
+    }
+    let mut read = |prefix| {
+        let legs = |state: &mut State<'_>, _: &Row<'_>| {
+            state.read(&prefix, |state, _, leg| {
+                state.result(&row().int(leg.int(0)?));
+                Ok(())
+            })
+        };
+        state.run(legs, &row()).unwrap();
+        let numbers = state.results().iter().map(|leg| leg.int(0).unwrap());
+        numbers.collect::<Vec<_>>()
+    };
+    assert_eq!(read(key("leg").text("a")), [1, 2]);
+    assert_eq!(read(key("leg").text("a\0b")), [3]);
+    assert_eq!(read(key("leg")), [1, 2, 3, 4]);
+}
+
+#[test]
 fn reads_nest() {
     let mut state = TestState::new();
     state.insert(&key("unit").text("a"), &row().int(1));
