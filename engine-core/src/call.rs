@@ -149,7 +149,12 @@ impl<'a> Call<'a> {
 
     #[inline]
     fn outcome(&self, result: Result<()>) -> Outcome {
-        let elapsed_ms = self.ticker.since(self.started.get());
+        let started = self.started.get();
+        // The count stops some time behind the deadline.
+        let elapsed_ms = match self.ticker.now() {
+            now if now < self.deadline.get() => now.saturating_sub(started),
+            _ => self.ticker.since(started),
+        };
         Outcome {
             result,
             // Not written to what is copied: the processor would wait for the write.
