@@ -261,7 +261,10 @@ impl<'a> Call<'a> {
             Some(id) if self.extension().touches(id) => Ok(id),
             _ => Err(Error::new(
                 ErrorKind::Denied,
-                format!("the manifest gives this extension no access to a storage `{name}`"),
+                format!(
+                    "the manifest gives this extension no access to a storage `{}`",
+                    shown(name)
+                ),
             )),
         }
     }
@@ -327,6 +330,12 @@ impl<'a> Call<'a> {
             .collect();
         format!("{}({})", storage.name, shown.join(", "))
     }
+}
+
+/// As much of a name that a guest gave as messages have.
+fn shown(name: &str) -> &str {
+    const BYTES: usize = 256;
+    &name[..name.floor_char_boundary(BYTES)]
 }
 
 #[inline]
