@@ -204,7 +204,9 @@ pub fn compile<R: Runtime, S: 'static>(
         return runtime.compile(&blueprint);
     };
     let factory = runtime.factory();
-    let settings = format!("{} {}", factory.version(), runtime.settings(&blueprint));
+    // Our own version too: a newer one may configure the runtime in another way.
+    let (version, own) = (factory.version(), env!("CARGO_PKG_VERSION"));
+    let settings = format!("{version} {own} {}", runtime.settings(&blueprint));
     let key = CodeKey::new(factory.name(), &settings, &code);
     let kept = cache.get(&key);
     if let Some(module) = kept.and_then(|kept| runtime.revive(&blueprint, &kept)) {
