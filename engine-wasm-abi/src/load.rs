@@ -52,6 +52,19 @@ pub fn check_code_bytes(code: &[u8], limits: &Limits) -> Result<()> {
     ))
 }
 
+/// Refuses what is no module at all, before all that a module lacks is counted up.
+///
+/// # Errors
+/// `package`.
+pub fn check_magic(code: &[u8]) -> Result<()> {
+    const MAGIC: &[u8] = b"\0asm";
+    if code.starts_with(MAGIC) {
+        return Ok(());
+    }
+    let message = "this is no WebAssembly module: it does not begin with `\\0asm`";
+    Err(Error::new(ErrorKind::Package, message))
+}
+
 /// The functions that an ABI offers: its own, and the stub of WASI.
 #[derive(Debug)]
 pub struct Offer<S: 'static> {
