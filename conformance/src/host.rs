@@ -28,6 +28,8 @@ pub enum Gate {
     /// At the read with this number, the first being 1. Every earlier read takes a millisecond, so that a deadline
     /// passes in it, and the number makes sure that even a guest that ignores its deadline ends.
     AtRead(u32),
+    /// It never does, and each read takes so many milliseconds.
+    Slow(u64),
     /// Once the flag is set. Every read before takes a millisecond, and the first counts the host as waiting.
     When {
         /// Whether the row is there.
@@ -162,6 +164,10 @@ impl TestHost {
         let open = match &self.gate {
             Gate::Shut => false,
             Gate::AtRead(n) => read >= *n,
+            Gate::Slow(ms) => {
+                thread::sleep(Duration::from_millis(*ms));
+                return None;
+            }
             Gate::When { open, waiting } => {
                 if read == 1 {
                     waiting.fetch_add(1, Ordering::SeqCst);

@@ -149,7 +149,12 @@ impl<'a> Call<'a> {
 
     #[inline]
     fn outcome(&self, result: Result<()>) -> Outcome {
-        let elapsed_ms = self.ticker.since(self.started.get());
+        let started = self.started.get();
+        // The count stops some time behind the deadline.
+        let elapsed_ms = match self.ticker.now() {
+            now if now < self.deadline.get() => now.saturating_sub(started),
+            _ => self.ticker.since(started),
+        };
         Outcome {
             result,
             // Not written to what is copied: the processor would wait for the write.
@@ -265,7 +270,10 @@ impl<'a> Call<'a> {
             Some(id) if self.extension().touches(id) => Ok(id),
             _ => Err(Error::new(
                 ErrorKind::Denied,
-                format!("the manifest gives this extension no access to a storage `{name}`"),
+                format!(
+                    "the manifest gives this extension no access to a storage `{}`",
+                    shown(name)
+                ),
             )),
         }
     }
@@ -331,6 +339,12 @@ impl<'a> Call<'a> {
             .collect();
         format!("{}({})", storage.name, shown.join(", "))
     }
+}
+
+/// As much of a name that a guest gave as messages have.
+fn shown(name: &str) -> &str {
+    const BYTES: usize = 256;
+    &name[..name.floor_char_boundary(BYTES)]
 }
 
 #[inline]

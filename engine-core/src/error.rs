@@ -157,7 +157,7 @@ impl Error {
 
     /// Keeps so many bytes of the message at most.
     #[must_use]
-    pub(crate) fn cut(mut self, most: usize) -> Self {
+    pub fn cut(mut self, most: usize) -> Self {
         let message = &mut self.0.message;
         if message.len() > most {
             message.truncate(message.floor_char_boundary(most));

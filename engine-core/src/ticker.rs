@@ -1,8 +1,9 @@
 //! The clock of an engine: one thread that counts milliseconds while calls are running.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,12 @@ struct Shared {
     horizon: AtomicU64,
     asleep: AtomicBool,
     on_tick: Box<dyn Fn() + Send + Sync>,
+    /// The tick at which the thread woke, and when that was, of the last times that it did.
+    woken: Mutex<VecDeque<(u64, Instant)>>,
 }
+
+/// How many times are remembered: a call is rarely so long that the thread slept more than once while it ran.
+const WOKEN: usize = 64;
 
 const PERIOD: Duration = Duration::from_millis(1);
 
@@ -39,7 +45,9 @@ impl Ticker {
             horizon: AtomicU64::new(0),
             asleep: AtomicBool::new(false),
             on_tick: Box::new(on_tick),
+            woken: Mutex::new(VecDeque::with_capacity(WOKEN)),
         });
+        shared.wake(Instant::now());
         let weak = Arc::downgrade(&shared);
         let handle = thread::Builder::new()
             .name("extengine-ticker".to_owned())
@@ -56,10 +64,20 @@ impl Ticker {
         self.shared.ticks.load(Ordering::Relaxed)
     }
 
-    /// Milliseconds since a tick.
-    #[inline]
+    /// Milliseconds since a tick, by a clock: the count may have stopped, or may have for a while.
+    #[cold]
     pub fn since(&self, tick: u64) -> u64 {
-        self.now().saturating_sub(tick)
+        let woken = self
+            .shared
+            .woken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = woken.iter().rev().find(|(at, _)| *at <= tick);
+        let Some((at, when)) = before.or_else(|| woken.front()) else {
+            return self.now().saturating_sub(tick);
+        };
+        let elapsed = u64::try_from(when.elapsed().as_millis()).unwrap_or(u64::MAX);
+        elapsed.saturating_add(*at).saturating_sub(tick)
     }
 
     /// Begins a call: the present tick, and the one at which a deadline of so many milliseconds is over.
@@ -94,6 +112,17 @@ impl fmt::Debug for Ticker {
     }
 }
 
+impl Shared {
+    /// Remembers that the thread counts on, from now.
+    fn wake(&self, now: Instant) {
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        if woken.len() == WOKEN {
+            woken.pop_front();
+        }
+        woken.push_back((self.ticks.load(Ordering::Relaxed), now));
+    }
+}
+
 fn run(weak: &Weak<Shared>) {
     let mut last = Instant::now();
     while let Some(shared) = weak.upgrade() {
@@ -105,10 +134,11 @@ fn run(weak: &Weak<Shared>) {
             if idle {
                 thread::park();
             }
+            last = Instant::now();
             if let Some(shared) = weak.upgrade() {
+                shared.wake(last);
                 shared.asleep.store(false, Ordering::SeqCst);
             }
-            last = Instant::now();
             continue;
         }
         drop(shared);
@@ -120,5 +150,58 @@ fn run(weak: &Weak<Shared>) {
             (shared.on_tick)();
             shared.ticks.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleep(ms: u64) {
+        thread::sleep(Duration::from_millis(ms));
+    }
+
+    /// Waits until the thread sleeps behind the last deadline.
+    fn fall_asleep(ticker: &Ticker) {
+        while !ticker.shared.asleep.load(Ordering::SeqCst) {
+            sleep(1);
+        }
+    }
+
+    /// Calls something that takes its whole deadline; answers the tick at which it began.
+    fn call(ticker: &Ticker) -> u64 {
+        let (tick, deadline) = ticker.start(1);
+        while ticker.now() < deadline {
+            sleep(1);
+        }
+        tick
+    }
+
+    #[test]
+    fn the_clock_tells_the_time_for_which_the_count_stood_still() {
+        let ticker = Ticker::start_with(|| {}).unwrap();
+        let begun = Instant::now();
+        let first = call(&ticker);
+        for _ in 0..3 {
+            fall_asleep(&ticker);
+            sleep(100);
+            call(&ticker);
+        }
+        let counted = ticker.now() - first;
+        let told = ticker.since(first);
+        let most = u64::try_from(begun.elapsed().as_millis()).unwrap();
+        assert!(told >= counted + 290, "{told} of which {counted} counted");
+        assert!(told <= most + 1, "{told} of {most}");
+    }
+
+    #[test]
+    fn a_call_that_wakes_the_thread_is_not_charged_with_its_sleep() {
+        let ticker = Ticker::start_with(|| {}).unwrap();
+        fall_asleep(&ticker);
+        sleep(500);
+        let begun = Instant::now();
+        let told = ticker.since(call(&ticker));
+        let most = u64::try_from(begun.elapsed().as_millis()).unwrap();
+        assert!((1..=most + 1).contains(&told), "{told} of {most}");
     }
 }

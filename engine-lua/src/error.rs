@@ -1,6 +1,6 @@
 //! Lua's errors as the contract's, and back: the one file that knows mlua's error type.
 
-use engine_core::error::{Error, ErrorKind};
+use engine_core::error::{Error, ErrorKind, MESSAGE_BYTES};
 use engine_core::limits::Limit;
 
 /// How many bytes of a guest's error message are kept.
@@ -20,8 +20,10 @@ pub enum Cause {
 }
 
 /// Makes an error of the contract one that a Lua callback can raise.
+///
+/// What is raised lies outside of the virtual machine's memory until it is collected, so its words are cut here.
 pub fn raise(error: Error) -> mlua::Error {
-    mlua::Error::external(error)
+    mlua::Error::external(error.cut(MESSAGE_BYTES))
 }
 
 impl From<mlua::Error> for Cause {

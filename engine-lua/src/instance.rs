@@ -23,13 +23,19 @@ pub struct LuaInstance {
 
 impl LuaInstance {
     pub(crate) fn new(chunk: Arc<Chunk>) -> Result<Self> {
-        let sandbox = Some(Box::new(Sandbox::new(&chunk, chunk.start_setup())?));
         Ok(Self {
+            sandbox: Some(make(&chunk)?),
             chunk,
-            sandbox,
             buffers: Buffers::default(),
         })
     }
+}
+
+/// Makes a sandbox, in a time of its own.
+fn make(chunk: &Arc<Chunk>) -> Result<Box<Sandbox>> {
+    let sandbox = Sandbox::new(chunk, chunk.start_setup());
+    let sandbox = sandbox.map_err(|error| error.at(|| chunk.manifest.name.to_string()))?;
+    Ok(Box::new(sandbox))
 }
 
 impl ExtensionInstance for LuaInstance {
@@ -39,6 +45,19 @@ impl ExtensionInstance for LuaInstance {
         host: &dyn Host,
         intents: &mut Intents,
     ) -> Outcome {
+        // Taken out first, so that whatever goes wrong, a panic of the host included, drops it; and made outside of the
+        // invocation's time.
+        let sandbox = match self.sandbox.take() {
+            Some(sandbox) => Ok(sandbox),
+            None => make(&self.chunk),
+        };
+        let sandbox = match sandbox {
+            Ok(sandbox) => sandbox,
+            Err(error) => {
+                intents.clear();
+                return error.into();
+            }
+        };
         let chunk = &self.chunk;
         let extension = invocation.extension;
         let (manifest, ticker) = (&chunk.manifest, &chunk.ticker);
@@ -52,15 +71,6 @@ impl ExtensionInstance for LuaInstance {
             buffers,
             intents,
             |call| {
-                // The sandbox is taken out first, so that whatever goes wrong, a panic of the host included, drops it.
-                let sandbox = match kept.take() {
-                    Some(sandbox) => Ok(sandbox),
-                    None => Sandbox::new(chunk, chunk.deadline(call)).map(Box::new),
-                };
-                let sandbox = match sandbox {
-                    Ok(sandbox) => sandbox,
-                    Err(error) => return call.end(Err(error)),
-                };
                 let ended = call.end(sandbox.run(call, extension));
                 if ended.leaves_instance_usable() && manifest.policy == Policy::Keep {
                     *kept = Some(sandbox);
@@ -73,9 +83,7 @@ impl ExtensionInstance for LuaInstance {
     fn prepare(&mut self) {
         if self.sandbox.is_none() {
             // The next invocation tells why there is none.
-            self.sandbox = Sandbox::new(&self.chunk, self.chunk.start_setup())
-                .ok()
-                .map(Box::new);
+            self.sandbox = make(&self.chunk).ok();
         }
     }
 }

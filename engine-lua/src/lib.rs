@@ -79,8 +79,9 @@
 //! - There is no `require`, `loadstring`, `getfenv`, `setfenv`, `newproxy`, `collectgarbage`, `gcinfo`, `debug.info`,
 //!   `table.foreach` or `table.foreachi`. Libraries cannot be changed.
 //! - `tostring`, `print` and `string.format` show tables and functions without an address.
-//! - One search refuses texts and patterns whose lengths multiply to more than 2^28, `table.move` more than 2^20
-//!   elements, `string.pack` and its like and `os.date` formats beyond 4 KiB.
+//! - One search refuses texts and patterns whose lengths multiply to more than 2^28, or to more than 2^24 where the
+//!   pattern has a class in brackets, `table.move` more than 2^20 elements and positions that are no whole numbers within
+//!   2^31, `string.pack` and its like and `os.date` formats beyond 4 KiB.
 //!
 //! Two things are the author's care, if a command is to give the same answer again: the order in which `pairs` walks a
 //! table whose *keys* are tables or functions, and when the entries of a weak table go.

@@ -75,8 +75,6 @@ impl ExtensionPackage for LuaPackage {
     }
 
     fn instantiate(&self) -> Result<Box<dyn ExtensionInstance>> {
-        let instance = LuaInstance::new(Arc::clone(&self.chunk));
-        let instance = instance.map_err(|e| e.at(|| self.chunk.manifest.name.to_string()))?;
-        Ok(Box::new(instance))
+        Ok(Box::new(LuaInstance::new(Arc::clone(&self.chunk))?))
     }
 }

@@ -44,6 +44,7 @@ impl<R: Runtime> WasmEngine<R> {
         self.runtime.factory().check_limits(manifest)?;
         load::check_engine_limits(self.runtime.limits(), limits)?;
         load::check_code_bytes(code, limits)?;
+        load::check_magic(code)?;
         let inspection = inspect(code);
         let mut problems = check::problems(&inspection, limits);
         problems.extend(offers::problems(code, manifest));
@@ -94,12 +95,8 @@ impl<R: Runtime> ExtEngine for WasmEngine<R> {
     }
 
     fn inspect(&self, code: &Code) -> Result<CodeReport> {
-        const MAGIC: &[u8] = b"\0asm";
         let code = bytes(code)?;
-        if !code.starts_with(MAGIC) {
-            let message = "this is no WASM module: it does not begin with `\\0asm`";
-            return Err(Error::new(ErrorKind::Package, message));
-        }
+        load::check_magic(code)?;
         let made = self.runtime.limits();
         let limits = Limits {
             memory: made.memory,

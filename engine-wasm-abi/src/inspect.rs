@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use wasmparser::{
-    CompositeInnerType, Encoding, ExternalKind, FuncValidatorAllocations, KnownCustom, Name,
-    Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
+    CompositeInnerType, Encoding, ExternalKind, FuncValidatorAllocations, FunctionBody,
+    KnownCustom, Name, Operator, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 pub use info::{
@@ -27,6 +27,15 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
 
 /// A module with more problems than this is described well enough by the first ones.
 const MAX_PROBLEMS: usize = 100;
+
+/// The most that a function's locals times its blocks may be, where a loop counts as [`LOOP`] blocks.
+///
+/// Where paths meet, a compiler asks for each local which value it has, and nothing interrupts it. Functions of real guests
+/// stay below 9,000, and what is just allowed is compiled in seconds.
+const MAX_JOINS: u64 = 1 << 16;
+
+/// How many blocks a loop counts as: within it, each local may have changed in the round before.
+const LOOP: u64 = 4;
 
 /// What [`inspect`] found out about a module.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -252,6 +261,7 @@ impl<'a> Inspector<'a> {
                         bytes,
                     });
                 }
+                self.weigh(index, &body)?;
             }
             Payload::CustomSection(section) => match section.as_known() {
                 KnownCustom::Name(names) => {
@@ -275,6 +285,36 @@ impl<'a> Inspector<'a> {
                 _ => {}
             },
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reports a function that would take too long to compile.
+    fn weigh(&mut self, index: u32, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
+        let signature = self.functions.get(index as usize).and_then(Option::as_ref);
+        let mut locals = signature.map_or(0, |signature| signature.params.len() as u64);
+        for group in body.get_locals_reader()? {
+            locals += u64::from(group?.0);
+        }
+        // A block has three bytes at least, and most functions are too short to be looked into.
+        let most_blocks = body.range().len() as u64 / 3;
+        if locals.saturating_mul(LOOP * most_blocks) <= MAX_JOINS {
+            return Ok(());
+        }
+        let (mut loops, mut blocks) = (0, 0);
+        for operator in body.get_operators_reader()? {
+            match operator? {
+                Operator::Loop { .. } => loops += 1,
+                Operator::Block { .. } | Operator::If { .. } => blocks += 1,
+                _ => {}
+            }
+        }
+        if locals.saturating_mul(LOOP * loops + blocks) > MAX_JOINS {
+            let message = format!(
+                "{locals} locals with {loops} loops and {blocks} other blocks take too long to compile: \
+                 locals times blocks, of which a loop counts as {LOOP}, are more than {MAX_JOINS}; split it"
+            );
+            self.report(Some(index), body.range().start, message);
         }
         Ok(())
     }

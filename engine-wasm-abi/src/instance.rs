@@ -106,8 +106,13 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
         let call = Call::begin_batch(batch, settle, manifest, ticker, host, &buffers, intents);
         if let Some(call) = call {
             loop {
+                let is_new = self.sandbox.is_none();
                 match self.take_sandbox() {
                     Ok(mut sandbox) => {
+                        if is_new {
+                            // Its start had a time of its own.
+                            call.start_again();
+                        }
                         if sandbox.run_batch(&call) {
                             self.sandbox = Some(sandbox);
                         }

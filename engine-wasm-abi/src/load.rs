@@ -52,6 +52,19 @@ pub fn check_code_bytes(code: &[u8], limits: &Limits) -> Result<()> {
     ))
 }
 
+/// Refuses what is no module at all, before all that a module lacks is counted up.
+///
+/// # Errors
+/// `package`.
+pub fn check_magic(code: &[u8]) -> Result<()> {
+    const MAGIC: &[u8] = b"\0asm";
+    if code.starts_with(MAGIC) {
+        return Ok(());
+    }
+    let message = "this is no WebAssembly module: it does not begin with `\\0asm`";
+    Err(Error::new(ErrorKind::Package, message))
+}
+
 /// The functions that an ABI offers: its own, and the stub of WASI.
 #[derive(Debug)]
 pub struct Offer<S: 'static> {
@@ -204,7 +217,9 @@ pub fn compile<R: Runtime, S: 'static>(
         return runtime.compile(&blueprint);
     };
     let factory = runtime.factory();
-    let settings = format!("{} {}", factory.version(), runtime.settings(&blueprint));
+    // Our own version too: a newer one may configure the runtime in another way.
+    let (version, own) = (factory.version(), env!("CARGO_PKG_VERSION"));
+    let settings = format!("{version} {own} {}", runtime.settings(&blueprint));
     let key = CodeKey::new(factory.name(), &settings, &code);
     let kept = cache.get(&key);
     if let Some(module) = kept.and_then(|kept| runtime.revive(&blueprint, &kept)) {

@@ -28,6 +28,12 @@ pub const RANDOM_BLOCK: usize = 32;
 /// A line is cut where it grows longer than this, so that a guest that ends none is logged all the same.
 const LINE_BYTES: usize = 4096;
 
+/// The most subscriptions of one `poll_oneoff`; no guest has more than a few.
+const SUBSCRIPTIONS: u32 = 1024;
+
+/// The most bytes of one `random_get`: each block of them is asked for by itself.
+const RANDOM_BYTES: u32 = 1 << 20;
+
 /// The streams' levels in the log: of standard output and of standard error.
 const LEVELS: [&str; 2] = ["info", "error"];
 
@@ -269,6 +275,9 @@ fn clock_time_get<S: WasiState>(guest: &mut dyn Guest<S>, out: i32) -> Result<i3
 fn random_get<S: WasiState>(guest: &mut dyn Guest<S>, at: i32, len: i32) -> Result<i32> {
     let state = guest.state().clone();
     let (at, len) = (at.cast_unsigned(), len.cast_unsigned());
+    if len > RANDOM_BYTES {
+        return Ok(EINVAL);
+    }
     let place = bytes_mut(guest.split().0, "the place for random bytes", at, len)?;
     place.fill(0);
     for block in place.chunks_mut(RANDOM_BLOCK) {
@@ -368,9 +377,10 @@ fn poll_oneoff<S>(
         out.cast_unsigned(),
         count.cast_unsigned(),
     );
-    let Some(input_len) = count.checked_mul(SUBSCRIPTION).filter(|&len| len > 0) else {
+    if !(1..=SUBSCRIPTIONS).contains(&count) {
         return Ok(EINVAL);
-    };
+    }
+    let input_len = count * SUBSCRIPTION;
     bytes(guest.memory(), "the subscriptions", input, input_len)?;
     bytes(guest.memory(), "the place for events", out, count * EVENT)?;
     for index in 0..count {

@@ -17,6 +17,41 @@ fn messages(inspection: &Inspection) -> Vec<&str> {
     messages.map(|problem| problem.message.as_str()).collect()
 }
 
+/// A module of one function with so many locals, a parameter among them, in so many blocks within one another.
+fn nested(locals: usize, block: &str, blocks: usize) -> Vec<u8> {
+    let (more, open) = (
+        "i32 ".repeat(locals - 1),
+        format!("({block} ").repeat(blocks),
+    );
+    let close = ")".repeat(blocks);
+    let module = format!("(module (func $deep (param i32) (local {more}) {open} {close}))");
+    wat::parse_str(module).unwrap()
+}
+
+#[test]
+fn a_function_that_takes_too_long_to_compile_is_a_problem() {
+    for (locals, block, blocks, fits) in [
+        (256, "block", 256, true),
+        (257, "block", 256, false),
+        (128, "loop", 128, true),
+        (128, "loop", 129, false),
+        (1_002, "loop", 50, false),
+        (40_000, "block", 1, true),
+    ] {
+        let inspection = inspect(&nested(locals, block, blocks));
+        let problems = messages(&inspection);
+        assert_eq!(
+            problems.is_empty(),
+            fits,
+            "{locals} {block} {blocks}: {problems:?}"
+        );
+        if !fits {
+            let named = format!("function 0 `deep`: {locals} locals with ");
+            assert!(problems[0].starts_with(&named), "{problems:?}");
+        }
+    }
+}
+
 const EVERYTHING: &str = r#"
     (module $guest
         (import "env" "read" (func $read (param i32 i64) (result i32)))

@@ -41,6 +41,10 @@ impl WasmerRuntime {
     }
 }
 
+/// The number of [`engine`]'s way to compile and of [`Growth`]'s checks: it goes up with every change of them, so that code
+/// which the cache has from before is not taken.
+const COMPILATION: u32 = 1;
+
 /// Wasmer's own engine for one package: the checks of growth know the limits of their package.
 pub(crate) fn engine(limits: &Limits) -> Engine {
     let mut compiler = Cranelift::new();
@@ -106,8 +110,12 @@ impl Runtime for WasmerRuntime {
 
     /// The checks of growth hold the package's limits, and are in the code.
     fn settings<S: 'static>(&self, blueprint: &Blueprint<'_, S>) -> String {
-        let limits = blueprint.limits;
-        format!("{} {}", limits.memory, limits.table_elements)
+        let Limits {
+            memory,
+            table_elements,
+            ..
+        } = blueprint.limits;
+        format!("{COMPILATION} {memory} {table_elements}")
     }
 
     fn revive<S: 'static>(

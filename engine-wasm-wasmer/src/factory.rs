@@ -60,3 +60,16 @@ impl ExtEngineFactory for WasmerFactory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_is_built() {
+        let lock = include_str!("../../Cargo.lock").replace('\r', "");
+        let package = "name = \"wasmer\"\nversion = \"";
+        let (_, rest) = lock.split_once(package).unwrap();
+        assert_eq!(FACTORY.version(), rest.split('"').next().unwrap());
+    }
+}

@@ -23,8 +23,9 @@ use crate::growth::{GROWTH_GLOBAL, denied};
 
 /// How many units of fuel a guest uses between two looks at the clock.
 ///
-/// A unit of plain computation takes 0.2 to 0.6 ns, and a page of memory touched for the first time 2 µs, so a guest looks
-/// every few µs, or every 2 ms at worst. That cannot be measured in its speed. One bulk operation is not interrupted.
+/// A unit of plain computation takes 0.2 to 0.6 ns, so a guest looks every few µs, which cannot be measured in its speed.
+/// At worst each few units touch a page of memory for the first time, which takes 2 µs: then it looks every few ms. One bulk
+/// operation is not interrupted. What a host function takes is not in its fuel, so each call of one looks too.
 const SLICE: u64 = 10_000;
 
 /// How many calls of the guest may be open inside one another, through host functions.
@@ -213,7 +214,7 @@ impl<S: 'static> Live<Store, S> {
 }
 
 impl<'a, S: 'static> Live<StoreMut<'a>, S> {
-    pub(crate) fn inside(caller: &'a mut FunctionEnvMut<'_, Env<S>>) -> Result<Self> {
+    fn inside(caller: &'a mut FunctionEnvMut<'_, Env<S>>) -> Result<Self> {
         let (data, store) = caller.data_and_store_mut();
         let Some(data) = data.as_ref().map(Rc::clone) else {
             let message = "the guest ran before its instance was whole";
@@ -222,15 +223,24 @@ impl<'a, S: 'static> Live<StoreMut<'a>, S> {
         Ok(Self { store, data })
     }
 
+    /// The instance inside of a host function, unless its time is over.
+    ///
+    /// # Errors
+    /// `deadline`.
+    pub(crate) fn in_time(caller: &'a mut FunctionEnvMut<'_, Env<S>>) -> Result<Self> {
+        let live = Self::inside(caller)?;
+        let budget = live.data.budget.get();
+        if live.data.runtime.ticker().now() >= budget.deadline {
+            return Err(budget.deadline_error());
+        }
+        Ok(live)
+    }
+
     /// Grants the guest its next slice of fuel.
     ///
     /// # Errors
-    /// `deadline` where the time is over, `fuel` where there is none left.
+    /// `fuel` where there is none left.
     pub(crate) fn refill(&mut self) -> Result<()> {
-        let budget = self.data.budget.get();
-        if self.data.runtime.ticker().now() >= budget.deadline {
-            return Err(budget.deadline_error());
-        }
         let mut meter = self.data.meter.get();
         let now = self.data.fuel.get(&mut self.store).i64().unwrap_or(0);
         let granted = meter.refill(now).map_err(fuel_error)?;

@@ -69,7 +69,7 @@ fn define<S: 'static>(
     macro_rules! wrap {
         ($f:ident $(, $arg:ident: $ty:ty)*) => {
             Function::new_typed_with_env(store, env, move |mut caller: From<'_, S> $(, $arg: $ty)*| {
-                Live::inside(&mut caller)
+                Live::in_time(&mut caller)
                     .and_then(|mut live| $f(&mut live $(, $arg)*))
                     .map_err(through_guest)
             })
@@ -102,7 +102,7 @@ fn define<S: 'static>(
                         _ => 0,
                     };
                 }
-                Live::inside(&mut caller)
+                Live::in_time(&mut caller)
                     .and_then(|mut live| f(&mut live, &places[..args.len()]))
                     .map(|result| vec![Value::I32(result)])
                     .map_err(through_guest)
@@ -137,7 +137,7 @@ impl<S: 'static> RuntimeModule<S> for WasmerModule<S> {
             imports.define(function.module, function.name, wrapped);
         }
         let refill = |mut caller: FunctionEnvMut<'_, Env<S>>| {
-            Live::inside(&mut caller)
+            Live::in_time(&mut caller)
                 .and_then(|mut live| live.refill())
                 .map_err(through_guest)
         };

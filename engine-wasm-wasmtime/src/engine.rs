@@ -129,7 +129,8 @@ impl Runtime for WasmtimeRuntime {
         WasmtimeModule::compile(self, blueprint)
     }
 
-    /// Wasmtime itself refuses code of another version or configuration.
+    /// Wasmtime itself refuses code of another configuration. Of another version it does so where the first number is
+    /// another one, so the whole version is in the cache's key already.
     fn settings<S: 'static>(&self, _: &Blueprint<'_, S>) -> String {
         String::new()
     }

@@ -39,3 +39,16 @@ impl ExtEngineFactory for WasmtimeFactory {
         Ok(Arc::new(WasmEngine::new(WasmtimeRuntime::new(limits)?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_is_built() {
+        let lock = include_str!("../../Cargo.lock").replace('\r', "");
+        let package = "name = \"wasmtime\"\nversion = \"";
+        let (_, rest) = lock.split_once(package).unwrap();
+        assert_eq!(FACTORY.version(), rest.split('"').next().unwrap());
+    }
+}

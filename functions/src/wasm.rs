@@ -109,6 +109,7 @@ fn load_on<R: Runtime>(
     runtime.factory().check_limits(&manifest)?;
     load::check_engine_limits(runtime.limits(), &config.limits)?;
     load::check_code_bytes(code, &config.limits)?;
+    load::check_magic(code)?;
     let inspection = inspect(code);
     let info = &inspection.info;
     let mut problems: Vec<_> = inspection

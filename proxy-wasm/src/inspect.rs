@@ -71,6 +71,9 @@ pub fn inspect(code: &[u8], limits: &Limits) -> Report {
         .collect();
     problems.extend(load::size_problems(info, limits));
     let (exports, _) = check(info, None, &mut problems);
+    if let Err(error) = load::check_magic(&code) {
+        problems = vec![error.message().to_owned()];
+    }
     let callbacks = Callback::ALL.iter().filter_map(|&callback| {
         let found = exports.get(callback)?;
         let (name, ..) = callback.spec();

@@ -210,6 +210,7 @@ impl Module {
         runtime.factory().check_limits(&manifest)?;
         load::check_engine_limits(runtime.limits(), &config.limits)?;
         load::check_code_bytes(&config.code, &config.limits)?;
+        load::check_magic(&config.code)?;
         let code = export_start(&config.code, MODULE_START);
         let inspection = inspect(&code);
         let mut problems: Vec<_> = inspection

@@ -212,6 +212,15 @@ pub fn the_ledger_of_a_timeout_tells_its_time(subject: &Subject) {
     assert!(answer.ledger.host_reads > 0);
 }
 
+/// The ledger of a call that nothing interrupts tells how long it was, however far beyond its deadline.
+pub fn the_ledger_tells_all_of_a_long_time(subject: &Subject) {
+    let host = TestHost::new().gate(Gate::Slow(600));
+    let setup = subject.package().limits(|limits| limits.deadline_ms = 100);
+    let args = json!({"storage": "gate", "group": "g", "n": 0});
+    let answer = setup.instance().call(&host, "Get", args);
+    assert!(answer.ledger.elapsed_ms >= 590, "{:?}", answer.ledger);
+}
+
 /// After each quota that was hit the instance is whole.
 pub fn an_instance_works_after_a_quota(subject: &Subject) {
     let setup = subject.package().limits(|limits| {

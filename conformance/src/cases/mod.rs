@@ -184,6 +184,7 @@ macro_rules! __cases {
                     a_deadline_ends_a_range_without_end
                     an_instance_works_after_a_timeout
                     the_ledger_of_a_timeout_tells_its_time
+                    the_ledger_tells_all_of_a_long_time
                     an_instance_works_after_a_quota
                     limits_are_hit_alike_under_fresh
                 }
@@ -253,6 +254,7 @@ macro_rules! __cases {
                     each_op_of_1_1_makes_its_intent
                     a_malformed_output_of_1_1_breaks_the_rules
                     a_storage_has_one_number
+                    a_deadline_ends_a_loop_of_names
                     get_of_1_1_answers_each_outcome
                     a_value_that_does_not_fit_is_taken_later
                     rows_are_pulled_as_they_fit
@@ -263,6 +265,7 @@ macro_rules! __cases {
                     a_pointer_of_1_1_out_of_range_breaks_the_rules
                     asking_at_the_wrong_time_breaks_the_rules
                     a_guest_that_breaks_a_batch_costs_one_invocation
+                    a_slow_start_is_not_the_time_of_one_of_a_batch
                 }
                 wasm_cache {
                     compiled_code_is_taken_from_the_cache
@@ -319,6 +322,7 @@ macro_rules! __cases {
                     wasi_randomness_is_the_invocations
                     a_wasi_exit_is_a_trap
                     a_wasi_pointer_out_of_range_does_no_harm
+                    wasi_takes_no_more_than_a_call_can_do
                 }
                 wasm_blocks {
                     each_status_is_its_kind
@@ -349,6 +353,7 @@ macro_rules! __cases {
                     fuel_is_kept_exactly
                     without_a_limit_there_is_no_fuel
                     fuel_ends_a_loop
+                    a_function_that_takes_too_long_to_compile_is_refused
                 }
             }
             lua {

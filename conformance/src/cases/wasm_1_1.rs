@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::wasm_exports::{setup, start_error};
 use crate::host::TestHost;
-use crate::subject::{Answer, Subject};
+use crate::subject::{Answer, Instance, Subject};
 use crate::suite;
 use crate::wat::{BUFFER, EXPORTS_1_1, Guest, HEADER, INPUT, OUTPUT, record_1_1};
 
@@ -571,4 +571,43 @@ pub fn a_guest_that_breaks_a_batch_costs_one_invocation(subject: &Subject) {
     assert_eq!(batch(&format!("{next} unreachable")), [None, trap, None]);
     let rejecting = "(drop (call $next (i32.const 1)))".repeat(3);
     assert_eq!(batch(&rejecting), [Some(ErrorKind::Rejected); 3]);
+}
+
+/// A guest that starts slowly has all of its time behind the start, in a batch too.
+pub fn a_slow_start_is_not_the_time_of_one_of_a_batch(subject: &Subject) {
+    let slow = r#"(func (export "WasmInit") (local $n i32)
+        (loop $again
+          (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (br_if $again (i32.lt_u (local.get $n) (i32.const 100000000)))))"#;
+    let guest = Guest::of_1_1().with("init", slow).with(
+        "batch",
+        r#"(func (export "WasmBatch") (param $extension i32) (param $len i32)
+             (drop (call $next (i32.const 0))) unreachable)"#,
+    );
+    let setup = setup(subject, &guest).limits(|limits| limits.deadline_ms = 10);
+    let package = setup.load().expect("the package loads");
+    let asked = || ("Probe", json!({}));
+    let kinds = || {
+        let batch = Instance::of(&package).batch(&TestHost::new(), &[asked(), asked(), asked()]);
+        let kind = |answer: Answer| answer.result.err().map(|error| error.kind());
+        batch.into_iter().map(kind).collect::<Vec<_>>()
+    };
+    // The start takes longer than an invocation may. A machine that stands still for as long costs one more attempt.
+    let expected = [None, Some(ErrorKind::Trap), None];
+    assert!((0..20).any(|_| kinds() == expected));
+}
+
+/// Asking for the numbers of names costs a guest its time, and a name that is too long to be one is none.
+pub fn a_deadline_ends_a_loop_of_names(subject: &Subject) {
+    for function in ["storage", "foreign"] {
+        let ask = |len| format!("(call ${function} (i32.const 0) (i32.const {len}))");
+        let long = format!("(i32.add (i32.const 10) {})", ask(131_072));
+        let host = TestHost::new();
+        assert_eq!(number(subject, Guest::of_1_1(), &long, &host), 9);
+        let body = format!("(loop (drop {}) (br 0)) unreachable", ask(131_072));
+        let guest = Guest::of_1_1().invoke(&body);
+        let setup = setup(subject, &guest).limits(|limits| limits.deadline_ms = 100);
+        let answer = setup.instance().call(&host, "Probe", json!({}));
+        answer.hits(Limit::Deadline);
+    }
 }

@@ -360,3 +360,29 @@ pub fn a_wasi_pointer_out_of_range_does_no_harm(subject: &Subject) {
         }
     }
 }
+
+/// A call of WASI that would go through more than any guest asks for answers 28 and does nothing.
+pub fn wasi_takes_no_more_than_a_call_can_do(subject: &Subject) {
+    let asking = |expression: &str| {
+        Guest::default()
+            .with(
+                "imports",
+                r#"(import "wasi_snapshot_preview1" "poll_oneoff"
+                     (func $poll (param i32 i32 i32 i32) (result i32)))
+                   (import "wasi_snapshot_preview1" "random_get"
+                     (func $random (param i32 i32) (result i32)))"#,
+            )
+            .asking(expression)
+    };
+    let host = TestHost::new();
+    for (count, errno) in [(1, 0), (1_024, 0), (1_025, 28), (-1, 28), (0, 28)] {
+        let poll = format!(
+            "(call $poll (i32.const 40000) (i32.const 90000) (i32.const {count}) (i32.const 768))"
+        );
+        assert_eq!(number(subject, &asking(&poll), &host), errno, "{count}");
+    }
+    for (len, errno) in [(32, 0), ((1 << 20) + 1, 28), (-1, 28)] {
+        let random = format!("(call $random (i32.const 40000) (i32.const {len}))");
+        assert_eq!(number(subject, &asking(&random), &host), errno, "{len}");
+    }
+}

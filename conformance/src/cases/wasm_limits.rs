@@ -159,3 +159,16 @@ pub fn fuel_ends_a_loop(subject: &Subject) {
     let answer = answer.hits(Limit::Fuel);
     assert!(answer.ledger.fuel.is_some_and(|fuel| fuel >= 100_000));
 }
+
+/// A function of many locals within many loops is refused by its name, before anything compiles it.
+pub fn a_function_that_takes_too_long_to_compile_is_refused(subject: &Subject) {
+    let (locals, open, close) = ("i32 ".repeat(2_000), "(loop ".repeat(200), ")".repeat(200));
+    let guest = Guest::default().and(format!("(func $deep (local {locals}) {open} {close})"));
+    let (kind, report) = setup(subject, &guest).refusal();
+    assert_eq!(kind, ErrorKind::Package);
+    assert!(
+        report.contains("`deep`: 2000 locals with 200 loops"),
+        "{report}"
+    );
+    assert!(report.contains("too long to compile"), "{report}");
+}

@@ -94,6 +94,13 @@ impl<'a> Call<'a> {
         settle(batch.place.get(), outcome, &mut self.intents.borrow_mut());
     }
 
+    /// Starts the time of the invocation that has begun, and its deadline, from now on.
+    pub fn start_again(&self) {
+        let (started, deadline) = self.ticker.start(self.package.limits.deadline_ms);
+        self.started.set(started);
+        self.deadline.set(deadline);
+    }
+
     /// Begins the next invocation of the batch, with a deadline and a ledger of its own; false where there is none.
     pub fn advance(&self) -> bool {
         let Some(batch) = &self.batch else {
@@ -112,9 +119,7 @@ impl<'a> Call<'a> {
                 Ok(extension) => {
                     self.extension.set(extension);
                     self.invocation.set(invocation);
-                    let (started, deadline) = self.ticker.start(self.package.limits.deadline_ms);
-                    self.started.set(started);
-                    self.deadline.set(deadline);
+                    self.start_again();
                     return true;
                 }
                 Err(error) => self.hand_over(batch, error.into()),

@@ -1,6 +1,6 @@
 //! Calls of foreign functions by a running invocation: permitted, counted, and answered by the host.
 
-use super::Call;
+use super::{Call, shown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign::{ForeignFunction, ForeignId};
 use crate::host::Party;
@@ -22,7 +22,10 @@ impl Call<'_> {
     pub fn not_declared(&self, name: &str) -> Error {
         self.fail(Error::new(
             ErrorKind::Denied,
-            format!("the manifest does not let this extension call a foreign function `{name}`"),
+            format!(
+                "the manifest does not let this extension call a foreign function `{}`",
+                shown(name)
+            ),
         ))
     }
 

@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::catalog::StorageId;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, MESSAGE_BYTES, Result};
 use crate::host::Party;
 use crate::intent::Intent;
 use crate::key::Extent;
@@ -92,7 +92,10 @@ impl Call<'_> {
 
     /// Refuses an intent for a reason that the engine found, as [`Call::write`] does.
     pub fn refuse_intent(&self, error: Error) -> Error {
-        self.violation.borrow_mut().get_or_insert(error).clone()
+        let mut violation = self.violation.borrow_mut();
+        violation
+            .get_or_insert_with(|| error.cut(MESSAGE_BYTES))
+            .clone()
     }
 
     fn judge(&self, intent: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Kinds of errors, what a guest may catch, and what it may not.
 
-use engine_core::error::ErrorKind;
+use engine_core::error::{ErrorKind, MESSAGE_BYTES};
 use engine_core::limits::Limit;
 
 use crate::common::Subject;
@@ -188,6 +188,40 @@ fn a_faulty_intent_stands_though_it_is_caught() {
         let source = format!("pcall(function() {f} end) host.reject('mine')");
         let subject = Subject::limited(&source, |limits| limits.log_lines = 10);
         assert_eq!(subject.kind(), ErrorKind::Rejected, "{source}");
+    }
+}
+
+#[test]
+fn the_words_of_a_caught_error_are_cut() {
+    let most = i64::try_from(MESSAGE_BYTES).unwrap();
+    for (body, bytes) in [
+        ("pcall(host.reject, ('x'):rep(1e6))", most..=most),
+        ("pcall(host.reject, ('é'):rep(1e6))", most..=most),
+        ("pcall(host.reject, 'x')", 1..=1),
+    ] {
+        let source = format!("local _, e = {body} host.log(#e.message)");
+        let subject = Subject::new(&source);
+        subject.run();
+        let said: i64 = subject.state.log.borrow()[0].1.parse().unwrap();
+        assert!(bytes.contains(&said), "{body}: {said}");
+    }
+}
+
+#[test]
+fn a_long_name_is_cut_in_a_message() {
+    for body in [
+        "host.new_value(('é'):rep(1e6), { id = 1 }, {})",
+        "host.get(('é'):rep(1e6), { id = 1 })",
+        "host.call(('é'):rep(1e6), '')",
+    ] {
+        let ran = Subject::new(body).run();
+        assert_eq!(ran.kind(), ErrorKind::Denied);
+        let message = ran.error().message();
+        assert!(
+            message.contains(&"é".repeat(100)) && message.len() < 500,
+            "{}",
+            message.len()
+        );
     }
 }
 

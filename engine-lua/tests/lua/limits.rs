@@ -88,13 +88,33 @@ fn searches_and_loops_in_c_are_bounded() {
         "string.find(('a'):rep(1e7), ('a'):rep(5e6) .. 'b', 1, true)",
         "string.split(('a'):rep(1e7), ('a'):rep(5e6) .. 'b')",
         "string.match(('a'):rep(1e7), '[' .. ('b'):rep(1e6) .. ']*')",
+        "string.find(('a'):rep(2 ^ 17), '^[' .. ('%d'):rep(1000) .. 'a]*c')",
+        "string.gsub(('a'):rep(2 ^ 22), '[b-z]', '')",
         "table.move({}, 1, 2 ^ 31 - 2, 2)",
+        "table.move({}, 2 ^ 40, -2147483648 + 2147483646, -2147483648, {})",
+        "table.move({}, 0 / 0, -2, -2147483648, {})",
+        "table.move({}, '1e12', -2, -2147483648, {})",
+        "table.move({}, 1, 2 ^ 31, 2)",
+        "table.move({}, 1.5, 2, 2)",
+        "table.move({}, nil, 2, 2)",
         "string.packsize(('x'):rep(1e7))",
         "os.date(('%c'):rep(1e6))",
     ] {
         let begun = Instant::now();
         assert_eq!(Subject::new(source).kind(), ErrorKind::Trap, "{source}");
         assert!(begun.elapsed() < FAR, "{source}");
+    }
+}
+
+#[test]
+fn searches_and_moves_of_a_usual_size_are_done() {
+    for source in [
+        "assert(#string.gsub(('a'):rep(2 ^ 20), '[^%w%-_.]', '') == 2 ^ 20) return { v = 1 }",
+        "assert(string.find(('a'):rep(2 ^ 22) .. '[', '[', 1, true)) return { v = 1 }",
+        "local t = table.move({ 7, 8, 9 }, '2', 3, 1) return { v = if t[1] == 8 and t[2] == 9 then 1 else 0 }",
+        "local t = table.move({ [-3] = 7 }, -3, -3, 1, {}) return { v = if t[1] == 7 then 1 else 0 }",
+    ] {
+        assert_eq!(Subject::new(source).value(), 1, "{source}");
     }
 }
 

@@ -26,6 +26,9 @@ const NO_MORE: i64 = -1;
 /// How much of a name is remembered that is not known.
 const NAME_BYTES: usize = 256;
 
+/// No name is longer: whatever is, is not looked at.
+const MAX_NAME_BYTES: usize = 4096;
+
 macro_rules! function {
     ($name:literal, $shape:ident, $call:expr) => {
         HostFunction {
@@ -99,14 +102,17 @@ fn host_storage(guest: &mut dyn Guest<State>, name_at: i32, name_len: i32) -> Re
     let (memory, state) = guest.split();
     let (at, len) = (name_at.cast_unsigned(), name_len.cast_unsigned());
     let name = bytes(memory, "the name of a storage", at, len)?;
-    let id = std::str::from_utf8(name)
-        .ok()
-        .and_then(|name| state.catalog.id(name));
-    if let Some(id) = id {
+    if let Some(id) = known(name).and_then(|name| state.catalog.id(name)) {
         return Ok(id.0.into());
     }
     remember(&state.v1_1.unknown, name);
     Ok(NOT_THERE)
+}
+
+/// The name, if it can be one.
+fn known(name: &[u8]) -> Option<&str> {
+    let name = Some(name).filter(|name| name.len() <= MAX_NAME_BYTES)?;
+    std::str::from_utf8(name).ok()
 }
 
 /// Remembers a name that is not known.
@@ -273,10 +279,7 @@ fn host_foreign(guest: &mut dyn Guest<State>, name_at: i32, name_len: i32) -> Re
     let (at, len) = (name_at.cast_unsigned(), name_len.cast_unsigned());
     let name = bytes(memory, "the name of a foreign function", at, len)?;
     let functions = state.catalog.foreign();
-    let id = std::str::from_utf8(name)
-        .ok()
-        .and_then(|name| functions.id(name));
-    if let Some(id) = id {
+    if let Some(id) = known(name).and_then(|name| functions.id(name)) {
         return Ok(id.0.into());
     }
     remember(&state.v1_1.unknown_foreign, name);

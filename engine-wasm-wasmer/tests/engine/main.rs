@@ -7,6 +7,7 @@
 mod abi_md;
 #[path = "../../../engine-wasm-wasmtime/tests/engine/blocks.rs"]
 mod blocks;
+mod deadline;
 mod equal;
 #[path = "../../../engine-wasm-wasmtime/tests/engine/limits.rs"]
 mod limits;
