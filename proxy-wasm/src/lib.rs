@@ -26,6 +26,7 @@ mod module;
 mod pairs;
 mod properties;
 mod sdk;
+mod service;
 mod shared;
 mod vm;
 
