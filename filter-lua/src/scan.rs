@@ -22,9 +22,9 @@ pub(crate) fn refused(name: &str, source: &str) -> Vec<String> {
             }
             before = b' ';
         } else {
-            // `..` joins texts, and what follows it is no field.
-            let joins = byte == b'.' && before == b'.';
-            if joins {
+            // `..` joins texts and `::` ends a label, and what follows them is no field.
+            let is_pair = matches!(byte, b'.' | b':') && before == byte;
+            if is_pair {
                 before = b' ';
             } else if !byte.is_ascii_whitespace() {
                 before = byte;
@@ -186,6 +186,7 @@ mod tests {
         let source = "for i = 1, 2 do\n if i then goto next end\n ::next::\nend\nloadstring('x')()\n\
             local v = os.getenv 'HOME' or os . getenv(\"X\")";
         assert_eq!(lines(source), ["s:2", "s:5", "s:6", "s:6"]);
+        assert_eq!(lines("::again:: goto again"), ["s:1"]);
         let source = "local load = loadstring or load\nif os.getenv then end\nt.goto = { goto = 1 }\nlocal x = goto\ny = 1\n\
             t.os.getenv('x') os.time() t:loadstring('x') -- goto x\nos.getenvs()";
         assert_eq!(lines(source), [""; 0]);
