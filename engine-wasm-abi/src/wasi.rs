@@ -11,7 +11,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 use crate::inspect::ValType;
 use crate::memory::{bytes, bytes_mut, numbers, write};
 use crate::runtime::HostCall::{Many, N1, R0, R1, R2, R3, R3Long, R4, R4Long, R5};
-use crate::runtime::{Guest, HostFunction};
+use crate::runtime::{FunctionMany, Guest, HostCall, HostFunction};
 
 const SUCCESS: i32 = 0;
 const EBADF: i32 = 8;
@@ -144,44 +144,71 @@ pub fn functions<S: WasiState>() -> impl Iterator<Item = &'static HostFunction<S
 struct Stub<S>(std::marker::PhantomData<S>);
 
 macro_rules! functions {
-    ($module:literal: $($name:literal, $call:expr;)*) => {
-        &[$(HostFunction {
-            module: $module,
-            name: $name,
-            call: $call,
-        }),*]
+    ($module:literal: $($name:literal [$($errno:ident)*] $shape:ident($($arg:tt)*) $answer:expr;)*) => {
+        &[
+            $(HostFunction {
+                module: $module,
+                name: $name,
+                call: $shape(|$($arg),*| declared($name, &[$($errno),*], $answer)),
+            },)*
+            HostFunction {
+                module: $module,
+                name: "proc_exit",
+                call: N1(|_, status| {
+                    let message = format!("the guest exited with status {status}");
+                    Err(Error::new(ErrorKind::Trap, message))
+                }),
+            },
+        ]
     };
 }
 
-/// The functions under the name of a module.
+macro_rules! answers {
+    (: $($name:literal [$($errno:ident)*] $shape:ident($($arg:tt)*) $answer:expr;)*) => {
+        &[$(($name, &[$($errno),*])),*]
+    };
+}
+
+/// The functions with the numbers that each one answers, for `functions` under the name of a module, or for `answers`.
 macro_rules! stub {
-    ($module:literal) => {
-        functions! { $module:
-            "args_get", R2(|_, _, _| Ok(SUCCESS));
-            "args_sizes_get", R2(nothing_there);
-            "clock_res_get", R2(|guest, _, out| write_u64(guest, out, 1000));
-            "clock_time_get", R3Long(|guest, _, _, out| clock_time_get(guest, out));
-            "environ_get", R2(environ_get);
-            "environ_sizes_get", R2(environ_sizes_get);
-            "fd_close", R1(|_, fd| Ok(standard(fd).map_or(EBADF, |_| SUCCESS)));
-            "fd_fdstat_get", R2(fd_fdstat_get);
-            "fd_fdstat_set_flags", R2(|_, fd, _| Ok(standard(fd).map_or(EBADF, |_| SUCCESS)));
-            "fd_prestat_dir_name", R3(|_, _, _, _| Ok(EBADF));
-            "fd_prestat_get", R2(|_, _, _| Ok(EBADF));
-            "fd_read", R4(fd_read);
-            "fd_seek", R4Long(|_, fd, _, _, _| Ok(standard(fd).map_or(EBADF, |_| ESPIPE)));
-            "fd_write", R4(fd_write);
-            "path_filestat_get", R5(|_, _, _, _, _, _| Ok(EBADF));
-            "path_open", Many(PATH_OPEN, |_, _| Ok(EBADF));
-            "poll_oneoff", R4(poll_oneoff);
-            "proc_exit", N1(|_, status| {
-                let message = format!("the guest exited with status {status}");
-                Err(Error::new(ErrorKind::Trap, message))
-            });
-            "random_get", R2(random_get);
-            "sched_yield", R0(|_| Ok(SUCCESS));
+    ($list:ident $($module:literal)?) => {
+        $list! { $($module)?:
+            "args_get" [SUCCESS] R2(_ _ _) Ok(SUCCESS);
+            "args_sizes_get" [SUCCESS] R2(guest count size) nothing_there(guest, count, size);
+            "clock_res_get" [SUCCESS] R2(guest _ out) write_u64(guest, out, 1000);
+            "clock_time_get" [SUCCESS EIO] R3Long(guest _ _ out) clock_time_get(guest, out);
+            "environ_get" [SUCCESS] R2(guest list block) environ_get(guest, list, block);
+            "environ_sizes_get" [SUCCESS] R2(guest count size) environ_sizes_get(guest, count, size);
+            "fd_close" [SUCCESS EBADF] R1(_ fd) Ok(standard(fd).map_or(EBADF, |_| SUCCESS));
+            "fd_fdstat_get" [SUCCESS EBADF] R2(guest fd out) fd_fdstat_get(guest, fd, out);
+            "fd_fdstat_set_flags" [SUCCESS EBADF] R2(_ fd _) Ok(standard(fd).map_or(EBADF, |_| SUCCESS));
+            "fd_prestat_dir_name" [EBADF] R3(_ _ _ _) Ok(EBADF);
+            "fd_prestat_get" [EBADF] R2(_ _ _) Ok(EBADF);
+            "fd_read" [SUCCESS EBADF] R4(guest fd _ _ out) fd_read(guest, fd, out);
+            "fd_seek" [EBADF ESPIPE] R4Long(_ fd _ _ _) Ok(standard(fd).map_or(EBADF, |_| ESPIPE));
+            "fd_write" [SUCCESS EBADF EINVAL] R4(guest fd list count out) fd_write(guest, fd, list, count, out);
+            "path_filestat_get" [EBADF] R5(_ _ _ _ _ _) Ok(EBADF);
+            "path_open" [EBADF] opening(_ _) Ok(EBADF);
+            "poll_oneoff" [SUCCESS EINVAL] R4(guest input out count events) poll_oneoff(guest, input, out, count, events);
+            "random_get" [SUCCESS EIO] R2(guest at len) random_get(guest, at, len);
+            "sched_yield" [SUCCESS] R0(_) Ok(SUCCESS);
         }
     };
+}
+
+/// The numbers that a function answers; none for one that answers nothing, and for one that is not here.
+pub fn answers(function: &str) -> &'static [i32] {
+    const ANSWERS: &[(&str, &[i32])] = stub!(answers);
+    let found = ANSWERS.iter().find(|(name, _)| *name == function);
+    found.map_or(&[], |(_, answers)| answers)
+}
+
+/// What a function answers, which the table above must have of it.
+fn declared(name: &str, answers: &[i32], answered: Result<i32>) -> Result<i32> {
+    if let Ok(number) = answered {
+        debug_assert!(answers.contains(&number), "`{name}` answers {number}");
+    }
+    answered
 }
 
 /// Descriptor, flags, path, its length, flags, rights, inherited rights, flags, where the descriptor goes.
@@ -190,9 +217,13 @@ const PATH_OPEN: &[ValType] = {
     &[I32, I32, I32, I32, I32, I64, I64, I32, I32]
 };
 
+const fn opening<S>(call: FunctionMany<S>) -> HostCall<S> {
+    Many(PATH_OPEN, call)
+}
+
 impl<S: WasiState> Stub<S> {
-    const PREVIEW1: &'static [HostFunction<S>] = stub!("wasi_snapshot_preview1");
-    const UNSTABLE: &'static [HostFunction<S>] = stub!("wasi_unstable");
+    const PREVIEW1: &'static [HostFunction<S>] = stub!(functions "wasi_snapshot_preview1");
+    const UNSTABLE: &'static [HostFunction<S>] = stub!(functions "wasi_unstable");
 }
 
 /// The rights of a standard stream; `None` for any other descriptor.
@@ -313,7 +344,7 @@ fn fd_fdstat_get<S>(guest: &mut dyn Guest<S>, fd: i32, out: i32) -> Result<i32> 
 }
 
 /// Standard input is at its end.
-fn fd_read<S>(guest: &mut dyn Guest<S>, fd: i32, _: i32, _: i32, out: i32) -> Result<i32> {
+fn fd_read<S>(guest: &mut dyn Guest<S>, fd: i32, out: i32) -> Result<i32> {
     if fd != 0 {
         return Ok(EBADF);
     }

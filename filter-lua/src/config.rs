@@ -112,6 +112,8 @@ pub(crate) struct Script {
     pub(crate) name: String,
     /// Made by the process's own compiler from text, never by anyone else.
     pub(crate) bytecode: Vec<u8>,
+    /// It has a word for the table of its globals, so that it may replace functions there.
+    pub(crate) names_globals: bool,
 }
 
 impl fmt::Debug for Script {
@@ -137,7 +139,7 @@ impl LuaFilters {
     /// Compiles the scripts of a configuration and runs each once, in a virtual machine that is thrown away.
     ///
     /// # Errors
-    /// A script that is no Luau text, uses `require` or `ffi`, or does not run; the first such script by name.
+    /// A script that is no Luau text, uses `require`, `ffi`, `goto` or the like, or does not run; the first such script by name.
     pub fn load(config: LuaConfig) -> Result<Arc<Self>, LoadError> {
         let ticker = ticker().map_err(|error| LoadError(format!("the ticker: {error}")))?;
         let mut filters = Self {
@@ -226,6 +228,7 @@ impl LuaFilters {
         let script = Arc::new(Script {
             name: name.to_owned(),
             bytecode: bytecode.map_err(|error| LoadError(base::syntax(name, &error)))?,
+            names_globals: source.contains("_G"),
         });
         let tried = Machine::new(self, &script, None);
         tried.map_err(|error| LoadError(format!("{name} does not load: {}", error.message())))?;

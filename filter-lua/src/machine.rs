@@ -73,6 +73,13 @@ impl Machine {
             handle::install(&lua, &base::load(&lua, "=prelude", prelude)?)?;
             watch.guard(&lua)?;
             lua.sandbox(true)?;
+            // Luau's own is the sealed table behind the script's.
+            let globals = lua.globals();
+            globals.raw_set("_G", &globals)?;
+            if script.names_globals {
+                // Otherwise `_G.print = f` would change nothing for calls that were bound when the script was loaded.
+                globals.set_safeenv(false);
+            }
             let chunk = base::load(&lua, &format!("={}", script.name), &script.bytecode)?;
             Ok((lua, chunk))
         };

@@ -2,7 +2,8 @@
 
 /// One line for each place that uses what is not here, with advice.
 ///
-/// Comments and strings do not count, and neither do fields of tables: only `require` and `ffi` as names by themselves.
+/// Comments and strings do not count, and neither do fields of tables: only names by themselves, and `os.getenv`. What a
+/// script may ask for to see whether it is there counts where it is called.
 pub(crate) fn refused(name: &str, source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut scan = Scan {
@@ -16,14 +17,14 @@ pub(crate) fn refused(name: &str, source: &str) -> Vec<String> {
         } else if byte.is_ascii_alphanumeric() || byte == b'_' {
             let word = scan.word();
             let follows = scan.after();
-            if let Some(advice) = advice(word, before, follows) {
+            if let Some(advice) = advice(word, before, follows, scan.rest) {
                 found.push(format!("{name}:{}: {advice}", scan.line));
             }
             before = b' ';
         } else {
-            // `..` joins texts, and what follows it is no field.
-            let joins = byte == b'.' && before == b'.';
-            if joins {
+            // `..` joins texts and `::` ends a label, and what follows them is no field.
+            let is_pair = matches!(byte, b'.' | b':') && before == byte;
+            if is_pair {
                 before = b' ';
             } else if !byte.is_ascii_whitespace() {
                 before = byte;
@@ -34,7 +35,7 @@ pub(crate) fn refused(name: &str, source: &str) -> Vec<String> {
     found
 }
 
-fn advice(word: &[u8], before: u8, follows: &[u8]) -> Option<&'static str> {
+fn advice(word: &[u8], before: u8, follows: &[u8], rest: &[u8]) -> Option<&'static str> {
     let next = follows.first().copied().unwrap_or(b' ');
     let is_field = matches!(before, b'.' | b':');
     let is_key = next == b'=' && follows.get(1) != Some(&b'=');
@@ -45,8 +46,36 @@ fn advice(word: &[u8], before: u8, follows: &[u8]) -> Option<&'static str> {
         b"ffi" if !is_field && matches!(next, b'.' | b':' | b'[') => Some(
             "`ffi` is not here: native code is a native filter, and bytes are read with `string.unpack` or `buffer`",
         ),
+        b"goto" if !is_field && begins_name(rest.trim_ascii_start()) && next_on_line(rest) => Some(
+            "`goto` is not here: `continue` goes on with a loop's next round, and `return` leaves all loops of a function",
+        ),
+        b"loadstring" if !is_field && begins_call(follows) => Some(
+            "`loadstring` is not here: a script runs no text that it makes, so write what it would run as a function",
+        ),
+        b"os" if !is_field => {
+            let called = follows.strip_prefix(b".")?.trim_ascii_start();
+            let called = called.strip_prefix(b"getenv")?.trim_ascii_start();
+            begins_call(called).then_some(
+                "`os.getenv` is not here: a script sees no environment; what differs from place to place goes into `filter_context` or metadata",
+            )
+        }
         _ => None,
     }
+}
+
+fn begins_name(text: &[u8]) -> bool {
+    let first = text.first();
+    first.is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+}
+
+fn begins_call(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'(' | b'"' | b'\'')) || text.starts_with(b"[[")
+}
+
+/// Whether something follows before the line ends; a name that ends one is a variable.
+fn next_on_line(text: &[u8]) -> bool {
+    let next = text.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
+    next.is_some_and(|&byte| byte != b'\n' && byte != b'\r')
 }
 
 struct Scan<'a> {
@@ -150,6 +179,17 @@ mod tests {
         assert_eq!(lines(source), ["s:2", "s:3", "s:5"]);
         assert_eq!(lines("local t = 1 ..require('x')"), ["s:1"]);
         assert_eq!(lines("x = [[\n\n]] .. require --[[ c ]] ('y')"), ["s:3"]);
+    }
+
+    #[test]
+    fn what_is_not_in_luau_is_refused_where_it_is_used() {
+        let source = "for i = 1, 2 do\n if i then goto next end\n ::next::\nend\nloadstring('x')()\n\
+            local v = os.getenv 'HOME' or os . getenv(\"X\")";
+        assert_eq!(lines(source), ["s:2", "s:5", "s:6", "s:6"]);
+        assert_eq!(lines("::again:: goto again"), ["s:1"]);
+        let source = "local load = loadstring or load\nif os.getenv then end\nt.goto = { goto = 1 }\nlocal x = goto\ny = 1\n\
+            t.os.getenv('x') os.time() t:loadstring('x') -- goto x\nos.getenvs()";
+        assert_eq!(lines(source), [""; 0]);
     }
 
     #[test]

@@ -190,6 +190,13 @@ pub(crate) struct Message {
     pub(crate) more: bool,
 }
 
+impl Message {
+    /// Whether nothing of it arrives.
+    fn is_nothing(&self) -> bool {
+        self.headers.is_none() && self.body.is_none() && self.trailers.is_none()
+    }
+}
+
 /// A call to another service, HTTP or gRPC: what it must be, and how it ends. It stays open where nothing is said of its end.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -344,6 +351,12 @@ impl Cases {
                 if step.actions() > 1 {
                     return Err(wrong(format!(
                         "line {line}: a step is one of `request`, `response`, `callout`, `advance_ms`, `close` and `end`"
+                    )));
+                }
+                let mut messages = step.request.iter().chain(&step.response);
+                if messages.any(Message::is_nothing) {
+                    return Err(wrong(format!(
+                        "line {line}: nothing arrives: a message has `headers`, `body` or `trailers`, and `headers = {{}}` are those that every message has"
                     )));
                 }
                 let ends = |call: &Callout| call.answer.is_some() && call.failed.is_some();

@@ -21,6 +21,30 @@ pub fn host_functions() -> impl Iterator<Item = (&'static str, FuncSig)> {
     functions.map(|function| (function.name, function.call.signature()))
 }
 
+/// A function that a module can import.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The module that it is imported from.
+    pub module: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub signature: FuncSig,
+    /// The numbers that it can answer where it may be used; none where it answers no status.
+    pub answers: &'static [i32],
+}
+
+/// Every function that a module can import: those of the host, and those of WASI under both names of its module.
+pub fn offered() -> impl Iterator<Item = Import> {
+    let all = imports::FUNCTIONS.iter().chain(wasi::functions());
+    all.map(|function| Import {
+        module: function.module,
+        name: function.name,
+        signature: function.call.signature(),
+        answers: imports::answers(function.name),
+    })
+}
+
 /// The functions that a host calls where a module has them.
 pub fn callbacks() -> impl Iterator<Item = &'static str> {
     Callback::ALL.iter().map(|callback| callback.spec().0)

@@ -26,12 +26,13 @@ mod module;
 mod pairs;
 mod properties;
 mod sdk;
+mod service;
 mod shared;
 mod vm;
 
 pub use abi::{Status, Version};
 pub use config::{Backoff, FailurePolicy, PluginConfig, VmConfig};
-pub use inspect::{Report, callbacks, capabilities, host_functions, inspect};
+pub use inspect::{Import, Report, callbacks, capabilities, host_functions, inspect, offered};
 pub use machine::{Mailbox, Message, PluginInstance, Thread};
 pub use module::{Options, Plugin, ProxyWasm};
 pub use shared::SharedLimits;

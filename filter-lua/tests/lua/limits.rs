@@ -216,7 +216,19 @@ fn what_does_not_load_is_refused_by_line() {
         ("a\0b", "a NUL byte"),
         ("\x1bLuaQ", "default_source_code:1:"),
         ("string.rep = nil", "attempt to modify a readonly table"),
-        ("loadstring('x = 1')()", "attempt to call a nil value"),
+        (
+            "\nloadstring('x = 1')()",
+            "default_source_code:2: `loadstring` is not here",
+        ),
+        (
+            "::again:: goto again",
+            "default_source_code:1: `goto` is not here: `continue`",
+        ),
+        (
+            "local home = os.getenv('HOME')",
+            "default_source_code:1: `os.getenv` is not here",
+        ),
+        ("load('x = 1')()", "attempt to call a nil value"),
         ("handle:body()", "attempt to index nil"),
     ] {
         let refused = LuaFilters::load(short(script)).expect_err(script);

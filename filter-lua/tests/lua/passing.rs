@@ -385,3 +385,51 @@ fn a_reason_phrase_is_a_responses() {
         Some("Fine enough")
     );
 }
+
+#[test]
+fn globals_are_written_by_name_and_by_table() {
+    let thread = thread(
+        "_G.count = 0
+        local said = print
+        _G.print = function(...) said('mine', ...) end
+        rawset(_G, 'raw', 'r')
+        function envoy_on_request(handle)
+            count = count + 1
+            _G.count += 1
+            print(_G.count, count, raw, _G.raw, _G._G == _G, _G.string == string, rawget(_G, 'string'))
+            local sealed = {}
+            for name, change in {
+                library = function() _G.string.format = nil end,
+                behind = function() getmetatable(_G).__index.string = nil end,
+                methods = function() getmetatable('').__index = nil end,
+            } do
+                if not pcall(change) then table.insert(sealed, name) end
+            end
+            table.sort(sealed)
+            print(table.concat(sealed, ' '), _G.getfenv, _G.loadstring)
+        end",
+    );
+    for expected in ["2\t2", "4\t4"] {
+        let mut stream = Stream::on(&thread, &worker());
+        stream.request(true);
+        assert_eq!(
+            stream.log(),
+            format!(
+                "info: mine\t{expected}\tr\tr\ttrue\ttrue\tnil\ninfo: mine\tbehind library methods\tnil\tnil"
+            )
+        );
+    }
+}
+
+#[test]
+fn formats_write_nil_and_booleans() {
+    let said = says(
+        "say(string.format('%s %5s %% %d %s|%-6s|', nil, true, 3, false, nil))
+        say(('%s'):format(nil), select(2, pcall(string.format, '%d', nil)))
+        say((pcall(string.format, '%s')), (pcall(string.format, '%d', true)))",
+    );
+    assert!(
+        said.starts_with("nil  true % 3 false|nil   |\nnil\tinvalid argument #2 to 'format' (number expected, got nil)\nfalse\tfalse"),
+        "{said}"
+    );
+}

@@ -53,6 +53,16 @@ fn what_is_not_known_is_refused_by_name_and_line() {
             "a step is one of",
         ),
         (
+            "[[case]]\nname = \"a\"\n[[case.step]]\nrequest = {}",
+            3,
+            "nothing arrives",
+        ),
+        (
+            "[[case]]\nname = \"a\"\n\n[[case.step]]\nresponse = { more = true }",
+            4,
+            "nothing arrives",
+        ),
+        (
             "[[case]]\nname = \"a\"\n[[case.step]]\ncallout = { answer = {}, failed = \"reset\" }",
             3,
             "and not with both",

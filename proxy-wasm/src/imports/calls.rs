@@ -11,7 +11,11 @@ use super::{Answered, Inside, Stop, give, i, put_u32, read, text};
 use crate::abi::Status;
 use crate::context::{Call, Context, Counted, State, UnderWay};
 use crate::pairs;
+use crate::service;
 use crate::vm::Vm;
+
+/// Bytes that are logged of what a guest took for a cluster.
+const SHOWN: usize = 200;
 
 fn map(guest: &Inside<'_>, at: i32, len: i32) -> Result<Headers, Stop> {
     pairs::decode(read(*guest, at, len)?).ok_or(Status::ParseFailure.into())
@@ -54,9 +58,11 @@ fn refused(state: &State, cluster: &str, refused: CallRefused) -> Stop {
         ),
         CallRefused::Unavailable => (Status::InternalFailure, "no calls can be made".into()),
     };
+    let shown = &cluster[..cluster.floor_char_boundary(SHOWN)];
+    let shown = shown.escape_debug();
     state.log(
         Level::Warn,
-        &format!("a call to cluster `{cluster}` was refused: {why}"),
+        &format!("a call to cluster `{shown}` was refused: {why}"),
     );
     status.into()
 }
@@ -64,7 +70,12 @@ fn refused(state: &State, cluster: &str, refused: CallRefused) -> Stop {
 /// The same for gRPC, of which guests expect other answers.
 fn grpc_refused(state: &State, cluster: &str, why: CallRefused) -> Stop {
     let status = match why {
-        CallRefused::UnknownCluster => Status::ParseFailure,
+        CallRefused::UnknownCluster => {
+            let why = "there is no such cluster; a service is a cluster's name, or a `GrpcService` that has \
+                `envoy_grpc.cluster_name` and nothing but a timeout beside";
+            refused(state, cluster, CallRefused::BadRequest(why.into()));
+            return Status::ParseFailure.into();
+        }
         _ => Status::InternalFailure,
     };
     refused(state, cluster, why);
@@ -131,7 +142,12 @@ fn grpc(
     only: Option<Bytes>,
     out: i32,
 ) -> Answered {
-    let cluster = text(guest, i(places, 0), i(places, 1))?;
+    // As Envoy has it: a message, and what is none is a name. Filters in C++ send messages.
+    let target = read(guest, i(places, 0), i(places, 1))?;
+    let cluster = match service::cluster(target) {
+        Some(cluster) => cluster.to_owned(),
+        None => text(guest, i(places, 0), i(places, 1))?,
+    };
     let call = GrpcCall {
         service: text(guest, i(places, 2), i(places, 3))?,
         method: text(guest, i(places, 4), i(places, 5))?,

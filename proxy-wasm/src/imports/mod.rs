@@ -36,10 +36,14 @@ impl From<Status> for Stop {
     }
 }
 
-fn answer(answered: Answered) -> Result<i32> {
+/// The number that a function answers, whose status is one that the table below has of it.
+fn answer(name: &str, declared: &[Status], answered: Answered) -> Result<i32> {
     match answered {
         Ok(()) => Ok(Status::Ok as i32),
-        Err(Stop::Status(status)) => Ok(status as i32),
+        Err(Stop::Status(status)) => {
+            debug_assert!(declared.contains(&status), "`{name}` answers {status:?}");
+            Ok(status as i32)
+        }
         Err(Stop::Lost(error)) => Err(error),
     }
 }
@@ -73,6 +77,11 @@ fn allocate(guest: Inside<'_>, size: usize) -> std::result::Result<i32, Stop> {
     if size == 0 {
         return Ok(0);
     }
+    allocate_any(guest, size)
+}
+
+/// The same, and a block of no bytes has a place too.
+fn allocate_any(guest: Inside<'_>, size: usize) -> std::result::Result<i32, Stop> {
     let exports = &guest.state().module.exports;
     let allocator = exports
         .get(Callback::MemoryAllocate)
@@ -104,15 +113,23 @@ fn i(places: &[u64], index: usize) -> i32 {
 }
 
 macro_rules! functions {
-    ($($name:literal $shape:ident($($arg:ident)*) $call:path;)* and $($more:expr),*) => {
-        &[
+    ($($name:literal [$($status:ident)*] $shape:ident($($arg:ident)*) $call:path;)* and $($more:expr),*) => {
+        /// Every function that a host offers, but for WASI's.
+        pub(crate) static FUNCTIONS: &[HostFunction<State>] = &[
             $(HostFunction {
                 module: "env",
                 name: $name,
-                call: $shape(|guest $(, $arg)*| answer($call(guest $(, $arg)*))),
+                call: $shape(|guest $(, $arg)*| {
+                    answer($name, &[$(Status::$status),*], $call(guest $(, $arg)*))
+                }),
             },)*
             $($more),*
-        ]
+        ];
+
+        /// The statuses that they answer, by name.
+        const ANSWERS: &[(&str, &[i32])] = &[
+            $(($name, &[Status::Ok as i32 $(, Status::$status as i32)*])),*
+        ];
     };
 }
 
@@ -137,51 +154,50 @@ const fn twelve(call: FunctionMany<State>) -> HostCall<State> {
     Many(&[I32; 12], call)
 }
 
-/// Every function that a host offers, but for WASI's.
-pub(crate) static FUNCTIONS: &[HostFunction<State>] = functions! {
-    "proxy_done" R0() world::done;
-    "proxy_set_effective_context" R1(context) world::set_effective_context;
-    "proxy_log" R3(level at len) world::log;
-    "proxy_get_log_level" R1(out) world::log_level;
-    "proxy_get_current_time_nanoseconds" R1(out) world::time;
-    "proxy_set_tick_period_milliseconds" R1(millis) world::set_tick;
-    "proxy_get_configuration" R2(at len) world::configuration;
-    "proxy_set_buffer_bytes" R5(kind start size at len) streams::set_buffer;
-    "proxy_get_buffer_bytes" R5(kind start max at len) streams::get_buffer;
-    "proxy_get_buffer_status" R3(kind size flags) streams::buffer_status;
-    "proxy_get_header_map_size" R2(map out) streams::map_size;
-    "proxy_get_header_map_pairs" R3(map at len) streams::get_map;
-    "proxy_set_header_map_pairs" R3(map at len) streams::set_map;
-    "proxy_get_header_map_value" R5(map key key_len at len) streams::get_value;
-    "proxy_add_header_map_value" R5(map key key_len at len) streams::add_value;
-    "proxy_replace_header_map_value" R5(map key key_len at len) streams::replace_value;
-    "proxy_remove_header_map_value" R3(map key key_len) streams::remove_value;
-    "proxy_continue_stream" R1(kind) streams::continue_stream;
-    "proxy_close_stream" R1(kind) streams::close_stream;
-    "proxy_continue_request" R0() streams::continue_request;
-    "proxy_continue_response" R0() streams::continue_response;
-    "proxy_clear_route_cache" R0() streams::clear_route_cache;
-    "proxy_send_local_response" eight(places) streams::send_local_response;
-    "proxy_http_call" ten(places) calls::http_call;
-    "proxy_grpc_call" twelve(places) calls::grpc_call;
-    "proxy_grpc_stream" nine(places) calls::grpc_stream;
-    "proxy_grpc_send" R4(call at len end) calls::grpc_send;
-    "proxy_grpc_cancel" R1(call) calls::grpc_cancel;
-    "proxy_grpc_close" R1(call) calls::grpc_close;
-    "proxy_get_status" R3(code at len) calls::status;
-    "proxy_set_shared_data" R5(key key_len at len cas) world::set_shared;
-    "proxy_get_shared_data" R5(key key_len at len cas) world::get_shared;
-    "proxy_register_shared_queue" R3(at len out) world::register_queue;
-    "proxy_resolve_shared_queue" R5(vm vm_len at len out) world::resolve_queue;
-    "proxy_enqueue_shared_queue" R3(queue at len) world::enqueue;
-    "proxy_dequeue_shared_queue" R3(queue at len) world::dequeue;
-    "proxy_define_metric" R4(kind at len out) world::define_metric;
-    "proxy_record_metric" R2Long(metric value) world::record_metric;
-    "proxy_increment_metric" R2Long(metric by) world::increment_metric;
-    "proxy_get_metric" R2(metric out) world::get_metric;
-    "proxy_get_property" R4(path path_len at len) world::get_property;
-    "proxy_set_property" R4(path path_len at len) world::set_property;
-    "proxy_call_foreign_function" six(places) world::call_foreign;
+functions! {
+    "proxy_done" [BadArgument NotFound] R0() world::done;
+    "proxy_set_effective_context" [BadArgument] R1(context) world::set_effective_context;
+    "proxy_log" [BadArgument InvalidMemoryAccess] R3(level at len) world::log;
+    "proxy_get_log_level" [InvalidMemoryAccess] R1(out) world::log_level;
+    "proxy_get_current_time_nanoseconds" [InvalidMemoryAccess] R1(out) world::time;
+    "proxy_set_tick_period_milliseconds" [BadArgument] R1(millis) world::set_tick;
+    "proxy_get_configuration" [BadArgument InvalidMemoryAccess] R2(at len) world::configuration;
+    "proxy_set_buffer_bytes" [BadArgument InvalidMemoryAccess InternalFailure] R5(kind start size at len) streams::set_buffer;
+    "proxy_get_buffer_bytes" [BadArgument NotFound InvalidMemoryAccess] R5(kind start max at len) streams::get_buffer;
+    "proxy_get_buffer_status" [BadArgument NotFound InvalidMemoryAccess] R3(kind size flags) streams::buffer_status;
+    "proxy_get_header_map_size" [BadArgument InvalidMemoryAccess] R2(map out) streams::map_size;
+    "proxy_get_header_map_pairs" [BadArgument InvalidMemoryAccess] R3(map at len) streams::get_map;
+    "proxy_set_header_map_pairs" [BadArgument ParseFailure InvalidMemoryAccess] R3(map at len) streams::set_map;
+    "proxy_get_header_map_value" [BadArgument NotFound InvalidMemoryAccess] R5(map key key_len at len) streams::get_value;
+    "proxy_add_header_map_value" [BadArgument InvalidMemoryAccess InternalFailure] R5(map key key_len at len) streams::add_value;
+    "proxy_replace_header_map_value" [BadArgument InvalidMemoryAccess InternalFailure] R5(map key key_len at len) streams::replace_value;
+    "proxy_remove_header_map_value" [BadArgument InvalidMemoryAccess] R3(map key key_len) streams::remove_value;
+    "proxy_continue_stream" [BadArgument] R1(kind) streams::continue_stream;
+    "proxy_close_stream" [BadArgument] R1(kind) streams::close_stream;
+    "proxy_continue_request" [BadArgument] R0() streams::continue_request;
+    "proxy_continue_response" [BadArgument] R0() streams::continue_response;
+    "proxy_clear_route_cache" [BadArgument] R0() streams::clear_route_cache;
+    "proxy_send_local_response" [BadArgument ParseFailure InvalidMemoryAccess InternalFailure] eight(places) streams::send_local_response;
+    "proxy_http_call" [BadArgument ParseFailure InvalidMemoryAccess InternalFailure] ten(places) calls::http_call;
+    "proxy_grpc_call" [BadArgument ParseFailure InvalidMemoryAccess InternalFailure] twelve(places) calls::grpc_call;
+    "proxy_grpc_stream" [BadArgument ParseFailure InvalidMemoryAccess InternalFailure] nine(places) calls::grpc_stream;
+    "proxy_grpc_send" [BadArgument NotFound InvalidMemoryAccess InternalFailure] R4(call at len end) calls::grpc_send;
+    "proxy_grpc_cancel" [BadArgument NotFound] R1(call) calls::grpc_cancel;
+    "proxy_grpc_close" [BadArgument NotFound] R1(call) calls::grpc_close;
+    "proxy_get_status" [InvalidMemoryAccess] R3(code at len) calls::status;
+    "proxy_set_shared_data" [CasMismatch InvalidMemoryAccess InternalFailure] R5(key key_len at len cas) world::set_shared;
+    "proxy_get_shared_data" [NotFound InvalidMemoryAccess] R5(key key_len at len cas) world::get_shared;
+    "proxy_register_shared_queue" [BadArgument InvalidMemoryAccess InternalFailure] R3(at len out) world::register_queue;
+    "proxy_resolve_shared_queue" [NotFound InvalidMemoryAccess] R5(vm vm_len at len out) world::resolve_queue;
+    "proxy_enqueue_shared_queue" [NotFound InvalidMemoryAccess InternalFailure] R3(queue at len) world::enqueue;
+    "proxy_dequeue_shared_queue" [NotFound Empty InvalidMemoryAccess] R3(queue at len) world::dequeue;
+    "proxy_define_metric" [BadArgument InvalidMemoryAccess InternalFailure] R4(kind at len out) world::define_metric;
+    "proxy_record_metric" [NotFound] R2Long(metric value) world::record_metric;
+    "proxy_increment_metric" [NotFound BadArgument] R2Long(metric by) world::increment_metric;
+    "proxy_get_metric" [NotFound InvalidMemoryAccess] R2(metric out) world::get_metric;
+    "proxy_get_property" [NotFound InvalidMemoryAccess] R4(path path_len at len) world::get_property;
+    "proxy_set_property" [BadArgument InvalidMemoryAccess InternalFailure] R4(path path_len at len) world::set_property;
+    "proxy_call_foreign_function" [NotFound InvalidMemoryAccess InternalFailure] six(places) world::call_foreign;
     and
     // Older C++ filters import these, and some compare threads to see whether they are on their own.
     HostFunction {
@@ -194,7 +210,14 @@ pub(crate) static FUNCTIONS: &[HostFunction<State>] = functions! {
         name: "emscripten_notify_memory_growth",
         call: N1(|_, _| Ok(())),
     }
-};
+}
+
+/// The numbers that a function answers, beside [`Status::InternalFailure`] where it may not be used; none for one that
+/// answers no status.
+pub(crate) fn answers(function: &str) -> &'static [i32] {
+    let found = ANSWERS.iter().find(|(name, _)| *name == function);
+    found.map_or_else(|| wasi::answers(function), |(_, answers)| answers)
+}
 
 /// What stands in the place of a function that a guest may not use.
 pub(crate) fn denied(function: &'static HostFunction<State>) -> &'static HostFunction<State> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use engine_wasm_abi::memory;
 use filters::{Direction, Headers, LocalReply, StreamRef};
 
-use super::{Answered, Inside, Stop, allocate, give, i, put_u32, read, text};
+use super::{Answered, Inside, Stop, allocate, allocate_any, give, i, put_u32, read, text};
 use crate::abi::{BufferKind, MapKind, Status, StreamKind, Version};
 use crate::context::State;
 use crate::pairs;
@@ -242,6 +242,12 @@ pub(super) fn get_buffer(
     show(guest.state(), kind, (start, max), |piece| {
         size += piece.len();
     })?;
+    if size == 0 && len == 0 {
+        // The SDK for AssemblyScript passes the length of the configuration where a place for it belongs, and then takes
+        // what is at `at` for a block, with the length that it got elsewhere. An empty block has a length of its own.
+        let block = allocate_any(guest, 0)?;
+        return put_u32(guest, at, block.cast_unsigned());
+    }
     let block = allocate(guest, size)?;
     // Copied into the guest's memory alone. What is shown may have changed while the guest allocated.
     let (memory, state) = guest.split();

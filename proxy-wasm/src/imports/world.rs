@@ -236,7 +236,20 @@ pub(super) fn call_foreign(guest: Inside<'_>, places: &[u64]) -> Answered {
     let name = text(guest, i(places, 0), i(places, 1))?;
     let args = read(guest, i(places, 2), i(places, 3))?;
     let state = guest.state().clone();
-    let function = state.process.foreign.get(&name).ok_or(Status::NotFound)?;
+    let Some(function) = state.process.foreign.get(&name) else {
+        // The only way to it since 0.2.0; outside of a stream it does nothing, as in Envoy.
+        if name != "clear_route_cache" {
+            return Err(Status::NotFound.into());
+        }
+        if let Some(stream) = state.stream() {
+            stream.clear_route_cache();
+        }
+        return match (i(places, 4), i(places, 5)) {
+            // Nothing comes of it, so that guests in C++ have no place for an answer.
+            (0, _) | (_, 0) => Ok(()),
+            (at, len) => give(guest, &[], at, len),
+        };
+    };
     match function.call(args) {
         Ok(bytes) => give(guest, &bytes, i(places, 4), i(places, 5)),
         Err(error) => {

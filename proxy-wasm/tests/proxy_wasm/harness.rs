@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) refuse: Cell<Option<fn() -> CallRefused>>,
     /// The bytes of which randomness is made.
     pub(crate) chance: Cell<u8>,
+    /// There is no randomness at all.
+    pub(crate) chanceless: Cell<bool>,
     metrics: Arc<Metrics>,
 }
 
@@ -106,6 +108,9 @@ impl Worker for World {
     }
 
     fn random(&self, place: &mut [u8]) -> std::io::Result<()> {
+        if self.chanceless.get() {
+            return Err(std::io::ErrorKind::Unsupported.into());
+        }
         place.fill(self.chance.get());
         Ok(())
     }

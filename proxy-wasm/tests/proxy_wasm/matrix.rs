@@ -1,9 +1,9 @@
-//! Every host function with every status that it can answer, the same on both runtimes.
+//! Every function that a guest can import with every number that it can answer, the same on both runtimes.
 //!
-//! [`answers`] says which those are, [`cells`] has a case for each; a function or a status without one fails.
+//! [`offered`] says which those are, [`cells`] has a case for each; a function or a number without one fails. That the host
+//! answers nothing else is checked where it answers, in builds with debug assertions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use engine_wasm_abi::inspect::ValType;
 use filters::callout::{CallRefused, GrpcEvent, HttpAnswer};
@@ -12,80 +12,9 @@ use proxy_wasm::Status::{
     self, BadArgument, CasMismatch, Empty, InternalFailure, InvalidMemoryAccess, NotFound,
     Ok as Fine, ParseFailure,
 };
-use proxy_wasm::host_functions;
+use proxy_wasm::{Import, offered};
 
 use crate::harness::{Bench, ENGINES, config, filter, request, respond};
-
-/// The statuses that a function can answer beside `INTERNAL_FAILURE` where it is not allowed.
-fn answers(function: &str) -> &'static [Status] {
-    match function {
-        "proxy_done" => &[Fine, BadArgument, NotFound],
-        "proxy_set_effective_context" | "proxy_continue_stream" | "proxy_close_stream" => {
-            &[Fine, BadArgument]
-        }
-        "proxy_continue_request" | "proxy_continue_response" | "proxy_clear_route_cache" => {
-            &[Fine, BadArgument]
-        }
-        "proxy_set_tick_period_milliseconds" => &[Fine, BadArgument],
-        "proxy_log" => &[Fine, BadArgument, InvalidMemoryAccess],
-        "proxy_get_log_level" | "proxy_get_current_time_nanoseconds" => {
-            &[Fine, InvalidMemoryAccess]
-        }
-        "proxy_get_status" => &[Fine, InvalidMemoryAccess],
-        "proxy_get_configuration" => &[Fine, BadArgument, InvalidMemoryAccess],
-        "proxy_set_buffer_bytes" => &[Fine, BadArgument, InvalidMemoryAccess, InternalFailure],
-        "proxy_get_buffer_bytes" | "proxy_get_buffer_status" => {
-            &[Fine, BadArgument, NotFound, InvalidMemoryAccess]
-        }
-        "proxy_get_header_map_size" | "proxy_get_header_map_pairs" => {
-            &[Fine, BadArgument, InvalidMemoryAccess]
-        }
-        "proxy_set_header_map_pairs" => &[Fine, BadArgument, ParseFailure, InvalidMemoryAccess],
-        "proxy_get_header_map_value" => &[Fine, BadArgument, NotFound, InvalidMemoryAccess],
-        "proxy_add_header_map_value" | "proxy_replace_header_map_value" => {
-            &[Fine, BadArgument, InvalidMemoryAccess, InternalFailure]
-        }
-        "proxy_remove_header_map_value" => &[Fine, BadArgument, InvalidMemoryAccess],
-        "proxy_send_local_response" => &[
-            Fine,
-            BadArgument,
-            ParseFailure,
-            InvalidMemoryAccess,
-            InternalFailure,
-        ],
-        "proxy_http_call" | "proxy_grpc_call" | "proxy_grpc_stream" => &[
-            Fine,
-            BadArgument,
-            ParseFailure,
-            InvalidMemoryAccess,
-            InternalFailure,
-        ],
-        "proxy_grpc_send" => &[
-            Fine,
-            BadArgument,
-            NotFound,
-            InvalidMemoryAccess,
-            InternalFailure,
-        ],
-        "proxy_grpc_cancel" | "proxy_grpc_close" => &[Fine, BadArgument, NotFound],
-        "proxy_set_shared_data" => &[Fine, CasMismatch, InvalidMemoryAccess, InternalFailure],
-        "proxy_get_shared_data" => &[Fine, NotFound, InvalidMemoryAccess],
-        "proxy_register_shared_queue" => &[Fine, BadArgument, InvalidMemoryAccess, InternalFailure],
-        "proxy_resolve_shared_queue" => &[Fine, NotFound, InvalidMemoryAccess],
-        "proxy_enqueue_shared_queue" => &[Fine, NotFound, InvalidMemoryAccess, InternalFailure],
-        "proxy_dequeue_shared_queue" => &[Fine, NotFound, Empty, InvalidMemoryAccess],
-        "proxy_define_metric" => &[Fine, BadArgument, InvalidMemoryAccess, InternalFailure],
-        "proxy_record_metric" => &[Fine, NotFound],
-        "proxy_increment_metric" => &[Fine, NotFound, BadArgument],
-        "proxy_get_metric" => &[Fine, NotFound, InvalidMemoryAccess],
-        "proxy_get_property" => &[Fine, NotFound, InvalidMemoryAccess],
-        "proxy_set_property" => &[Fine, BadArgument, InvalidMemoryAccess, InternalFailure],
-        "proxy_call_foreign_function" => &[Fine, NotFound, InvalidMemoryAccess, InternalFailure],
-        // These answer no status.
-        "pthread_equal" | "emscripten_notify_memory_growth" => &[],
-        other => panic!("{other} is not in the matrix"),
-    }
-}
 
 /// Where a guest calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,6 +37,8 @@ enum Where {
     Refused,
     Unknown,
     Unsendable,
+    /// In a stream's, on a host without randomness.
+    Chanceless,
 }
 
 /// An argument of a call.
@@ -130,7 +61,7 @@ use Arg::{Bad, BadText, Got, N, Out, T};
 type Call = (&'static str, &'static [Arg]);
 
 struct Cell {
-    status: Status,
+    answer: i32,
     at: Where,
     before: &'static [Call],
     call: Call,
@@ -138,7 +69,7 @@ struct Cell {
 
 const fn cell(status: Status, at: Where, call: Call) -> Cell {
     Cell {
-        status,
+        answer: status as i32,
         at,
         before: &[],
         call,
@@ -147,12 +78,30 @@ const fn cell(status: Status, at: Where, call: Call) -> Cell {
 
 const fn after(before: &'static [Call], status: Status, at: Where, call: Call) -> Cell {
     Cell {
-        status,
+        answer: status as i32,
         at,
         before,
         call,
     }
 }
+
+/// A case of a function of WASI's, which answers a number of its own.
+const fn wasi(answer: i32, call: Call) -> Cell {
+    Cell {
+        answer,
+        at: Where::Headers,
+        before: &[],
+        call,
+    }
+}
+
+const SUCCESS: i32 = 0;
+const EBADF: i32 = 8;
+const EINVAL: i32 = 28;
+const EIO: i32 = 29;
+const ESPIPE: i32 = 70;
+/// A place of some size.
+const PLACE: Arg = N(4096);
 
 const EMPTY_MAP: &str = "";
 const HTTP: Call = (
@@ -177,8 +126,8 @@ const COUNTER: Call = ("proxy_define_metric", &[N(0), T("counter"), Out]);
 
 fn cells() -> Vec<Cell> {
     use Where::{
-        Answer, Body, Configure, Headers, Message, Refused, ResponseHeaders, Start, Tick, Unknown,
-        Unsendable,
+        Answer, Body, Chanceless, Configure, Headers, Message, Refused, ResponseHeaders, Start,
+        Tick, Unknown, Unsendable,
     };
     vec![
         cell(BadArgument, Start, ("proxy_done", &[])),
@@ -913,18 +862,71 @@ fn cells() -> Vec<Cell> {
             Start,
             ("proxy_get_buffer_bytes", &[N(7), N(0), N(9), Out, Out]),
         ),
+        wasi(SUCCESS, ("args_get", &[PLACE, PLACE])),
+        wasi(SUCCESS, ("args_sizes_get", &[Out, Out])),
+        wasi(SUCCESS, ("clock_res_get", &[N(0), Out])),
+        wasi(SUCCESS, ("clock_time_get", &[N(0), N(0), Out])),
+        wasi(SUCCESS, ("environ_get", &[Out, PLACE])),
+        wasi(SUCCESS, ("environ_sizes_get", &[Out, Out])),
+        wasi(SUCCESS, ("fd_close", &[N(1)])),
+        wasi(EBADF, ("fd_close", &[N(3)])),
+        wasi(SUCCESS, ("fd_fdstat_get", &[N(2), PLACE])),
+        wasi(EBADF, ("fd_fdstat_get", &[N(-1), PLACE])),
+        wasi(SUCCESS, ("fd_fdstat_set_flags", &[N(0), N(0)])),
+        wasi(EBADF, ("fd_fdstat_set_flags", &[N(3), N(0)])),
+        wasi(EBADF, ("fd_prestat_dir_name", &[N(3), PLACE, N(9)])),
+        wasi(EBADF, ("fd_prestat_get", &[N(3), PLACE])),
+        wasi(SUCCESS, ("fd_read", &[N(0), PLACE, N(0), Out])),
+        wasi(EBADF, ("fd_read", &[N(1), PLACE, N(0), Out])),
+        wasi(ESPIPE, ("fd_seek", &[N(1), N(0), N(0), Out])),
+        wasi(EBADF, ("fd_seek", &[N(3), N(0), N(0), Out])),
+        wasi(SUCCESS, ("fd_write", &[N(1), PLACE, N(1), Out])),
+        wasi(EBADF, ("fd_write", &[N(0), PLACE, N(1), Out])),
+        wasi(EINVAL, ("fd_write", &[N(2), PLACE, N(-1), Out])),
+        wasi(EBADF, ("path_filestat_get", &[N(3), N(0), T("a"), PLACE])),
+        wasi(
+            EBADF,
+            (
+                "path_open",
+                &[N(3), N(0), T("a"), N(0), N(0), N(0), N(0), Out],
+            ),
+        ),
+        wasi(SUCCESS, ("poll_oneoff", &[PLACE, N(8192), N(1), Out])),
+        wasi(EINVAL, ("poll_oneoff", &[PLACE, N(8192), N(0), Out])),
+        wasi(SUCCESS, ("random_get", &[PLACE, N(40)])),
+        Cell {
+            at: Chanceless,
+            ..wasi(EIO, ("random_get", &[PLACE, N(1)]))
+        },
+        wasi(SUCCESS, ("sched_yield", &[])),
     ]
+}
+
+/// What no filter can be answered: its worker's clock does not fail.
+const NEVER: (&str, i32) = ("clock_time_get", EIO);
+
+/// A function's declaration as an import, by its name alone.
+fn declared(import: &Import) -> String {
+    let Import {
+        module,
+        name,
+        signature,
+        ..
+    } = import;
+    let types: Vec<_> = signature.params.iter().map(|ty| ty.to_string()).collect();
+    let types = types.join(" ");
+    format!("(import \"{module}\" \"{name}\" (func ${name} (param {types}) (result i32)))")
 }
 
 /// Where answers are put, and where texts begin.
 const OUT: i64 = 512;
 const TEXTS: usize = 1024;
 
-/// A guest that makes some calls at a place and logs the last one's status as a letter: `a` is 0.
-fn guest(cell: &Cell) -> String {
-    let mut imports = String::new();
+/// A guest that makes some calls at a place and logs the last one's answer as a letter: `0` is 0.
+fn guest(cell: &Cell, module: &str) -> String {
     let mut texts = String::new();
-    let signatures: BTreeMap<_, _> = host_functions().collect();
+    let all = offered().filter(|import| import.module == "env" || import.module == module);
+    let offered: BTreeMap<_, _> = all.map(|import| (import.name, import)).collect();
     let mut used: BTreeSet<_> = cell
         .before
         .iter()
@@ -937,21 +939,9 @@ fn guest(cell: &Cell) -> String {
         "proxy_grpc_stream",
         "proxy_set_tick_period_milliseconds",
     ]);
-    for name in used {
-        let types: Vec<_> = signatures[name]
-            .params
-            .iter()
-            .map(|ty| ty.to_string())
-            .collect();
-        let types = types.join(" ");
-        writeln!(
-            imports,
-            "(import \"env\" \"{name}\" (func ${name} (param {types}) (result i32)))"
-        )
-        .expect("a string");
-    }
+    let imports: String = used.iter().map(|name| declared(&offered[name])).collect();
     let mut call = |(name, args): &Call| {
-        let types = &signatures[name].params;
+        let types = &offered[name].signature.params;
         let mut words: Vec<String> = Vec::new();
         for arg in *args {
             match arg {
@@ -982,7 +972,7 @@ fn guest(cell: &Cell) -> String {
     }
     let last = call(&cell.call);
     body.push_str(&format!(
-        "(i32.store8 (i32.const 8) (i32.add (i32.const 97) {last})) (drop (call $proxy_log (i32.const 1) (i32.const 8) (i32.const 1)))"
+        "(i32.store8 (i32.const 8) (i32.add (i32.const 48) {last})) (drop (call $proxy_log (i32.const 1) (i32.const 8) (i32.const 1)))"
     ));
     let http = call(&HTTP);
     let grpc = call(&GRPC);
@@ -991,7 +981,7 @@ fn guest(cell: &Cell) -> String {
     let begin = match cell.at {
         Where::Answer => format!("(drop {http})"),
         Where::Message => format!("(drop {grpc})"),
-        Where::Refused | Where::Unknown | Where::Unsendable => body.clone(),
+        Where::Refused | Where::Unknown | Where::Unsendable | Where::Chanceless => body.clone(),
         _ => String::new(),
     };
     let tick = if cell.at == Where::Tick {
@@ -1036,6 +1026,7 @@ fn run(engine: &str, code: &str, at: Where, allowed: Option<BTreeSet<String>>) -
         Where::Unsendable => Some(|| CallRefused::BadRequest("no path".into())),
         _ => None,
     });
+    bench.world.chanceless.set(at == Where::Chanceless);
     let mut chain = bench.chain();
     request(&mut chain, false);
     chain.data(Direction::Request, "body".into(), true);
@@ -1061,62 +1052,74 @@ fn run(engine: &str, code: &str, at: Where, allowed: Option<BTreeSet<String>>) -
         .collect()
 }
 
+/// What is logged for an answer.
+fn letter(answer: i32) -> char {
+    char::from(b'0' + answer as u8)
+}
+
 #[test]
 fn every_host_function_answers_every_status_it_can() {
-    let mut seen: BTreeSet<(&str, i32)> = BTreeSet::new();
+    let mut seen: BTreeSet<(&str, &str, i32)> = BTreeSet::new();
     for cell in cells() {
         let (name, _) = cell.call;
-        let letter = char::from(b'a' + cell.status as u8);
-        let code = guest(&cell);
-        for engine in ENGINES {
-            let lines = run(engine, &code, cell.at, None);
-            let found = lines.first().and_then(|line| line.chars().last());
-            assert_eq!(
-                found,
-                Some(letter),
-                "{name} at {:?} on {engine} should answer {:?}: {lines:?}",
-                cell.at,
-                cell.status
-            );
+        for import in offered().filter(|import| import.name == name) {
+            let code = guest(&cell, import.module);
+            for engine in ENGINES {
+                let lines = run(engine, &code, cell.at, None);
+                let found = lines.first().and_then(|line| line.chars().last());
+                assert_eq!(
+                    found,
+                    Some(letter(cell.answer)),
+                    "{name} at {:?} on {engine} should answer {}: {lines:?}",
+                    cell.at,
+                    cell.answer
+                );
+            }
+            seen.insert((import.module, name, cell.answer));
         }
-        seen.insert((name, cell.status as i32));
     }
-    for (name, _) in host_functions() {
-        for status in answers(name) {
+    for import in offered() {
+        for answer in import.answers {
+            let (module, name) = (import.module, import.name);
             assert!(
-                seen.remove(&(name, *status as i32)),
-                "no case for {name} answering {status:?}"
+                seen.remove(&(module, name, *answer)) || (name, *answer) == NEVER,
+                "no case for {module}.{name} answering {answer}"
             );
         }
     }
-    assert!(seen.is_empty(), "not in the matrix: {seen:?}");
+    assert!(seen.is_empty(), "not declared: {seen:?}");
+}
+
+#[test]
+fn what_answers_nothing_is_known() {
+    let silent = offered().filter(|import| import.answers.is_empty());
+    let silent: BTreeSet<_> = silent.map(|import| import.name).collect();
+    let expected = [
+        "emscripten_notify_memory_growth",
+        "proc_exit",
+        "pthread_equal",
+    ];
+    assert_eq!(silent, expected.into());
 }
 
 #[test]
 fn a_function_that_may_not_be_used_refuses_and_the_others_work() {
     for engine in ENGINES {
-        for (name, signature) in host_functions() {
-            if answers(name).is_empty() || name == "proxy_log" {
+        for import in offered() {
+            if import.answers.is_empty() || import.name == "proxy_log" {
                 continue;
             }
-            let args = signature.params.iter().map(|ty| {
-                if *ty == ValType::I64 {
-                    "(i64.const 0)"
-                } else {
-                    "(i32.const 0)"
-                }
-            });
-            let args: Vec<_> = args.collect();
-            let types: Vec<_> = signature.params.iter().map(|ty| ty.to_string()).collect();
+            let args = import.signature.params.iter();
+            let args: Vec<_> = args.map(|ty| format!("({ty}.const 0)")).collect();
+            let Import { module, name, .. } = import;
             let code = filter(
                 &format!(
-                    r#"(import "env" "{name}" (func $call (param {}) (result i32)))
-                       (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#,
-                    types.join(" ")
+                    r#"{} (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#,
+                    declared(&import)
                 ),
                 &format!(
                     r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-                        (i32.store8 (i32.const 8) (i32.add (i32.const 97) (call $call {})))
+                        (i32.store8 (i32.const 8) (i32.add (i32.const 48) (call ${name} {})))
                         (drop (call $log (i32.const 1) (i32.const 8) (i32.const 1)))
                         (i32.const 0))"#,
                     args.join(" ")
@@ -1129,11 +1132,11 @@ fn a_function_that_may_not_be_used_refuses_and_the_others_work() {
             ];
             let allowed = allowed.into_iter().map(str::to_owned).collect();
             let lines = run(engine, &code, Where::Headers, Some(allowed));
-            let refused = char::from(b'a' + InternalFailure as u8);
+            let refused = letter(InternalFailure as i32);
             assert_eq!(
                 lines,
                 [format!("debug probe: {refused}")],
-                "{name} on {engine}"
+                "{module}.{name} on {engine}"
             );
         }
     }

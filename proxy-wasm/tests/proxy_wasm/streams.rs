@@ -1,5 +1,6 @@
 //! Headers and bodies as a filter changes them, and answers in the server's place.
 
+use filters::callout::CallRefused;
 use filters::{Direction, EndReason};
 
 use crate::harness::{Bench, ENGINES, config, filter, passed, reply, request, respond};
@@ -249,5 +250,112 @@ fn a_guest_that_changes_the_body_while_it_allocates_reads_what_is_there_then() {
                 "{text} on {engine}"
             );
         }
+    }
+}
+
+/// Logs the number at an address as a letter: `0` is 0.
+const NOTE: &str = r#"
+  (func $note (param $number i32)
+    (i32.store8 (i32.const 8) (i32.add (i32.const 48) (local.get $number)))
+    (drop (call $log (i32.const 1) (i32.const 8) (i32.const 1))))
+"#;
+const LOG: &str = r#"(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#;
+
+#[test]
+fn an_empty_buffer_has_a_place_where_its_length_has_none() {
+    for engine in ENGINES {
+        let code = filter(
+            &format!(
+                r#"{LOG}
+                (import "env" "proxy_get_buffer_bytes" (func $get (param i32 i32 i32 i32 i32) (result i32)))"#
+            ),
+            &format!(
+                r#"{NOTE}
+                (data (i32.const 0) "zero")
+                (func (export "proxy_on_configure") (param $context i32) (param $size i32) (result i32)
+                  (i32.store (i32.const 256) (i32.const 9))
+                  (i32.store (i32.const 260) (i32.const 9))
+                  (call $note (call $get (i32.const 7) (i32.const 0) (local.get $size) (i32.const 256) (i32.const 260)))
+                  (call $note (i32.load (i32.const 256)))
+                  (call $note (i32.load (i32.const 260)))
+                  (call $note (call $get (i32.const 7) (i32.const 0) (local.get $size) (i32.const 256) (local.get $size)))
+                  (call $note (i32.ne (i32.load (i32.const 256)) (i32.const 0)))
+                  (call $note (i32.eqz (i32.load (i32.const 0))))
+                  (i32.const 1))"#
+            ),
+        );
+        let mut config = config(engine, &code);
+        config.configuration.clear();
+        let bench = Bench::new(config);
+        let noted = bench.lines().concat().replace("debug probe: ", "");
+        assert_eq!(noted, "000010", "{engine}");
+    }
+}
+
+#[test]
+fn a_grpc_call_takes_a_clusters_name_or_a_service_that_names_one() {
+    let metadata = r"\n\06\n\04back\2a\00";
+    for (target, cluster) in [
+        (r"back", "back"),
+        (r"\n\06\n\04back", "back"),
+        (metadata, "\n\u{6}\n\u{4}back*\0"),
+    ] {
+        for engine in ENGINES {
+            let len = cluster
+                .len()
+                .max(if target.starts_with('b') { 4 } else { 8 });
+            let code = filter(
+                r#"(import "env" "proxy_grpc_stream" (func $grpc (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))"#,
+                &format!(
+                    r#"(data (i32.const 64) "{target}")
+                    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                      (drop (call $grpc (i32.const 64) (i32.const {len}) (i32.const 64) (i32.const 0)
+                        (i32.const 64) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 256)))
+                      (i32.const 0))"#
+                ),
+            );
+            let bench = Bench::new(config(engine, &code));
+            request(&mut bench.chain(), true);
+            let called = bench.world.streams.borrow_mut().pop().expect("a call");
+            assert_eq!(called.0.cluster, cluster, "{engine}");
+            bench.world.refuse.set(Some(|| CallRefused::UnknownCluster));
+            request(&mut bench.chain(), true);
+            let lines = bench.lines().concat();
+            assert!(lines.contains("`envoy_grpc.cluster_name`"), "{lines}");
+            assert!(!lines.contains('\n'), "{lines}");
+        }
+    }
+}
+
+#[test]
+fn a_foreign_function_clears_the_cache_of_the_route() {
+    for engine in ENGINES {
+        // As guests in C++ call it: with no place for an answer.
+        let call = "(call $note (call $foreign (i32.const 64) (i32.const 17) (i32.const 0) (i32.const 0) \
+            (i32.const 0) (i32.const 0)))";
+        let code = filter(
+            &format!(
+                r#"{LOG}
+                (import "env" "proxy_call_foreign_function" (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))"#
+            ),
+            &format!(
+                r#"{NOTE}
+                (data (i32.const 0) "zero")
+                (data (i32.const 64) "clear_route_cache")
+                (func (export "proxy_on_configure") (param i32 i32) (result i32) {call} (i32.const 1))
+                (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                  (if (local.get 2) (then {call}))
+                  (call $note (i32.eqz (i32.load (i32.const 0))))
+                  (i32.const 0))"#
+            ),
+        );
+        let bench = Bench::new(config(engine, &code));
+        for end in [false, true] {
+            let mut chain = bench.chain();
+            request(&mut chain, end);
+            assert_eq!(chain.take_route_stale(), end, "{engine}");
+        }
+        let noted = bench.lines().concat().replace("debug probe: ", "");
+        assert_eq!(noted, "0000", "{engine}");
     }
 }

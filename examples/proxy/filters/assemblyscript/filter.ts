@@ -17,10 +17,6 @@ class Root extends RootContext {
   }
 
   onConfigure(size: u32): bool {
-    if (size == 0) {
-      log(LogLevelValues.error, "the configuration is the value of the header");
-      return false;
-    }
     set_tick_period_milliseconds(1000);
     return super.onConfigure(size);
   }
