@@ -110,7 +110,8 @@ fn searches_and_loops_in_c_are_bounded() {
 fn searches_and_moves_of_a_usual_size_are_done() {
     for source in [
         "assert(#string.gsub(('a'):rep(2 ^ 20), '[^%w%-_.]', '') == 2 ^ 20) return { v = 1 }",
-        "assert(string.find(('a'):rep(2 ^ 22) .. '[', '[', 1, true)) return { v = 1 }",
+        "assert(string.find(('a'):rep(2 ^ 22) .. '[6789', '[6789', 1, true)) return { v = 1 }",
+        "assert(#string.split(('a'):rep(2 ^ 22) .. '[6789', '[6789') == 2) return { v = 1 }",
         "local t = table.move({ 7, 8, 9 }, '2', 3, 1) return { v = if t[1] == 8 and t[2] == 9 then 1 else 0 }",
         "local t = table.move({ [-3] = 7 }, -3, -3, 1, {}) return { v = if t[1] == 7 then 1 else 0 }",
     ] {
