@@ -91,7 +91,7 @@ pub const MATRIX: &[Cell] = cells! {
         "is called in order": wasm [exports_are_called_in_order] lua ("the host makes Lua's values itself") builtin ("host and guest share memory");
         "is missing": wasm [missing_exports_are_named_at_load] lua ("the host makes Lua's values itself") builtin ("host and guest share memory");
         "is of another type": wasm [exports_of_another_type_are_named_at_load] lua ("the host makes Lua's values itself") builtin ("host and guest share memory");
-        "traps": wasm [a_trap_in_malloc_is_a_trap] lua ("the host makes Lua's values itself") builtin ("host and guest share memory");
+        "traps": wasm [a_trap_in_malloc_is_a_trap a_malloc_that_asks_its_host_breaks_the_rules] lua ("the host makes Lua's values itself") builtin ("host and guest share memory");
         "has no memory": sandboxed [what_the_host_hands_over_counts_as_memory] wasm [a_malloc_without_memory_is_the_limit_memory] builtin ("host and guest share memory");
         "gives a block out of range": wasm [a_block_for_the_host_out_of_range_breaks_the_rules] lua ("the host makes Lua's values itself") builtin ("host and guest share memory");
         "gives blocks that overlap": wasm [blocks_for_the_host_that_overlap_break_the_rules] lua ("the host makes Lua's values itself") builtin ("host and guest share memory");

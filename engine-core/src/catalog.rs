@@ -1,14 +1,13 @@
 //! The storages of an application, with their schemas, the schemas of its commands, and the foreign functions.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use foldhash::fast::FixedState;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign::ForeignFunctions;
+use crate::key::decode_int;
 use crate::schema::{Field, Schema, Type};
-use crate::value::Value;
 
 /// A storage's place in its [`Catalog`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,12 +33,7 @@ const SYSTEM: u16 = 4;
 
 /// The index in a key of `sys.random`.
 pub fn random_index(key: &[u8]) -> Option<i64> {
-    static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::default);
-    let schema = &CATALOG.storage(StorageId::RANDOM).key;
-    match schema.decode_key(key).ok()?.first()? {
-        Value::Int(index) => Some(*index),
-        _ => None,
-    }
+    decode_int(key)
 }
 
 /// A declared storage.

@@ -158,6 +158,18 @@ impl HostSlot {
         guest()
     }
 
+    /// Lets `guest` run without a running call: in what it does for its host, where it may ask for nothing.
+    pub fn leave<R>(&self, guest: impl FnOnce() -> R) -> R {
+        struct Enter<'a>(&'a HostSlot, Option<NonNull<Call<'static>>>);
+        impl Drop for Enter<'_> {
+            fn drop(&mut self) {
+                self.0.0.set(self.1);
+            }
+        }
+        let _enter = Enter(self, self.0.take());
+        guest()
+    }
+
     /// Whether a call is running.
     #[inline]
     pub fn is_entered(&self) -> bool {

@@ -195,6 +195,12 @@ impl Schema {
     }
 }
 
+/// The integer of a key that is just this.
+pub(crate) fn decode_int(key: &[u8]) -> Option<i64> {
+    let is_one = !key.is_empty() && element(key, &Type::Int, false) == Ok(key.len());
+    is_one.then(|| decode_wide(key) as i64)
+}
+
 /// The length of an integer from 0 on in its smallest form, where that is plain to see: most fields of most keys.
 #[inline]
 fn plain_int(bytes: &[u8], ty: &Type) -> Option<usize> {

@@ -28,6 +28,7 @@ pub mod key;
 pub mod limits;
 pub mod manifest;
 pub mod registry;
+pub mod sandboxes;
 pub mod schema;
 pub mod stderr;
 pub mod ticker;

@@ -8,6 +8,7 @@ use engine_core::error::Result;
 use engine_core::host::Host;
 use engine_core::intent::Intents;
 use engine_core::manifest::Policy;
+use engine_core::sandboxes::Sandboxes;
 
 use crate::package::Chunk;
 use crate::sandbox::Sandbox;
@@ -16,15 +17,14 @@ use crate::sandbox::Sandbox;
 #[derive(Debug)]
 pub struct LuaInstance {
     chunk: Arc<Chunk>,
-    /// The sandbox of the next invocation, if there is one yet.
-    sandbox: Option<Box<Sandbox>>,
+    sandboxes: Sandboxes<Box<Sandbox>>,
     buffers: Buffers,
 }
 
 impl LuaInstance {
     pub(crate) fn new(chunk: Arc<Chunk>) -> Result<Self> {
         Ok(Self {
-            sandbox: Some(make(&chunk)?),
+            sandboxes: Sandboxes::new(make(&chunk)?),
             chunk,
             buffers: Buffers::default(),
         })
@@ -47,11 +47,7 @@ impl ExtensionInstance for LuaInstance {
     ) -> Outcome {
         // Taken out first, so that whatever goes wrong, a panic of the host included, drops it; and made outside of the
         // invocation's time.
-        let sandbox = match self.sandbox.take() {
-            Some(sandbox) => Ok(sandbox),
-            None => make(&self.chunk),
-        };
-        let sandbox = match sandbox {
+        let sandbox = match self.sandboxes.take(|| make(&self.chunk)) {
             Ok(sandbox) => sandbox,
             Err(error) => {
                 intents.clear();
@@ -62,7 +58,7 @@ impl ExtensionInstance for LuaInstance {
         let extension = invocation.extension;
         let (manifest, ticker) = (&chunk.manifest, &chunk.ticker);
         let buffers = &self.buffers;
-        let kept = &mut self.sandbox;
+        let kept = &mut self.sandboxes;
         Call::run(
             &invocation,
             manifest,
@@ -73,7 +69,7 @@ impl ExtensionInstance for LuaInstance {
             |call| {
                 let ended = call.end(sandbox.run(call, extension));
                 if ended.leaves_instance_usable() && manifest.policy == Policy::Keep {
-                    *kept = Some(sandbox);
+                    kept.put_back(sandbox);
                 }
                 ended
             },
@@ -81,9 +77,7 @@ impl ExtensionInstance for LuaInstance {
     }
 
     fn prepare(&mut self) {
-        if self.sandbox.is_none() {
-            // The next invocation tells why there is none.
-            self.sandbox = make(&self.chunk).ok();
-        }
+        // The next invocation tells why there is none.
+        self.sandboxes.prepare(|| make(&self.chunk).ok());
     }
 }

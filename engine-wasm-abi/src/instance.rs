@@ -9,17 +9,18 @@ use engine_core::error::Result;
 use engine_core::host::Host;
 use engine_core::intent::Intents;
 use engine_core::manifest::Policy;
+use engine_core::sandboxes::Sandboxes;
 
 use crate::exports::Version;
 use crate::package::Shared;
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
 
-/// An instance; between two invocations it has a sandbox that is initialised and reset, or none.
+/// An instance; between two invocations its sandboxes are initialised and reset.
 pub(crate) struct WasmInstance<R: Runtime> {
     package: Arc<Shared<R>>,
-    /// Boxed, so that it is taken out and put back for the price of a pointer.
-    sandbox: Option<Box<Sandbox<R>>>,
+    /// Boxed, so that one is taken out and put back for the price of a pointer.
+    sandboxes: Sandboxes<Box<Sandbox<R>>>,
     buffers: Buffers,
 }
 
@@ -27,17 +28,16 @@ impl<R: Runtime> WasmInstance<R> {
     pub(crate) fn new(package: Arc<Shared<R>>, sandbox: Sandbox<R>) -> Self {
         Self {
             package,
-            sandbox: Some(Box::new(sandbox)),
+            sandboxes: Sandboxes::new(Box::new(sandbox)),
             buffers: Buffers::default(),
         }
     }
 
     #[inline]
     fn take_sandbox(&mut self) -> Result<Box<Sandbox<R>>> {
-        match self.sandbox.take() {
-            Some(sandbox) => Ok(sandbox),
-            None => Sandbox::start(&self.package).map(Box::new),
-        }
+        let package = &self.package;
+        self.sandboxes
+            .take(|| Sandbox::start(package).map(Box::new))
     }
 }
 
@@ -46,7 +46,7 @@ impl<R: Runtime> fmt::Debug for WasmInstance<R> {
         f.debug_struct("WasmInstance")
             .field("package", &self.package.manifest.name)
             .field("runtime", &self.package.runtime)
-            .field("ready", &self.sandbox.is_some())
+            .field("ready", &self.sandboxes.has_next())
             .finish_non_exhaustive()
     }
 }
@@ -68,7 +68,7 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
         let package = &*self.package;
         let (manifest, ticker) = (&package.manifest, package.runtime.ticker());
         let buffers = &self.buffers;
-        let kept = &mut self.sandbox;
+        let kept = &mut self.sandboxes;
         Call::run(
             &invocation,
             manifest,
@@ -81,7 +81,7 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
                 // A sandbox that fails to reset is replaced; the invocation was over before.
                 if ended.leaves_instance_usable() && sandbox.reset(package, &invocation).is_ok() {
                     match manifest.policy {
-                        Policy::Keep => *kept = Some(sandbox),
+                        Policy::Keep => kept.put_back(sandbox),
                         Policy::Fresh => sandbox.end(package),
                     }
                 }
@@ -106,7 +106,7 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
         let call = Call::begin_batch(batch, settle, manifest, ticker, host, &buffers, intents);
         if let Some(call) = call {
             loop {
-                let is_new = self.sandbox.is_none();
+                let is_new = !self.sandboxes.has_next();
                 match self.take_sandbox() {
                     Ok(mut sandbox) => {
                         if is_new {
@@ -114,7 +114,7 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
                             call.start_again();
                         }
                         if sandbox.run_batch(&call) {
-                            self.sandbox = Some(sandbox);
+                            self.sandboxes.put_back(sandbox);
                         }
                     }
                     Err(error) => drop(call.settle(Err(error))),
@@ -128,16 +128,16 @@ impl<R: Runtime> ExtensionInstance for WasmInstance<R> {
     }
 
     fn prepare(&mut self) {
-        if self.sandbox.is_none() {
-            // The next invocation tells why there is none.
-            self.sandbox = Sandbox::start(&self.package).ok().map(Box::new);
-        }
+        let package = &self.package;
+        // The next invocation tells why there is none.
+        self.sandboxes
+            .prepare(|| Sandbox::start(package).ok().map(Box::new));
     }
 }
 
 impl<R: Runtime> Drop for WasmInstance<R> {
     fn drop(&mut self) {
-        if let Some(sandbox) = self.sandbox.take() {
+        for sandbox in self.sandboxes.drain() {
             sandbox.end(&self.package);
         }
     }

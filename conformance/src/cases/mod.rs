@@ -283,6 +283,7 @@ macro_rules! __cases {
                     initialisation_has_no_host
                     each_trap_is_a_trap
                     a_trap_in_malloc_is_a_trap
+                    a_malloc_that_asks_its_host_breaks_the_rules
                     a_malloc_without_memory_is_the_limit_memory
                     a_trap_in_reset_costs_only_the_instance
                     a_guest_cannot_refuse_to_end

@@ -529,6 +529,19 @@ pub fn asking_at_the_wrong_time_breaks_the_rules(subject: &Subject) {
     }
     let next = Guest::of_1_1().invoke("(drop (call $next (i32.const 0))) (i32.const 0)");
     answer_alone(subject, &next).fails(ErrorKind::Abi);
+    let call = rows(&scanning(id("open")), 64);
+    let resolve = format!(
+        r#"(func (export "WasmResolve") (param i32 i32) (result i32) (drop {call}) (i32.const 7))"#
+    );
+    let reserve = format!(r#"(func (export "WasmReserve") (param i32) (drop {call}))"#);
+    let small = Guest::of_1_1_with([INPUT, 2, OUTPUT, 0]);
+    for guest in [
+        Guest::of_1_1().with("resolve", resolve),
+        small.with("reserve", reserve),
+    ] {
+        let answer = answer_alone(subject, &guest).fails(ErrorKind::Abi);
+        assert_eq!(answer.ledger.host_reads, 0);
+    }
 }
 
 /// A guest that leaves a batch early, asks too often or traps at its end costs at most the invocation that runs then.

@@ -201,6 +201,17 @@ pub fn a_trap_in_malloc_is_a_trap(subject: &Subject) {
     call(subject, &guest).fails(ErrorKind::Trap);
 }
 
+/// A `WasmMalloc` for the arguments is outside of `WasmRun`: it may ask its host for nothing.
+pub fn a_malloc_that_asks_its_host_breaks_the_rules(subject: &Subject) {
+    let guest = Guest::default().with(
+        "malloc",
+        r#"(func (export "WasmMalloc") (param i32) (result i32)
+             (drop (call $get (i32.const 0) (i32.const 0))) (i32.const 32768))"#,
+    );
+    let answer = call(subject, &guest).fails(ErrorKind::Abi);
+    assert_eq!(answer.ledger.host_reads, 0);
+}
+
 /// A `WasmMalloc` that has no memory for the arguments ends the invocation as `memory`.
 pub fn a_malloc_without_memory_is_the_limit_memory(subject: &Subject) {
     let guest = Guest::default().with(

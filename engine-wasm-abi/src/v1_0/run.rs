@@ -18,10 +18,14 @@ use crate::state::State;
 pub(crate) fn run<G: Guest<State>>(guest: &mut G, state: &State, call: &Call<'_>) -> Result<()> {
     let extension = call.extension();
     let held = &state.v1_0.held;
-    let name = put_or_fail(guest, call, &[extension.name.as_bytes(), &[0]])?;
-    held.set([Some(name), None]);
-    let args = put_or_fail(guest, call, &[&len_bytes(call.args()), call.args()])?;
-    held.set([Some(name), Some(args)]);
+    let args = state.slot.leave(|| {
+        let name = put_or_fail(guest, call, &[extension.name.as_bytes(), &[0]])?;
+        held.set([Some(name), None]);
+        let args = put_or_fail(guest, call, &[&len_bytes(call.args()), call.args()])?;
+        held.set([Some(name), Some(args)]);
+        Ok([name, args])
+    });
+    let [name, args] = args?;
     call.trace(Party::Instance, Party::Guest, || {
         format!("WasmRun({}, {})", extension.name, extension.kind)
     });

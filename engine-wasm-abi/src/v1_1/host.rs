@@ -318,7 +318,9 @@ fn host_call(
             Err(error) => return Err(error),
         };
         let len = deliver(memory, state, &answer, at, room)?;
-        state.value.set(answer);
+        if state.v1_1.waiting.get() {
+            state.value.set(answer);
+        }
         let answer = if failed { !len } else { len };
         trace_out(call, "HostCall", answer);
         Ok(answer)

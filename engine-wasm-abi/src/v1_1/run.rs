@@ -86,7 +86,8 @@ fn resolve<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>) -> Result<i
     let extension = call.extension();
     let len = put(guest, call, extension.name.as_bytes())?;
     trace_run(call, "WasmResolve");
-    let number = guest.call(RESOLVE, &[extension.kind as i32, len])?;
+    let slot = guest.state().slot.clone();
+    let number = slot.leave(|| guest.call(RESOLVE, &[extension.kind as i32, len]))?;
     call.trace(Party::Guest, Party::Instance, || {
         format!("done WasmResolve: {number}")
     });
@@ -106,7 +107,8 @@ fn put<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>, bytes: &[u8]) -
         call.trace(Party::Instance, Party::Guest, || {
             format!("WasmReserve({len})")
         });
-        guest.call(RESERVE, &[len])?;
+        let slot = guest.state().slot.clone();
+        slot.leave(|| guest.call(RESERVE, &[len]))?;
         if put_there(guest, bytes)? {
             return Ok(len);
         }
