@@ -365,8 +365,7 @@ fn moves(
         };
         let message = format!(
             "storage `{name}` in {} has rows that {before} wrote, and the manifest has {now} write it: commands would count \
-             twice or not at all. Give {now} a new storage{new}, under a new name if it was an asynchronous projector \
-             before, or leave `{name}` to {before}",
+             twice or not at all. Give {now} a new storage{new}, or leave `{name}` to {before}",
             data.display()
         );
         Some((id, mismatch(message)))
