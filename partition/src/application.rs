@@ -106,7 +106,8 @@ impl Application {
     ///
     /// # Errors
     /// Those of [`Program::load`]; `manifest` where the data folder belongs to another application, has another number
-    /// of partitions or schemas that today's do not continue; `busy` where another process has it open; `corrupt`, `io`.
+    /// of partitions, schemas or routes that today's do not continue, storages whose rows another extension wrote, or a log
+    /// without commands that a projector has still to count; `busy` where another process has it open; `corrupt`, `io`.
     pub fn open(spec: AppSpec, options: Options) -> Result<Self> {
         let mut spec = spec;
         let platform = match options.platform {
@@ -121,17 +122,17 @@ impl Application {
         let program = Program::load_each(spec, engine, |code, kind| codes.push((code, kind)))?;
         let program = Arc::new(program);
         let data = options.data.as_deref();
-        let lock = data.map(|data| folder::claim(&*platform, data, program.spec()));
-        let lock = lock.transpose()?;
+        let claim = data.map(|data| folder::claim(&platform, data, program.spec()));
+        let claim = claim.transpose()?;
         if let Some(data) = data {
             for (code, kind) in codes {
                 packages::keep(&*platform, data, &code, kind)?;
             }
         }
         let lineup = Arc::new(Lineup::new(&program, options.notices.clone()));
-        let partitions = (0..program.spec().partitions)
+        let recovered = (0..program.spec().partitions)
             .map(|number| {
-                Partition::open(Opening {
+                let opening = Opening {
                     program: program.clone(),
                     lineup: lineup.clone(),
                     number,
@@ -139,13 +140,22 @@ impl Application {
                     logger: options.logger.clone(),
                     notices: options.notices.clone(),
                     folder: data.map(|data| folder::of_partition(data, number)),
+                    facts: claim.as_ref().map(|claim| claim.facts.clone()),
                     jobs: options.jobs,
-                })
+                };
+                let recovered = opening.recover()?;
+                claim
+                    .iter()
+                    .try_for_each(|claim| claim.check(recovered.state()))?;
+                Ok(recovered)
             })
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
         if let Some(data) = data {
             folder::opened(&*platform, data)?;
         }
+        // Nothing runs before every partition can go on.
+        let partitions = recovered.into_iter().map(Partition::start);
+        let partitions = partitions.collect::<Result<_>>()?;
         Ok(Self {
             program,
             lineup,
@@ -153,7 +163,7 @@ impl Application {
             platform,
             data: options.data,
             partitions,
-            _lock: lock,
+            _lock: claim.map(|claim| claim.lock),
         })
     }
 

@@ -1,10 +1,13 @@
-//! The data folder: whose it is, how many partitions it has, and which schemas its rows were written under.
+//! The data folder: whose it is, how many partitions it has, and what its log and its rows were written under.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use engine_core::catalog::Catalog;
+use engine_core::catalog::{Catalog, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::manifest::ExtensionKind;
 use engine_core::schema::Schema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +16,7 @@ use crate::log::SegmentLog;
 use crate::manifest::{AppSpec, MAX_PARTITIONS};
 use crate::partition::log_folder;
 use crate::platform::{Access, FolderLock, Platform};
-use crate::state::log_error;
+use crate::state::{State, log_error};
 use crate::store::StoreKind;
 
 /// The version of the folder's layout.
@@ -32,18 +35,66 @@ pub struct FolderFacts {
     pub store: StoreKind,
     /// Whether every partition was opened once, and has a log since then.
     #[serde(default)]
-    opened: bool,
+    pub(crate) opened: bool,
     /// The storages, with the schemas of today's rows.
     pub storages: BTreeMap<String, StorageFacts>,
+    /// The commands that the logs may have, those that are no longer declared among them.
+    #[serde(default)]
+    pub commands: BTreeMap<String, CommandFacts>,
 }
 
-/// The schemas of a storage, as texts.
+/// The schemas of a storage, as texts, and who writes it.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct StorageFacts {
     /// The key's fields.
     pub key: String,
     /// The value's fields.
     pub value: String,
+    /// Who writes it, or did so last; absent where nobody has, or an earlier build did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<StorageWriter>,
+}
+
+/// Who writes a storage.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageWriter {
+    /// Commands and jobs, and what runs with them.
+    Commands,
+    /// The asynchronous projector of this name.
+    Projector(String),
+}
+
+impl StorageWriter {
+    fn of(spec: &AppSpec, storage: StorageId) -> Option<Self> {
+        let mut extensions = spec.extensions.iter();
+        let writer = extensions.find(|e| e.decl.verbs(storage).writes())?;
+        Some(match writer.asynchronous {
+            true => Self::Projector(writer.decl.name.to_string()),
+            false => Self::Commands,
+        })
+    }
+}
+
+impl std::fmt::Display for StorageWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Commands => f.write_str("what runs with commands"),
+            Self::Projector(name) => write!(f, "asynchronous projector `{name}`"),
+        }
+    }
+}
+
+/// What a command is logged under.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct CommandFacts {
+    /// The arguments' fields.
+    pub args: String,
+    /// The result's fields.
+    pub result: String,
+    /// The argument that chooses the partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
 }
 
 /// The folder of one partition.
@@ -54,6 +105,7 @@ pub(crate) fn of_partition(data: &Path, number: u32) -> PathBuf {
 impl FolderFacts {
     fn of(spec: &AppSpec) -> Self {
         let storages = spec.catalog.storages().filter(|(id, _)| !id.is_system());
+        let commands = spec.of_kind(ExtensionKind::Command);
         Self {
             format: FORMAT,
             application: spec.name.clone(),
@@ -61,14 +113,40 @@ impl FolderFacts {
             store: spec.partition.store,
             opened: false,
             storages: storages
-                .map(|(_, storage)| {
+                .map(|(id, storage)| {
                     let facts = StorageFacts {
                         key: storage.key.to_string(),
                         value: storage.value.to_string(),
+                        writer: StorageWriter::of(spec, id),
                     };
                     (storage.name.to_string(), facts)
                 })
                 .collect(),
+            commands: commands
+                .map(|(_, command)| {
+                    let decl = &command.decl;
+                    let field = command.route.and_then(|at| decl.args.fields().get(at));
+                    let facts = CommandFacts {
+                        args: decl.args.to_string(),
+                        result: decl.result.to_string(),
+                        route: field.map(|field| field.name.to_string()),
+                    };
+                    (decl.name.to_string(), facts)
+                })
+                .collect(),
+        }
+    }
+
+    /// Takes over what the manifest no longer says and the data still goes by.
+    fn go_on_from(&mut self, found: &Self) {
+        for (name, old) in &found.storages {
+            if let Some(new) = self.storages.get_mut(name) {
+                new.writer = new.writer.take().or_else(|| old.writer.clone());
+            }
+        }
+        for (name, old) in &found.commands {
+            let new = self.commands.entry(name.clone());
+            new.or_insert_with(|| old.clone());
         }
     }
 
@@ -154,12 +232,72 @@ impl FolderFacts {
     }
 }
 
+/// A data folder that is an application's, with every other opening kept out.
+pub(crate) struct Claim {
+    pub(crate) facts: Arc<Facts>,
+    /// Storages that would get another writer, which none with rows may.
+    moved: Vec<(StorageId, Error)>,
+    /// Asynchronous projectors that write nothing of what they wrote, which none that has counted may.
+    renewed: Vec<(String, Error)>,
+    pub(crate) lock: FolderLock,
+}
+
+impl Claim {
+    /// Checks what depends on the state of a partition.
+    ///
+    /// # Errors
+    /// `manifest` where commands would count twice, or not at all.
+    pub(crate) fn check(&self, state: &State) -> Result<()> {
+        for (storage, error) in &self.moved {
+            let mut is_empty = true;
+            state.store.scan(*storage, &[], None, &mut |_, _| {
+                is_empty = false;
+                false
+            })?;
+            if !is_empty {
+                return Err(error.clone());
+            }
+        }
+        let counted = |(name, _): &&(String, Error)| state.projections.contains_key(name);
+        let renewed = self.renewed.iter().find(counted);
+        renewed.map_or(Ok(()), |(_, error)| Err(error.clone()))
+    }
+}
+
+/// What a data folder says of itself once something is written under today's manifest, and not before: whoever only
+/// looks leaves it as it is.
+pub(crate) struct Facts {
+    platform: Arc<dyn Platform>,
+    data: PathBuf,
+    is_pending: AtomicBool,
+    pending: Mutex<Option<FolderFacts>>,
+}
+
+impl Facts {
+    /// Says it durably, unless that was done.
+    ///
+    /// # Errors
+    /// `io`.
+    pub(crate) fn commit(&self) -> Result<()> {
+        if !self.is_pending.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = &*pending {
+            write(&*self.platform, &self.data, facts)?;
+            *pending = None;
+            self.is_pending.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
 /// Makes the data folder an application's, or checks that it is, and keeps every other opening out.
 ///
 /// # Errors
 /// `busy` where another opening has it; `manifest` where it belongs to another application, has another number of
-/// partitions, another store, or schemas that today's do not continue; `corrupt`, `io`.
-pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Result<FolderLock> {
+/// partitions, another store, or schemas or routes that today's do not continue; `corrupt`, `io`.
+pub(crate) fn claim(platform: &Arc<dyn Platform>, data: &Path, spec: &AppSpec) -> Result<Claim> {
     let files = platform.files();
     files.create_dir_all(data).map_err(io("create", data))?;
     let lock = files.lock(data).map_err(|source| match source.kind() {
@@ -173,16 +311,97 @@ pub(crate) fn claim(platform: &dyn Platform, data: &Path, spec: &AppSpec) -> Res
         _ => io("lock", data)(source),
     })?;
     let mut facts = FolderFacts::of(spec);
-    let found = FolderFacts::read(platform, data)?;
-    if let Some(found) = &found {
-        check(found, &facts, data)?;
-        facts.opened = found.opened;
-        found.check_logs(platform, data)?;
+    let (mut moved, mut renewed) = (Vec::new(), Vec::new());
+    let found = FolderFacts::read(&**platform, data)?;
+    match &found {
+        Some(found) => {
+            check(found, &facts, data)?;
+            found.check_logs(&**platform, data)?;
+            moved = moves(found, &facts, spec, data);
+            renewed = renewals(found, spec, data);
+            facts.go_on_from(found);
+            // Nothing is written before it is.
+            facts.opened = true;
+        }
+        None => write(&**platform, data, &facts)?,
     }
-    if found.as_ref() != Some(&facts) {
-        write(platform, data, &facts)?;
+    let pending = found.is_some_and(|found| {
+        FolderFacts {
+            opened: true,
+            ..found
+        } != facts
+    });
+    let facts = Facts {
+        platform: platform.clone(),
+        data: data.to_owned(),
+        is_pending: AtomicBool::new(pending),
+        pending: Mutex::new(pending.then_some(facts)),
+    };
+    Ok(Claim {
+        facts: Arc::new(facts),
+        moved,
+        renewed,
+        lock,
+    })
+}
+
+/// The storages that would get another writer, each with why one with rows may not.
+fn moves(
+    found: &FolderFacts,
+    facts: &FolderFacts,
+    spec: &AppSpec,
+    data: &Path,
+) -> Vec<(StorageId, Error)> {
+    let storages = found.storages.iter();
+    let moved = storages.filter_map(|(name, old)| {
+        let (before, now) = (
+            old.writer.as_ref()?,
+            facts.storages.get(name)?.writer.as_ref()?,
+        );
+        let id = spec.catalog.id(name).filter(|_| before != now)?;
+        let new = match now {
+            StorageWriter::Commands => "",
+            StorageWriter::Projector(_) => ", which it fills from the first command on",
+        };
+        let message = format!(
+            "storage `{name}` in {} has rows that {before} wrote, and the manifest has {now} write it: commands would count \
+             twice or not at all. Give {now} a new storage{new}, or leave `{name}` to {before}",
+            data.display()
+        );
+        Some((id, mismatch(message)))
+    });
+    moved.collect()
+}
+
+/// The asynchronous projectors that would go on from where they are with none of the storages that they wrote, each with
+/// why one that has counted may not.
+fn renewals(found: &FolderFacts, spec: &AppSpec, data: &Path) -> Vec<(String, Error)> {
+    let knows = |storage: &StorageFacts| storage.writer.is_some();
+    if !found.storages.values().any(knows) {
+        return Vec::new();
     }
-    Ok(lock)
+    let projectors = spec.extensions.iter().filter(|e| e.asynchronous);
+    let renewed = projectors.filter_map(|projector| {
+        let name = projector.decl.name.to_string();
+        let own = StorageWriter::Projector(name.clone());
+        let storages = spec.catalog.storages();
+        let mut written = storages
+            .filter(|(id, _)| !id.is_system() && projector.decl.verbs(*id).writes())
+            .peekable();
+        written.peek()?;
+        let is_own = |name: &str| {
+            let found = found.storages.get(name);
+            found.is_some_and(|storage| storage.writer.as_ref() == Some(&own))
+        };
+        let message = format!(
+            "{own} in {} has counted commands into other storages than the manifest has it write now, and would leave \
+             those commands out: give it a new name, under which it begins at the first command",
+            data.display()
+        );
+        let is_new = written.all(|(_, storage)| !is_own(&storage.name));
+        is_new.then(|| (name, mismatch(message)))
+    });
+    renewed.collect()
 }
 
 /// Notes in a claimed data folder that every partition is open, and has a log from now on.
@@ -279,6 +498,42 @@ fn check(found: &FolderFacts, facts: &FolderFacts, data: &Path) -> Result<()> {
                 old.value, new.value
             )));
         }
+    }
+    let commands = found.commands.iter();
+    let mut commands =
+        commands.filter_map(|(name, old)| Some((name, old, facts.commands.get(name)?)));
+    commands
+        .try_for_each(|(name, old, new)| check_command(name, (old, new), facts.partitions, &place))
+}
+
+fn check_command(
+    name: &str,
+    (old, new): (&CommandFacts, &CommandFacts),
+    partitions: u32,
+    place: &dyn std::fmt::Display,
+) -> Result<()> {
+    for (what, old, new) in [
+        ("args", &old.args, &new.args),
+        ("result", &old.result, &new.result),
+    ] {
+        if !continues(&Schema::parse(new)?, &Schema::parse(old)?) {
+            return Err(mismatch(format!(
+                "command `{name}` is logged in {place} with {what} `{old}`, the manifest says `{new}`; they only get new \
+                 fields at their end, and defaults stay: give a command that needs others a new name"
+            )));
+        }
+    }
+    if partitions > 1 && old.route != new.route {
+        let said = |route: &Option<String>| match route {
+            Some(field) => format!("by `{field}`"),
+            None => "all to one".to_owned(),
+        };
+        return Err(mismatch(format!(
+            "command `{name}` went to the {partitions} partitions in {place} {}, and with this manifest would go {}, where its \
+             rows and ids are not: keep `route`, or run the commands again into another folder",
+            said(&old.route),
+            said(&new.route)
+        )));
     }
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! What a partition answers an extension that asks: a view of its state, and the host's own storages.
 
-use engine_core::catalog::{StorageId, random_index};
-use engine_core::error::Result;
+use std::borrow::Cow;
+
+use engine_core::catalog::{Catalog, StorageId, random_index};
+use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::foreign::ForeignFunction;
 use engine_core::host::{Host, TakeRow};
+use engine_core::schema::Schema;
 use engine_core::value::Writer;
 
 use crate::journal::Journal;
+use crate::record::Command;
 use crate::store::View;
 
 /// A line that an extension logged.
@@ -134,6 +138,42 @@ impl Host for PartitionHost<'_> {
             None => function.call(argument),
         }
     }
+}
+
+/// Makes the row of `sys.event` for a command of the log, with the fields that its schemas have got since.
+///
+/// # Errors
+/// `corrupt` where it does not fit its schemas.
+pub(crate) fn logged_event(catalog: &Catalog, command: &Command) -> Result<Vec<u8>> {
+    let mut row = Vec::new();
+    let Some(schema) = catalog.command(&command.name) else {
+        let results = command.results.iter().map(Vec::as_slice);
+        event_row(&mut row, &command.name, &command.args, results);
+        return Ok(row);
+    };
+    let args = logged(&schema.args, &command.args)?;
+    let results = command.results.iter();
+    let results: Vec<_> = results
+        .map(|result| logged(&schema.result, result))
+        .collect::<Result<_>>()?;
+    let results = results.iter().map(|result| &**result);
+    event_row(&mut row, &command.name, &args, results);
+    Ok(row)
+}
+
+/// A row of the log with the fields that its schema has got since.
+///
+/// # Errors
+/// `corrupt` where it does not fit its schema.
+pub(crate) fn logged<'a>(schema: &Schema, row: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+    let row = schema.normalise(row);
+    row.map_err(|error| {
+        let what = format!(
+            "what is logged does not fit the manifest: {}",
+            error.message()
+        );
+        Error::new(ErrorKind::Corrupt, what)
+    })
 }
 
 /// Makes the row of `sys.event` for a command, in place of what was in `row`.

@@ -39,7 +39,7 @@ pub mod verify;
 mod writer;
 
 pub use answer::{Answer, AnswerFuture};
-pub use folder::{FolderFacts, StorageFacts};
+pub use folder::{CommandFacts, FolderFacts, StorageFacts, StorageWriter};
 pub use host::{LogLine, Logger};
 pub use lineup::{PackageStatus, RolledBack, hex};
 pub use partition::{Accepted, QueryAnswer};

@@ -1,5 +1,6 @@
 //! One partition: opened from its log, then a writer, its asynchronous projectors and its query threads.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, TrySendError};
+use engine_core::catalog::Catalog;
 use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::answer::{self, Answer};
@@ -14,18 +16,20 @@ use crate::appender::Appender;
 use crate::application::FailedProjector;
 use crate::board::{Board, Projecting};
 use crate::checkpoint;
+use crate::folder::Facts;
 use crate::host::Logger;
 use crate::ids::{MAX_ID, Window};
 use crate::jobs::Jobs;
 use crate::lineup::Lineup;
-use crate::log::{CommandLog, LogReader, MemoryLog, Owner, SegmentLog, SegmentOptions};
+use crate::log::{CommandLog, LogReader, MemoryLog, Owner, Position, SegmentLog, SegmentOptions};
 use crate::platform::{JoinHandle, Platform};
 use crate::program::{Loaded, Program};
 use crate::projector::Projector;
 use crate::queries::{Answerer, Question};
+use crate::record::{Entry, Group};
 use crate::runner::Runner;
 use crate::shadow::{ShadowReport, Thread};
-use crate::state::{State, log_error};
+use crate::state::{Progress, State, log_error};
 use crate::store::{Bytes, Snapshot, StorePlace};
 use crate::writer::{Message, Place, Submission, Writer, max_entry};
 
@@ -69,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) depth: AtomicUsize,
     /// Where checkpoints go, unless the partition is volatile.
     pub(crate) checkpoints: Option<PathBuf>,
+    /// What the data folder says of itself, before anything is written to it.
+    pub(crate) facts: Option<Arc<Facts>>,
 }
 
 impl Shared {
@@ -118,8 +124,24 @@ pub(crate) struct Opening {
     pub(crate) notices: Arc<dyn Fn(&str) + Send + Sync>,
     /// The partition's folder, or none for a volatile one.
     pub(crate) folder: Option<PathBuf>,
+    /// What the data folder says of itself once something is written to it.
+    pub(crate) facts: Option<Arc<Facts>>,
     /// Whether jobs run.
     pub(crate) jobs: bool,
+}
+
+/// A partition with its state, before anything of it runs.
+pub(crate) struct Recovered {
+    shared: Arc<Shared>,
+    log: Box<dyn CommandLog>,
+    state: State,
+    jobs: bool,
+}
+
+impl Recovered {
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
 }
 
 /// Where a partition keeps its log.
@@ -159,7 +181,7 @@ impl Opening {
         Ok(Box::new(log))
     }
 
-    fn recover(&self, log: &dyn CommandLog, notices: &mut Vec<String>) -> Result<State> {
+    fn recover_state(&self, log: &dyn CommandLog, notices: &mut Vec<String>) -> Result<State> {
         let spec = self.program.spec();
         let reader = log.reader();
         let catalog = &spec.catalog;
@@ -180,43 +202,121 @@ impl Opening {
             None => Ok(State::new(catalog.clone(), ids)),
         }
     }
-}
 
-impl Partition {
-    /// Recovers the state and starts the threads.
+    /// Where an asynchronous projector goes on. One that can never count what is missing would hold the log for ever.
+    fn start_of(
+        &self,
+        projector: usize,
+        state: &State,
+        log: &dyn LogReader,
+        notices: &mut Vec<String>,
+    ) -> Result<Progress> {
+        let name = self.program.name_of(projector);
+        let progress = state.projections.get(name).copied().unwrap_or_default();
+        let oldest = log.oldest();
+        if Position::from_u64(progress.after) >= oldest || progress.through >= state.offset {
+            return Ok(progress);
+        }
+        let first = first_command(log, &state.catalog)?.unwrap_or(state.offset);
+        if first <= progress.through {
+            return Ok(progress);
+        }
+        let missing = format!(
+            "asynchronous projector `{name}` has still to count the commands from {} on, and the log goes back to command \
+             {first} only, since its retention was too short",
+            progress.through
+        );
+        if !self.program.spec().extensions[projector].from_oldest {
+            return Err(Error::new(
+                ErrorKind::Manifest,
+                format!(
+                    "partition {}: {missing}: write `from = \"oldest\"` in `[extensions.{name}]` to begin there and do \
+                     without the commands before, remove the projector, or run all commands again into another folder",
+                    self.number
+                ),
+            ));
+        }
+        notices.push(format!("{missing}: it begins there"));
+        Ok(Progress {
+            through: first,
+            after: oldest.to_u64(),
+        })
+    }
+
+    /// Recovers the state, with nothing running.
     ///
     /// # Errors
-    /// `corrupt` and `io`, `busy` where another process has the partition open, and those of making instances.
-    pub(crate) fn open(opening: Opening) -> Result<Self> {
+    /// `corrupt` and `io`, `busy` where another process has the partition open, `manifest` where the log lacks what a
+    /// projector has still to count.
+    pub(crate) fn recover(self) -> Result<Recovered> {
         let mut notices = Vec::new();
-        let log = opening.log(&mut notices)?;
-        let state = opening.recover(&*log, &mut notices)?;
-        let program = opening.program.clone();
+        let log = self.log(&mut notices)?;
+        let state = self.recover_state(&*log, &mut notices)?;
+        let reader = log.reader();
+        let mut projections = BTreeMap::new();
+        for projector in self.program.async_projectors() {
+            let progress = self.start_of(projector, &state, &*reader, &mut notices)?;
+            let failed = None;
+            let name = self.program.name_of(projector).to_owned();
+            projections.insert(name, Projecting { progress, failed });
+        }
         let shared = Arc::new(Shared {
-            program: opening.program,
-            lineup: opening.lineup,
-            number: opening.number,
-            platform: opening.platform,
-            logger: opening.logger,
-            notices: opening.notices,
+            program: self.program,
+            lineup: self.lineup,
+            number: self.number,
+            platform: self.platform,
+            logger: self.logger,
+            notices: self.notices,
             board: Board::default(),
             depth: AtomicUsize::new(0),
-            checkpoints: opening.folder.as_deref().map(checkpoint_folder),
+            checkpoints: self.folder.as_deref().map(checkpoint_folder),
+            facts: self.facts,
         });
         notices.iter().for_each(|notice| shared.notice(notice));
         shared.board.update(|standing| {
             standing.position = state.position;
             standing.offset = state.offset;
-            for projector in program.async_projectors() {
-                let name = program.name_of(projector);
-                let projecting = Projecting {
-                    progress: state.projections.get(name).copied().unwrap_or_default(),
-                    failed: None,
-                };
-                standing.projections.insert(name.to_owned(), projecting);
-            }
+            standing.projections = projections;
         });
-        let jobs = match opening.jobs {
+        Ok(Recovered {
+            shared,
+            log,
+            state,
+            jobs: self.jobs,
+        })
+    }
+}
+
+/// The offset of the oldest command that the log has.
+fn first_command(log: &dyn LogReader, catalog: &Catalog) -> Result<Option<u64>> {
+    let mut cursor = log.read(log.oldest()).map_err(log_error)?;
+    while let Some(group) = cursor.next_group().map_err(log_error)? {
+        let group = Group::read(group.bytes, catalog)?;
+        let first = group.entries.iter().find_map(|entry| match entry {
+            Entry::Command(command) => Some(command.offset),
+            Entry::Projection(_) | Entry::Job(_) => None,
+        });
+        if first.is_some() {
+            return Ok(first);
+        }
+    }
+    Ok(None)
+}
+
+impl Partition {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// `io`, and those of making instances.
+    pub(crate) fn start(recovered: Recovered) -> Result<Self> {
+        let Recovered {
+            shared,
+            log,
+            state,
+            jobs,
+        } = recovered;
+        let program = shared.program.clone();
+        let jobs = match jobs {
             true => Jobs::new(&program, &state, shared.platform.now()),
             false => Jobs::none(),
         };

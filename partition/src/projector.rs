@@ -9,7 +9,7 @@ use engine_core::intent::Intents;
 use engine_core::manifest::Verbs;
 
 use crate::answer;
-use crate::host::{Context, Logger, PartitionHost, event_row};
+use crate::host::{Context, Logger, PartitionHost, logged_event};
 use crate::journal::Journal;
 use crate::log::{LogCursor, LogReader, Position};
 use crate::overlay::{Overlay, Seen};
@@ -203,9 +203,7 @@ impl Work<'_> {
         {
             return Ok(true);
         }
-        let results = command.results.iter().map(Vec::as_slice);
-        let mut event = Vec::new();
-        event_row(&mut event, &command.name, &command.args, results);
+        let event = logged_event(&program.spec().catalog, command)?;
         let mut intents = Intents::new();
         let mut attempt = 0;
         let answers = loop {

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine_core::catalog::Catalog;
+use engine_core::catalog::{Catalog, CommandSchema};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::factory;
-use engine_core::intent::Intents;
+use engine_core::intent::{Intent, Intents};
+use engine_core::schema::Schema;
 
 use crate::folder;
-use crate::host::{Context, LogLine, PartitionHost, event_row};
+use crate::host::{Context, LogLine, PartitionHost, logged, logged_event};
 use crate::ids::Window;
 use crate::journal::Journal;
 use crate::lineup::hex;
@@ -259,9 +260,13 @@ impl Replayer<'_, '_> {
         };
         let extension = program.command_or_job(&command.name);
         let run = match &extension {
-            Ok(extension) => self
-                .runner
-                .run(ground, &mut self.overlay, *extension, &command.args),
+            Ok(extension) => {
+                let schema = &program.spec().extensions[*extension].decl.args;
+                logged(schema, &command.args).and_then(|args| {
+                    self.runner
+                        .run(ground, &mut self.overlay, *extension, &args)
+                })
+            }
             Err(error) => Err(error.clone()),
         };
         let then = command.steps.first().map(|then| then.package);
@@ -360,13 +365,7 @@ impl Replayer<'_, '_> {
         {
             return Ok(None);
         }
-        let mut row = Vec::new();
-        event_row(
-            &mut row,
-            &command.name,
-            &command.args,
-            command.results.iter().map(Vec::as_slice),
-        );
+        let row = logged_event(&program.spec().catalog, command)?;
         let view = overlay.above(&*state.store);
         let logger = silent();
         let journal = Journal::of(Some(answers));
@@ -421,8 +420,7 @@ pub(crate) fn differences(
         if let Some(what) = compare(catalog, before, step.intents) {
             differences.push((step.extension.to_owned(), what));
         }
-        let results = step.intents.results();
-        if i == 0 && !results.eq(command.results.iter().map(Vec::as_slice)) {
+        if i == 0 && !same_results(catalog, command, step.intents) {
             differences.push((step.extension.to_owned(), "another result".to_owned()));
         }
     }
@@ -459,6 +457,33 @@ pub(crate) fn silent() -> impl Fn(&LogLine<'_>) + Send + Sync {
     |_: &LogLine<'_>| {}
 }
 
+/// Whether a command has the results that it had, with the fields that their schema has got since.
+fn same_results(catalog: &Catalog, command: &Command, now: &Intents) -> bool {
+    let then = command.results.iter().map(Vec::as_slice);
+    if now.results().eq(then.clone()) {
+        return true;
+    }
+    let schema = catalog.command(&command.name);
+    let (now, then): (Vec<_>, Vec<_>) = (now.results().collect(), then.collect());
+    schema.is_some_and(|CommandSchema { result, .. }| {
+        let mut pairs = then.iter().zip(&now);
+        then.len() == now.len() && pairs.all(|(then, now)| same_rows(result, then, now))
+    })
+}
+
+/// Whether two intents ask for the same, with the fields that the row has got since.
+fn is_same(catalog: &Catalog, then: &Intent<'_>, now: &Intent<'_>) -> bool {
+    let of = |intent: &Intent<'_>| (intent.verb, intent.storage);
+    of(then) == of(now)
+        && then.key == now.key
+        && same_rows(&catalog.storage(then.storage).value, then.value, now.value)
+}
+
+fn same_rows(schema: &Schema, then: &[u8], now: &[u8]) -> bool {
+    let rows = (schema.normalise(then), schema.normalise(now));
+    matches!(rows, (Ok(then), Ok(now)) if then == now)
+}
+
 /// The first difference between intents then and now, in words.
 fn compare(catalog: &Catalog, then: &Intents, now: &Intents) -> Option<String> {
     let mut before = then.iter();
@@ -467,8 +492,9 @@ fn compare(catalog: &Catalog, then: &Intents, now: &Intents) -> Option<String> {
         match (before.next(), after.next()) {
             (None, None) => return None,
             (a, b) if a == b => {}
+            (Some(a), Some(b)) if is_same(catalog, &a, &b) => {}
             (a, b) => {
-                let show = |intent: Option<engine_core::intent::Intent<'_>>| {
+                let show = |intent: Option<Intent<'_>>| {
                     intent.map_or("nothing".to_owned(), |intent| {
                         let storage = catalog.storage(intent.storage);
                         let row = rows::to_json(catalog, intent.storage, intent.key, intent.value);

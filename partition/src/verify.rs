@@ -136,24 +136,34 @@ fn partition<'a>(
             let hash = rows::hash(&catalog, &[store.snapshot()?])?;
             Ok((store, hash))
         });
-        let (store, hash) = opened.map_err(|error| {
+        let opened = opened.map_err(|error| {
             // The damage is in the store, not in its copy.
             let (copy, store) = (&copy.0.folder, &place.folder);
             let message = error.message();
             let message = message.replace(&*copy.to_string_lossy(), &store.to_string_lossy());
             Error::new(error.kind(), message)
-        })?;
-        if is_whole {
-            let beside = place.scratch("verify")?;
-            state.store = beside.0.open(&catalog)?;
-            scratches.push(beside);
-            stored = Some(Stored {
-                folder: place.folder.clone(),
-                position: store.position(),
-                hash,
-            });
-        } else {
-            state.store = store;
+        });
+        let opened = match opened {
+            // The first opening did not come so far that anything was answered.
+            Err(error) if error.kind() == ErrorKind::Corrupt && is_whole && !facts.opened => {
+                let notice = "the first opening did not come to its end, and the next one makes the store anew";
+                found.notices.push(format!("{notice}: {}", error.message()));
+                None
+            }
+            opened => Some(opened?),
+        };
+        match opened {
+            Some((store, _)) if !is_whole => state.store = store,
+            opened => {
+                let beside = place.scratch("verify")?;
+                state.store = beside.0.open(&catalog)?;
+                scratches.push(beside);
+                stored = opened.map(|(store, hash)| Stored {
+                    folder: place.folder.clone(),
+                    position: store.position(),
+                    hash,
+                });
+            }
         }
         scratches.push(copy);
     }

@@ -558,7 +558,12 @@ impl Writer {
     }
 
     /// Ends the group and makes it the one that is away, for the log to append. Nothing is away before this.
-    fn end_group(&mut self) -> Task {
+    fn end_group(&mut self) -> Result<Task> {
+        // What the log has, the folder says how to read.
+        self.shared
+            .facts
+            .iter()
+            .try_for_each(|facts| facts.commit())?;
         self.leave_group();
         let buffer = std::mem::take(&mut self.buffer);
         let group = self.group.finish(&self.state.catalog, buffer);
@@ -566,14 +571,14 @@ impl Writer {
         self.building.time = self.head.time;
         self.building.bytes = group.len() as u64;
         std::mem::swap(&mut self.building, &mut self.away);
-        Task::Append(group)
+        Ok(Task::Append(group))
     }
 
     /// Sends the group away, if more waits behind it and there is a thread to append it.
     fn send_on(&mut self) -> Result<bool> {
         let sends = !self.group.is_empty() && self.appender.has_thread() && !self.queue.is_empty();
         if sends {
-            let task = self.end_group();
+            let task = self.end_group()?;
             self.appender.send(task)?;
         }
         Ok(sends)
@@ -587,7 +592,7 @@ impl Writer {
             self.building.answer();
             return Ok(());
         }
-        let task = self.end_group();
+        let task = self.end_group()?;
         let done = self.appender.perform(task)?;
         self.done(done)
     }

@@ -119,7 +119,7 @@ impl<'a> Items<'a> {
     fn frame(
         &mut self,
         state: &mut State,
-        storages: &mut Vec<StorageId>,
+        storages: &mut Vec<Option<StorageId>>,
         ids: &mut i64,
         rows: &mut i64,
     ) -> Result<bool> {
@@ -133,13 +133,8 @@ impl<'a> Items<'a> {
                 state.offset = self.number()?;
                 state.time = self.int()?;
                 for _ in 0..self.list()? {
-                    let name = self.text()?;
-                    storages.push(state.catalog.id(name).ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::Corrupt,
-                            format!("the manifest does not declare its storage `{name}`"),
-                        )
-                    })?);
+                    // One without rows may be of a manifest that nothing was written under.
+                    storages.push(state.catalog.id(self.text()?));
                 }
                 for _ in 0..self.list()? {
                     self.list()?;
@@ -174,7 +169,10 @@ impl<'a> Items<'a> {
             }
             2 => {
                 let number = usize::try_from(self.number()?).map_err(|_| form())?;
-                let storage = *storages.get(number).ok_or_else(form)?;
+                let storage = storages.get(number).ok_or_else(form)?.ok_or_else(|| {
+                    let what = "it has rows of a storage that the manifest does not declare";
+                    Error::new(ErrorKind::Corrupt, what)
+                })?;
                 let count = self.list()?;
                 let mut writes = Vec::new();
                 for _ in 0..count {

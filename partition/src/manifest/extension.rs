@@ -21,6 +21,7 @@ pub(super) struct Draft<'a> {
     pub(super) access: Vec<Access>,
     pub(super) on: Vec<Text<'a>>,
     pub(super) asynchronous: bool,
+    from_oldest: bool,
     pub(super) has_route: bool,
     foreign: Vec<ForeignId>,
     args: Option<Schema>,
@@ -66,11 +67,13 @@ fn extension<'a>(
         Some(Schema::default())
     };
     let mode = section.choice("mode", &[("sync", false), ("async", true)]);
+    let from = section.choice("from", &[("first", false), ("oldest", true)]);
     let draft = Draft {
         kind,
         access: access(section, catalog, kind),
         on: section.texts("on"),
         asynchronous: kind == Some(ExtensionKind::Projector) && mode == Some(true),
+        from_oldest: from == Some(true),
         has_route: section.has("route"),
         foreign: foreign(section, catalog),
         result: section.schema("result").unwrap_or_default(),
@@ -82,6 +85,9 @@ fn extension<'a>(
     };
     if let Some(kind) = kind {
         check_kind(section, kind);
+        if !draft.asynchronous {
+            section.refuse("from", "for asynchronous projectors only");
+        }
         if kind == ExtensionKind::Query && draft.result.position(PARTITION).is_some() {
             let why = "an answer is shown with its partition under this name: choose another";
             let span = section.span_of("result").unwrap_or(section.span());
@@ -304,6 +310,7 @@ impl Draft<'_> {
                 .map(|name| (*name.get_ref()).to_owned())
                 .collect(),
             asynchronous: self.asynchronous,
+            from_oldest: self.from_oldest,
             schedule: self.schedule,
         })
     }

@@ -181,6 +181,8 @@ pub struct ExtensionSpec {
     pub on: Vec<String>,
     /// Whether it is a projector that follows the log at its own pace.
     pub asynchronous: bool,
+    /// Whether such a projector does without the commands that the log has forgotten before it counted them.
+    pub from_oldest: bool,
     /// When it runs, if it is a job.
     pub schedule: Option<Schedule>,
 }

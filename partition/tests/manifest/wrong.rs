@@ -393,6 +393,12 @@ fn keys_are_those_of_the_kind() {
         21,
         "for projectors only",
     );
+    spoiled(
+        "kind = 'validator'",
+        "kind = 'validator'\nfrom = 'oldest'",
+        21,
+        "for asynchronous projectors only",
+    );
     let function = "[extensions.F]\nkind = 'function'\nargs = 'a: int'\nroute = 'a'\n[partition]";
     spoiled("[partition]", function, 31, "for commands and queries only");
     spoiled(

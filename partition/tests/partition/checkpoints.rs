@@ -279,24 +279,3 @@ fn retention_forgets_nothing_that_a_failed_projector_has_still_to_count() {
     app.native.set("Sum", sum);
     assert_eq!(total(&app.open()).1, commands);
 }
-
-#[test]
-fn a_projector_that_comes_after_the_log_forgot_its_beginning_says_so() {
-    let mut app = App::new()
-        .with("retention_bytes = 1")
-        .replace("16 KiB", "1 KiB");
-    let manifest = app.manifest.clone();
-    let (begin, rest) = manifest.split_once("[extensions.Sum]").unwrap();
-    let (_, end) = rest.split_once("[extensions.Get]").unwrap();
-    app.manifest = format!("{begin}[extensions.Get]{end}");
-    let application = app.open();
-    for n in 0..6 {
-        work(&application, n * 20..n * 20 + 20);
-        application.checkpoint().unwrap();
-    }
-    application.close().unwrap();
-    app.manifest = manifest;
-    let application = app.open();
-    assert_eq!(kind(application.settle()), ErrorKind::Corrupt);
-    assert!(app.notices().contains("retention"), "{}", app.notices());
-}

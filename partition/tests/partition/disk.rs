@@ -374,6 +374,37 @@ fn a_store_of_other_rows_at_the_same_position_does_not_agree() {
 }
 
 #[test]
+fn a_store_that_a_first_opening_left_behind_is_no_damage() {
+    let (app, folder) = on_disk("");
+    let application = app.open();
+    work(&application, 0..50);
+    let before = close(application);
+    for path in files(&place(&folder, "store")).keys() {
+        fs::write(path, b"").unwrap();
+    }
+    assert_eq!(check(&folder).problems.len(), 1);
+    let facts = folder.path().join("application.json");
+    let text = fs::read_to_string(&facts).unwrap();
+    assert!(text.contains("\"opened\": true"));
+    fs::write(
+        &facts,
+        text.replace("\"opened\": true", "\"opened\": false"),
+    )
+    .unwrap();
+    let found = check(&folder);
+    assert_eq!(
+        (found.problems, found.hash),
+        (Vec::new(), Some(before.clone()))
+    );
+    assert!(
+        found.notices[0].contains("the first opening"),
+        "{:?}",
+        found.notices
+    );
+    assert_eq!(hash(&app.open()), before);
+}
+
+#[test]
 fn a_store_that_is_gone_is_made_anew_while_the_log_has_its_beginning() {
     let (app, folder, before) = closed("");
     fs::remove_dir_all(place(&folder, "store")).unwrap();

@@ -10,6 +10,7 @@ mod engine;
 
 mod ahead;
 mod answers;
+mod changes;
 mod checkpoints;
 mod commands;
 mod context;
