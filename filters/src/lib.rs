@@ -42,6 +42,7 @@ pub mod metrics;
 pub mod native;
 pub mod panics;
 pub mod stream;
+pub mod surroundings;
 pub mod testing;
 pub mod worker;
 
@@ -52,4 +53,5 @@ pub use handle::{StreamGone, StreamHandle};
 pub use headers::Headers;
 pub use limits::FilterLimits;
 pub use stream::{LocalReply, ResponseFlag, StreamInfo, StreamRef, UpstreamOverride};
+pub use surroundings::{Json, Metadata, MetadataOf, NodeId, Surroundings, TrafficDirection};
 pub use worker::{Level, Worker};

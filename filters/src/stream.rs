@@ -1,6 +1,6 @@
 //! A stream as its filters see it: headers, trailers, the body at hand, and what can be asked of it.
 
-use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use crate::filter::{Direction, Verdict};
 use crate::handle::{Event, StreamHandle};
 use crate::headers::Headers;
 use crate::mailbox::Mailbox;
+use crate::surroundings::Surroundings;
 use crate::worker::Worker;
 
 /// What is known of a stream beside what passes on it.
@@ -176,6 +177,7 @@ pub(crate) struct Inner {
     pub(crate) metadata: RefCell<BTreeMap<String, BTreeMap<String, Bytes>>>,
     pub(crate) properties: RefCell<BTreeMap<Vec<u8>, Bytes>>,
     pub(crate) events: Mailbox,
+    pub(crate) surroundings: OnceCell<Rc<dyn Surroundings>>,
     pub(crate) worker: Rc<dyn Worker>,
 }
 
@@ -277,7 +279,8 @@ impl StreamRef {
         }
     }
 
-    /// Lets the proxy choose a route anew for changed headers, as long as the request has not left.
+    /// Lets the proxy choose a route anew for changed headers, as long as the request has not left: before the next filter
+    /// is told of them, or before it leaves.
     pub fn clear_route_cache(&self) {
         self.inner.route_stale.set(true);
     }
@@ -310,6 +313,11 @@ impl StreamRef {
     /// What the stream's thread offers.
     pub fn worker(&self) -> &Rc<dyn Worker> {
         &self.inner.worker
+    }
+
+    /// Where the stream is served, where somebody said it.
+    pub fn surroundings(&self) -> Option<&Rc<dyn Surroundings>> {
+        self.inner.surroundings.get()
     }
 
     /// The filter's handle for other threads; none for the chain's own reference.

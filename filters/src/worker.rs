@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::callout::{CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending};
 use crate::limits::FilterLimits;
 use crate::metrics::Metrics;
+use crate::surroundings::NodeId;
 
 /// How grave a line of the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +81,11 @@ pub trait Worker {
     /// How much of the host a filter on this thread may take.
     fn limits(&self) -> FilterLimits {
         FilterLimits::default()
+    }
+
+    /// Who the proxy is, where it is one.
+    fn node(&self) -> Option<&NodeId> {
+        None
     }
 
     /// Begins a request to a cluster. It is given up when what is answered is dropped.

@@ -2,10 +2,13 @@
 //!
 //! A path is its parts with a NUL between them. Text is as it is, whole numbers are 8 bytes, truth is one byte, times are
 //! nanoseconds since 1970 in 8 bytes, durations are nanoseconds; maps are [header maps](crate::pairs).
+//! Of what the configuration says, numbers are floats in 8 bytes, and lists are maps whose names are the entries.
 //! Source of the names: the attributes that Envoy documents.
 
 use bytes::Bytes;
-use filters::{Direction, Headers, ResponseFlag, StreamRef};
+use filters::{
+    Direction, Headers, Json, Metadata, MetadataOf, NodeId, ResponseFlag, StreamInfo, StreamRef,
+};
 
 use crate::abi::Status;
 use crate::context::State;
@@ -28,11 +31,14 @@ pub(crate) fn get(state: &State, path: &[u8]) -> Option<Bytes> {
         [b"plugin_vm_id"] => return some(&config.vm.vm_id),
         _ => {}
     }
-    let stream = context.stream.as_ref()?;
-    if let Some(value) = stream.properties().get(path) {
-        return Some(value.clone());
+    let stream = context.stream.as_ref();
+    if let Some(value) = stream.and_then(|stream| stream.properties().get(path).cloned()) {
+        return Some(value);
     }
-    of_stream(stream, &parts)
+    if let [b"node", rest @ ..] | [b"xds", b"node", rest @ ..] = parts.as_slice() {
+        return of_node(state.worker.node()?, rest);
+    }
+    of_stream(stream?, &parts)
 }
 
 /// Gives a stream a property.
@@ -89,19 +95,86 @@ fn of_stream(stream: &StreamRef, parts: &[&[u8]]) -> Option<Bytes> {
         }
         (b"connection", [b"requested_server_name"]) => some(&info.tls.as_ref()?.server_name),
         (b"connection", [b"tls_version"]) => some(&info.tls.as_ref()?.version),
-        (b"cluster_name" | b"xds", [] | [b"cluster_name"]) => some(&info.cluster),
-        (b"route_name" | b"xds", [] | [b"route_name"]) => some(&info.route),
-        (b"xds", [b"virtual_host_name"]) => some(&info.virtual_host),
+        (b"xds", rest) => of_configuration(stream, &info, rest),
         (b"listener_name", []) => some(&info.listener),
-        // Whose traffic it is: of those who come in from outside.
-        (b"listener_direction", []) => number(1),
         (b"metadata", [b"filter_metadata", filter, key]) => {
             let filter = std::str::from_utf8(filter).ok()?;
             let key = std::str::from_utf8(key).ok()?;
             stream.metadata().get(filter)?.get(key).cloned()
         }
+        _ => of_configuration(stream, &info, parts),
+    }
+}
+
+/// What the configuration says of where a stream is, with `xds` before it or without.
+fn of_configuration(stream: &StreamRef, info: &StreamInfo, parts: &[&[u8]]) -> Option<Bytes> {
+    let surroundings = || stream.surroundings();
+    let metadata = |of, rest: &[_]| of_metadata(surroundings()?.metadata(stream, of)?, rest);
+    match parts {
+        [b"cluster_name"] => some(&info.cluster),
+        [b"route_name"] => some(&info.route),
+        [b"virtual_host_name"] => some(&info.virtual_host),
+        [b"filter_chain_name"] => some(surroundings()?.filter_chain()),
+        [b"listener_direction"] => {
+            let direction = surroundings().map(|all| all.direction());
+            number(direction.unwrap_or_default() as u64)
+        }
+        [b"listener_metadata", rest @ ..] => metadata(MetadataOf::Listener, rest),
+        [b"cluster_metadata", rest @ ..] => metadata(MetadataOf::Cluster, rest),
+        [b"route_metadata", rest @ ..] => metadata(MetadataOf::Route, rest),
+        [b"virtual_host_metadata", rest @ ..] => metadata(MetadataOf::VirtualHost, rest),
         _ => None,
     }
+}
+
+/// Who the proxy is. The whole of it would be a message of protocol buffers, which no guest asks for.
+fn of_node(node: &NodeId, rest: &[&[u8]]) -> Option<Bytes> {
+    match rest {
+        [b"id"] => some(&node.id),
+        [b"cluster"] => some(&node.cluster),
+        [b"metadata", rest @ ..] => of_json(&node.metadata, rest),
+        _ => None,
+    }
+}
+
+fn of_metadata(metadata: &Metadata, rest: &[&[u8]]) -> Option<Bytes> {
+    match rest {
+        [b"filter_metadata", filter, rest @ ..] => {
+            of_json(metadata.get(std::str::from_utf8(filter).ok()?)?, rest)
+        }
+        _ => None,
+    }
+}
+
+/// What stands at a path within a value.
+fn of_json(value: &Json, rest: &[&[u8]]) -> Option<Bytes> {
+    let value = rest.iter().try_fold(value, |value, key| {
+        value.as_object()?.get(std::str::from_utf8(key).ok()?)
+    })?;
+    json(value).map(Bytes::from)
+}
+
+fn json(value: &Json) -> Option<Vec<u8>> {
+    let pairs: Vec<(Vec<u8>, Vec<u8>)> = match value {
+        // Other hosts have no form for nothing.
+        Json::Null => return None,
+        Json::Bool(truth) => return Some(vec![(*truth).into()]),
+        Json::Number(number) => return Some(number.as_f64()?.to_le_bytes().to_vec()),
+        Json::String(text) => return Some(text.as_bytes().to_vec()),
+        Json::Array(values) => {
+            let pairs = values.iter().map(|value| Some((json(value)?, Vec::new())));
+            pairs.collect::<Option<_>>()?
+        }
+        Json::Object(fields) => {
+            let pairs = fields.iter();
+            let pairs = pairs.map(|(name, value)| Some((name.as_bytes().to_vec(), json(value)?)));
+            pairs.collect::<Option<_>>()?
+        }
+    };
+    let pairs = pairs.iter();
+    Some(pairs::encode(
+        pairs.map(|(name, value)| (name.as_slice(), value.as_slice())),
+    ))
 }
 
 fn of_request(stream: &StreamRef, rest: &[&[u8]]) -> Option<Bytes> {

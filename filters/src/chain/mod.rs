@@ -2,7 +2,7 @@
 
 mod pass;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -17,6 +17,7 @@ use crate::headers::Headers;
 use crate::mailbox::Mailbox;
 use crate::panics::{self, Panic};
 use crate::stream::{Inner, LocalReply, StreamInfo, StreamRef};
+use crate::surroundings::Surroundings;
 use crate::worker::{Level, Worker};
 
 pub(crate) use pass::Place;
@@ -130,6 +131,7 @@ impl Chain {
             metadata: RefCell::default(),
             properties: RefCell::default(),
             events: Mailbox::default(),
+            surroundings: OnceCell::new(),
             worker,
         });
         Self {
@@ -170,6 +172,11 @@ impl Chain {
             inner: Rc::clone(&self.inner),
             filter: None,
         }
+    }
+
+    /// Says where the stream is served; the first word counts.
+    pub fn surround(&mut self, surroundings: Rc<dyn Surroundings>) {
+        let _ = self.inner.surroundings.set(surroundings);
     }
 
     /// A TCP connection was made.
@@ -314,6 +321,20 @@ impl Chain {
         // Who waits for a turn that does not come learns of it now.
         while let Some(event) = events.take() {
             let _ = panics::catch(move || drop(event));
+        }
+    }
+
+    /// Has the route chosen anew where a filter asked for it; the filters from a place on, which know nothing of the stream
+    /// yet, become what the route makes of them.
+    fn reroute(&mut self, from: usize) {
+        let Some(surroundings) = self.inner.surroundings.get().map(Rc::clone) else {
+            return;
+        };
+        if self.take_route_stale() {
+            let filters = surroundings.reroute(&self.stream(), from);
+            for (place, filter) in self.filters[from..].iter_mut().zip(filters) {
+                *place = Some(filter);
+            }
         }
     }
 

@@ -215,6 +215,9 @@ impl Chain {
     pub(super) fn arrive(&mut self, direction: Direction, mut first: Option<usize>, end: bool) {
         let tcp = self.inner.tcp;
         while let Some(place) = first {
+            if direction == Direction::Request && !tcp && !self.cut[direction as usize] {
+                self.reroute(place);
+            }
             self.slot(direction, place, |slot| slot.end = end);
             let verdict = self.ask(direction, place, |filter, stream| {
                 if tcp {

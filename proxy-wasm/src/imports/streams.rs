@@ -45,7 +45,8 @@ fn with_map<T>(state: &State, map: i32, look: impl FnOnce(&Headers) -> T) -> Fou
     })
 }
 
-/// Changes a map of the stream; what a call answered is not to be changed.
+/// Changes a map of the stream; what a call answered is not to be changed. Changed headers of a request may lead elsewhere,
+/// as Envoy has it for every version of the ABI so far.
 fn change_map(state: &State, map: i32, change: impl FnOnce(&mut Headers) -> Answered) -> Answered {
     let kind = MapKind::of(map).ok_or(Status::BadArgument)?;
     let stream = stream(state)?;
@@ -59,7 +60,13 @@ fn change_map(state: &State, map: i32, change: impl FnOnce(&mut Headers) -> Answ
         _ => None,
     };
     match place {
-        Some(mut place) => change(&mut place),
+        Some(mut place) => {
+            change(&mut place)?;
+            if kind == MapKind::RequestHeaders {
+                stream.clear_route_cache();
+            }
+            Ok(())
+        }
         None => add_trailers(state, kind, &stream, change),
     }
 }

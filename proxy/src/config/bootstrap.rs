@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde_json::Value as Json;
+use filters::NodeId;
 
 use super::any::{Extension, Read, extension};
 use super::cluster::Cluster;
@@ -27,17 +27,6 @@ pub struct Bootstrap {
     pub services: Vec<WasmService>,
     /// The limits of plugins and scripts.
     pub settings: Settings,
-}
-
-/// Who a proxy is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeId {
-    /// The proxy.
-    pub id: String,
-    /// The service that it belongs to.
-    pub cluster: String,
-    /// What else is said of it.
-    pub metadata: Json,
 }
 
 const SERVICES: &[Extension<WasmService>] = &[Extension {
@@ -100,7 +89,7 @@ impl Bootstrap {
             r.message("address", bind_address)
         });
         Self {
-            node: reader.message("node", NodeId::read).unwrap_or_default(),
+            node: reader.message("node", node).unwrap_or_default(),
             admin: admin.flatten(),
             listeners,
             clusters,
@@ -112,13 +101,11 @@ impl Bootstrap {
     }
 }
 
-impl NodeId {
-    fn read(reader: &Reader<'_>) -> Self {
-        reader.entries("metadata");
-        Self {
-            id: reader.text("id"),
-            cluster: reader.text("cluster"),
-            metadata: reader.json("metadata"),
-        }
+fn node(reader: &Reader<'_>) -> NodeId {
+    reader.entries("metadata");
+    NodeId {
+        id: reader.text("id"),
+        cluster: reader.text("cluster"),
+        metadata: reader.json("metadata"),
     }
 }

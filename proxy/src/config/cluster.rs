@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use filters::Metadata;
+
 use super::any::{Extension, Read, any};
 use super::http::Http2Options;
 use super::listener::socket_address;
 use super::reader::Reader;
 use super::report::{Kind, Place};
 use super::tls::{self, UpstreamTls};
-use super::values::{Metadata, metadata};
+use super::values::metadata;
 
 /// Endpoints that do the same.
 #[derive(Clone, Debug, PartialEq)]

@@ -40,7 +40,7 @@ pub struct HttpConnectionManager {
     /// How long a client of HTTP/1 is still read whose request was answered before he had sent it all; not at all where it
     /// is zero. 1 second.
     pub delayed_close_timeout: Duration,
-    /// The most KiB of a request's headers. 60.
+    /// The most KiB that the names and values of a request's headers have. 60.
     pub max_request_headers_kb: u32,
     /// Settings of HTTP/2.
     pub http2: Http2Options,
@@ -213,6 +213,11 @@ pub(super) fn overrides(reader: &Reader<'_>, all: &mut PlacedOverrides) -> Filte
 }
 
 impl HttpConnectionManager {
+    /// The most bytes that the names and values of a request's headers have.
+    pub(crate) fn headers_limit(&self) -> usize {
+        self.max_request_headers_kb as usize * 1024
+    }
+
     pub(super) fn read(reader: &Reader<'_>) -> Self {
         reader.refuse("rds", "write the routes here, as `route_config`");
         reader.refuse("scoped_routes", "write the routes here, as `route_config`");

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use filters::{Metadata, TrafficDirection};
+
 use super::access_log;
 use super::any::{Extension, Read, extension};
 use super::format::LogFormat;
@@ -10,7 +12,7 @@ use super::http::HttpConnectionManager;
 use super::reader::Reader;
 use super::report::{Kind, Place};
 use super::tls::{self, DownstreamTls};
-use super::values::{Metadata, metadata};
+use super::values::metadata;
 use super::wasm::{self, WasmPlugin};
 
 /// Where connections come in.
@@ -27,21 +29,9 @@ pub struct Listener {
     /// Bytes of a connection that are held before its reading stops. 1 MiB.
     pub buffer_limit: u32,
     /// What filters read as the listener's direction.
-    pub direction: Direction,
+    pub direction: TrafficDirection,
     /// Values that filters can read, by the filters' names.
     pub metadata: Metadata,
-}
-
-/// Which way a listener's traffic goes, which filters can read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Direction {
-    /// Not said.
-    #[default]
-    Unspecified,
-    /// To the service beside the proxy.
-    Inbound,
-    /// From the service beside the proxy.
-    Outbound,
 }
 
 /// What a connection passes.
@@ -148,9 +138,9 @@ const LISTENER_FILTERS: &[Extension<()>] = &[Extension {
 impl Listener {
     pub(super) fn read(reader: &Reader<'_>) -> Self {
         let directions = [
-            ("UNSPECIFIED", Direction::Unspecified),
-            ("INBOUND", Direction::Inbound),
-            ("OUTBOUND", Direction::Outbound),
+            ("UNSPECIFIED", TrafficDirection::Unspecified),
+            ("INBOUND", TrafficDirection::Inbound),
+            ("OUTBOUND", TrafficDirection::Outbound),
         ];
         reader.require(
             "address",

@@ -69,7 +69,9 @@ use std::path::Path;
 
 use engine_core::error::{Error, ErrorKind, Result};
 
-pub use bootstrap::{Bootstrap, NodeId};
+pub use filters::{Metadata, NodeId, TrafficDirection};
+
+pub use bootstrap::Bootstrap;
 pub use cluster::{Cluster, Discovery, DnsFamily, Endpoint, UpstreamProtocol};
 pub use format::{LogFormat, LogHeaders, LogPiece, LogValue};
 pub use http::{
@@ -77,16 +79,17 @@ pub use http::{
     HttpFilterKind,
 };
 pub use limits::{PluginLimits, Settings};
-pub use listener::{ChainEnd, Direction, FilterChain, Listener, TcpProxy};
+pub use listener::{ChainEnd, FilterChain, Listener, TcpProxy};
 pub use lua::{LuaFilter, LuaPerRoute, LuaRouteCode};
 pub use native::NativeFilter;
 pub use report::{Notice, Place};
+pub(crate) use route::RoutePlace;
 pub use route::{
     Action, ClusterAction, DirectResponse, Domain, HostRewrite, PathMatch, Redirect, Route,
     RouteConfig, VirtualHost,
 };
 pub use tls::{Certificate, DownstreamTls, TlsContext, TlsVersion, UpstreamTls};
-pub use values::{DataFrom, DataSource, Metadata};
+pub use values::{DataFrom, DataSource};
 pub use wasm::{Backoff, Environment, FailurePolicy, WasmCode, WasmPlugin, WasmService, WasmVm};
 
 use reader::Reader;

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use filters::Metadata;
+
 use super::http::{FilterOverrides, PlacedOverrides, overrides};
 use super::reader::Reader;
 use super::report::{Kind, Place};
-use super::values::{DataSource, Metadata, metadata};
+use super::values::{DataSource, metadata};
 
 /// How long a cluster may take for its whole answer where the route does not say it.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -19,6 +21,13 @@ pub struct RouteConfig {
     pub name: String,
     /// The virtual hosts, of which a request's host chooses one.
     pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// Where a route stands among those of a manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoutePlace {
+    host: usize,
+    route: usize,
 }
 
 /// The routes of some domains.
@@ -139,21 +148,31 @@ impl RouteConfig {
     ///
     /// An exact domain comes before the longest suffix, that before the longest prefix, and that before `*`.
     pub fn find(&self, host: &str, path: &str) -> Option<(&VirtualHost, &Route)> {
-        let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Some(self.at(self.place(host, path)?))
+    }
+
+    /// Where the route stands that [`RouteConfig::find`] answers.
+    pub(crate) fn place(&self, host: &str, path: &str) -> Option<RoutePlace> {
+        let lower = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(host.to_ascii_lowercase()),
             false => Cow::Borrowed(host),
         };
-        let domains = self.virtual_hosts.iter().flat_map(|virtual_host| {
-            let ranks = virtual_host
-                .domains
-                .iter()
-                .filter_map(|domain| domain.rank(&host));
-            ranks.max().map(|rank| (rank, virtual_host))
+        let domains = self.virtual_hosts.iter().enumerate();
+        let domains = domains.flat_map(|(number, virtual_host)| {
+            let domains = virtual_host.domains.iter();
+            let ranks = domains.filter_map(|domain| domain.rank(&lower));
+            ranks.max().map(|rank| (rank, number))
         });
-        let (_, virtual_host) = domains.max_by_key(|(rank, _)| *rank)?;
-        let mut routes = virtual_host.routes.iter();
-        let route = routes.find(|route| route.path.matches(path))?;
-        Some((virtual_host, route))
+        let (_, host) = domains.max_by_key(|(rank, _)| *rank)?;
+        let mut routes = self.virtual_hosts[host].routes.iter();
+        let route = routes.position(|route| route.path.matches(path))?;
+        Some(RoutePlace { host, route })
+    }
+
+    /// What stands at a place of these routes.
+    pub(crate) fn at(&self, place: RoutePlace) -> (&VirtualHost, &Route) {
+        let host = &self.virtual_hosts[place.host];
+        (host, &host.routes[place.route])
     }
 
     pub(super) fn read(reader: &Reader<'_>, all: &mut PlacedOverrides) -> Self {

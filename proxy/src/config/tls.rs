@@ -176,11 +176,7 @@ impl TlsContext {
                 .collect(),
             trusted_ca,
             subject_alt_names,
-            alpn: reader
-                .texts("alpn_protocols")
-                .into_iter()
-                .map(|(_, text)| text)
-                .collect(),
+            alpn: alpn(reader),
             minimum,
             maximum,
         }
@@ -199,6 +195,14 @@ impl Certificate {
             key: key?,
         })
     }
+}
+
+/// Reads the protocols to offer; several may stand in one text, as Envoy has it.
+fn alpn(reader: &Reader<'_>) -> Vec<String> {
+    let texts = reader.texts("alpn_protocols");
+    let names = texts.iter().flat_map(|(_, text)| text.split(','));
+    let names = names.map(str::trim).filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
 }
 
 /// Reads whom to trust, and the names to look for.

@@ -1,7 +1,6 @@
 //! Values of protocol buffers as JSON writes them, and data that stands in the configuration or beside it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use engine_core::error::{Error, ErrorKind, Result};
+use filters::Metadata;
 use serde_json::{Map, Number, Value as Json};
 
 use super::node::{Node, Value};
@@ -93,9 +93,6 @@ pub(super) fn json(node: &Node) -> Json {
         }
     }
 }
-
-/// Values for filters, by the filters' names.
-pub type Metadata = BTreeMap<String, Json>;
 
 /// Reads `metadata`.
 pub(super) fn metadata(reader: &Reader<'_>) -> Metadata {

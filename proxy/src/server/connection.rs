@@ -1,5 +1,6 @@
 //! A connection that came in: its TLS, its filter chain, and what stands at the chain's end.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio_rustls::{LazyConfigAcceptor, rustls};
 use super::end::Life;
 use super::site::Site;
 use super::{http, tcp};
-use crate::config::{ChainEnd, FilterChain, Listener};
+use crate::config::{ChainEnd, FilterChain, HttpConnectionManager, Listener};
 
 /// Bytes both ways.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
@@ -51,6 +52,14 @@ impl Connection {
 
     pub(crate) fn chain(&self) -> &FilterChain {
         &self.listener().filter_chains[self.chain]
+    }
+
+    /// What stands at the chain's end, where that is HTTP.
+    pub(crate) fn manager(&self) -> Option<&HttpConnectionManager> {
+        match &self.chain().end {
+            ChainEnd::Http(manager) => Some(manager),
+            ChainEnd::Tcp(_) => None,
+        }
     }
 
     /// What a stream on the connection knows of it.
@@ -112,15 +121,32 @@ pub(crate) async fn serve(site: Rc<Site>, listener: usize, socket: TcpStream, pe
     }
     match tokio::time::timeout(HANDSHAKE, handshake(&mut connection, socket)).await {
         Ok(Ok(io)) => end(connection, io).await,
-        Ok(Err(error)) => {
-            let line = format!("no TLS with {peer}: {error}");
-            connection.site.world.log(Level::Debug, "proxy", &line);
+        Ok(Err(error)) => no_tls(&connection, &error),
+        Err(_) => {
+            let error = std::io::Error::new(ErrorKind::TimedOut, "it took too long");
+            no_tls(&connection, &error);
         }
-        Err(_) => connection.site.world.log(
-            Level::Debug,
-            "proxy",
-            &format!("no TLS with {peer}: it took too long"),
-        ),
+    }
+}
+
+/// A handshake failed, which is counted and said; not each time, since strangers can make that as often as they like.
+fn no_tls(connection: &Connection, error: &std::io::Error) {
+    let site = &connection.site;
+    let listener = &connection.listener().name;
+    let name = format!("listener.{listener}.tls_failures_total");
+    site.world.metrics().count(&name);
+    let line = format!("no TLS with {}: {error}", connection.peer);
+    // Who only looks whether the port is open leaves like this.
+    if error.kind() == ErrorKind::UnexpectedEof {
+        return site.world.log(Level::Debug, "proxy", &line);
+    }
+    match site.may_complain() {
+        Some(0) => site.world.log(Level::Warn, "proxy", &line),
+        Some(others) => {
+            let line = format!("{line}; {others} others before it failed as well");
+            site.world.log(Level::Warn, "proxy", &line);
+        }
+        None => site.world.log(Level::Debug, "proxy", &line),
     }
 }
 

@@ -44,6 +44,8 @@ impl fmt::Debug for Options {
 #[derive(Debug)]
 pub struct Generation {
     pub(crate) bootstrap: Bootstrap,
+    /// What problems call the configuration.
+    pub(crate) file: String,
     pub(crate) options: Options,
     pub(crate) parts: Parts,
     pub(crate) upstreams: Arc<[upstream::Blueprint]>,
@@ -55,9 +57,10 @@ impl Generation {
     /// Prepares a configuration.
     ///
     /// # Errors
-    /// `manifest` with everything that cannot be prepared, each with its place.
+    /// `manifest` with everything that cannot be prepared, each with its place in the file.
     pub(crate) fn prepare(
         bootstrap: Bootstrap,
+        file: String,
         options: &Options,
         tasks: &tokio::runtime::Handle,
     ) -> Result<Arc<Self>> {
@@ -70,12 +73,20 @@ impl Generation {
         match upstreams {
             Some(upstreams) if problems.is_empty() => Ok(Arc::new(Self {
                 bootstrap,
+                file,
                 options: options.clone(),
                 parts,
                 upstreams,
                 tasks: tasks.clone(),
             })),
-            _ => Err(Error::new(ErrorKind::Manifest, problems.join("\n"))),
+            _ => Err(refused(&file, &problems)),
         }
     }
+}
+
+/// Why a configuration cannot be served: its problems, which begin with their places.
+pub(crate) fn refused(file: &str, problems: &[String]) -> Error {
+    let lines = problems.iter().map(|problem| format!("{file}:{problem}"));
+    let lines: Vec<_> = lines.collect();
+    Error::new(ErrorKind::Manifest, lines.join("\n"))
 }

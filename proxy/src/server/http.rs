@@ -17,6 +17,13 @@ use super::end::{self, Drain, Lingering};
 use super::stream;
 use crate::config::{ChainEnd, Codec, HttpConnectionManager};
 
+/// Bytes of a request's head of HTTP/1 that are neither names nor values.
+const FRAMING: usize = 1 << 10;
+
+/// How much of a request's headers is heard with HTTP/2, at least: who sends more than is taken is answered, and only beyond
+/// this the connection is broken off.
+const HEARD: usize = 256 << 10;
+
 /// Runs what a connection needs on its own thread.
 #[derive(Clone, Copy, Debug)]
 struct Local;
@@ -95,17 +102,17 @@ async fn due(connection: &Connection, manager: &HttpConnectionManager) {
 
 fn builder(manager: &HttpConnectionManager) -> auto::Builder<Local> {
     let mut builder = auto::Builder::new(Local);
-    let most = manager.max_request_headers_kb as usize * 1024;
+    let most = manager.headers_limit();
     builder
         .http1()
-        // The least that hyper takes.
-        .max_buf_size(most.max(8192))
+        // What stands between names and values comes to it; hyper itself takes no less than 8 KiB.
+        .max_buf_size((most + FRAMING).max(8192))
         // A connection whose request's head does not come is idle.
         .header_read_timeout(None);
     let mut http2 = builder.http2();
     http2
         .timer(TokioTimer::new())
-        .max_header_list_size(most.try_into().unwrap_or(u32::MAX))
+        .max_header_list_size((4 * most).max(HEARD).try_into().unwrap_or(u32::MAX))
         .max_concurrent_streams(manager.http2.max_concurrent_streams.or(Some(1024)));
     if let Some(size) = manager.http2.initial_stream_window_size {
         http2.initial_stream_window_size(size);

@@ -172,7 +172,9 @@ impl Proxy {
 
     fn prepare(&self) -> Result<(Arc<Generation>, Vec<Notice>)> {
         let Config { bootstrap, notices } = Config::load(&self.path)?;
-        let generation = Generation::prepare(bootstrap, &self.options, self.tasks.handle())?;
+        let file = self.path.display().to_string();
+        let tasks = self.tasks.handle();
+        let generation = Generation::prepare(bootstrap, file, &self.options, tasks)?;
         Ok((generation, notices))
     }
 

@@ -19,6 +19,7 @@ mod route;
 mod site;
 mod stream;
 mod tcp;
+mod way;
 mod worker;
 
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use filters::{Headers, ResponseFlag, StreamInfo};
 use super::site::Site;
 use crate::config::{
     Action, ClusterAction, HostRewrite, HttpConnectionManager, PathMatch, Redirect, Route,
-    VirtualHost,
+    RoutePlace, VirtualHost,
 };
 use crate::upstream::Upstream;
 
@@ -77,12 +77,12 @@ fn chance() -> [u8; 16] {
     })
 }
 
-/// The route of a request.
-pub(crate) fn find<'a>(manager: &'a HttpConnectionManager, headers: &Headers) -> Found<'a> {
+/// Where the route of a request stands.
+pub(crate) fn find(manager: &HttpConnectionManager, headers: &Headers) -> Option<RoutePlace> {
     let host = headers.text(":authority").unwrap_or("");
     let path = headers.text(":path").unwrap_or("/");
     let path = path.split('?').next().unwrap_or(path);
-    manager.routes.find(host, path)
+    manager.routes.place(host, path)
 }
 
 /// Says in a stream's information which route was chosen.

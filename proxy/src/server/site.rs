@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::error::Result;
 use filters::callout::{
     CallRefused, GrpcCall, GrpcEvents, GrpcStream, HttpCall, HttpDone, Pending,
 };
@@ -16,12 +16,14 @@ use proxy_wasm::{Message, PluginInstance, Thread};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use super::end::Drain;
-use super::generation::{Generation, Options};
+use super::generation::{Generation, refused};
 use super::parts::over;
+use super::route::Found;
 use crate::config::{
-    FilterOverride, HttpConnectionManager, HttpFilterKind, Place, Route, VirtualHost, WasmPlugin,
+    FilterOverride, HttpConnectionManager, HttpFilter, HttpFilterKind, NodeId, Place, WasmPlugin,
 };
 use crate::upstream::{Upstreams, callouts};
 
@@ -37,22 +39,27 @@ pub(crate) struct Site {
     /// Whether connections should end; kept by whoever drives the site.
     draining: watch::Sender<Drain>,
     pub(crate) connections: Cell<usize>,
+    /// When a failed handshake was last said at a level that operators see, and how many have failed since.
+    complained: Cell<(Option<Instant>, u64)>,
 }
+
+/// How long failed handshakes are only counted once one was said.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What a site offers to its filters.
 pub(crate) struct World {
-    options: Options,
+    generation: Arc<Generation>,
     upstreams: Rc<Upstreams>,
 }
 
 impl Worker for World {
     fn log_level(&self) -> Level {
-        self.options.level
+        self.generation.options.level
     }
 
     fn log(&self, level: Level, filter: &str, line: &str) {
-        if level >= self.options.level {
-            (self.options.log)(level, filter, line);
+        if level >= self.generation.options.level {
+            (self.generation.options.log)(level, filter, line);
         }
     }
 
@@ -62,7 +69,11 @@ impl Worker for World {
     }
 
     fn metrics(&self) -> &Arc<Metrics> {
-        &self.options.metrics
+        &self.generation.options.metrics
+    }
+
+    fn node(&self) -> Option<&NodeId> {
+        Some(&self.generation.bootstrap.node)
     }
 
     fn http(
@@ -91,7 +102,7 @@ impl Site {
     pub(crate) fn start(generation: &Arc<Generation>, is_main: bool) -> Result<Rc<Self>> {
         let upstreams = Upstreams::new(&generation.upstreams);
         let world = Rc::new(World {
-            options: generation.options.clone(),
+            generation: Arc::clone(generation),
             upstreams: Rc::clone(&upstreams),
         });
         let (send, mailbox) = unbounded_channel();
@@ -116,6 +127,7 @@ impl Site {
             },
             draining,
             connections: Cell::new(0),
+            complained: Cell::default(),
         });
         let bootstrap = &generation.bootstrap;
         let singletons = bootstrap
@@ -136,7 +148,7 @@ impl Site {
             }
         }
         if !problems.is_empty() {
-            return Err(Error::new(ErrorKind::Manifest, problems.join("\n")));
+            return Err(refused(&generation.file, &problems));
         }
         spawn_local(tick(Rc::downgrade(&site), mailbox));
         Ok(site)
@@ -148,44 +160,55 @@ impl Site {
         Some(plugins.get(&plugin.place)?.filter())
     }
 
-    /// The filters of a stream, as its route has them.
-    pub(crate) fn filters(
-        &self,
-        manager: &HttpConnectionManager,
-        route: Option<(&VirtualHost, &Route)>,
-    ) -> Vec<Box<dyn Filter>> {
+    /// The filters of a stream, those that run on the route that it came by, as its route has them now.
+    pub(crate) fn filters<'a>(
+        &'a self,
+        manager: &'a HttpConnectionManager,
+        came: Found<'a>,
+        now: Found<'a>,
+    ) -> impl Iterator<Item = Box<dyn Filter>> + 'a {
+        let runs = move |filter: &&HttpFilter| match came
+            .and_then(|(host, route)| over(host, route, filter))
+        {
+            Some(FilterOverride::Disabled) => false,
+            Some(_) => true,
+            None => !filter.is_disabled,
+        };
+        let filters = manager.filters.iter().filter(runs);
+        filters.filter_map(move |filter| self.filter(filter, now))
+    }
+
+    /// A filter as a route has it.
+    fn filter(&self, filter: &HttpFilter, route: Found<'_>) -> Option<Box<dyn Filter>> {
         let parts = &self.generation.parts;
-        let mut filters = Vec::with_capacity(manager.filters.len());
-        for filter in &manager.filters {
-            let over = route.and_then(|(host, route)| over(host, route, filter));
-            let routed = route.map(|(_, route)| (filter.place, route.place));
-            let runs = match over {
-                Some(FilterOverride::Disabled) => false,
-                Some(_) => true,
-                None => !filter.is_disabled,
-            };
-            if !runs {
-                continue;
+        let routed = route.map(|(_, route)| (filter.place, route.place));
+        match &filter.kind {
+            HttpFilterKind::Wasm(plugin) => self.plugin(plugin),
+            HttpFilterKind::Native(_) => {
+                let routed = routed.and_then(|place| parts.native_routes.get(&place));
+                let config = routed.or(parts.natives.get(&filter.place))?;
+                Some(config.filter(&self.generation.tasks))
             }
-            match &filter.kind {
-                HttpFilterKind::Wasm(plugin) => filters.extend(self.plugin(plugin)),
-                HttpFilterKind::Native(_) => {
-                    let routed = routed.and_then(|place| parts.native_routes.get(&place));
-                    let config = routed.or(parts.natives.get(&filter.place));
-                    filters.extend(config.map(|config| config.filter(&self.generation.tasks)));
-                }
-                #[cfg(feature = "lua")]
-                HttpFilterKind::Lua(_) => {
-                    let routed = routed.and_then(|place| parts.lua_routes.get(&place));
-                    let machines = self.luas.get(&filter.place);
-                    filters.extend(machines.map(|machines| machines.filter(routed)));
-                }
-                // Such a configuration was refused.
-                #[cfg(not(feature = "lua"))]
-                HttpFilterKind::Lua(_) => {}
+            #[cfg(feature = "lua")]
+            HttpFilterKind::Lua(_) => {
+                let routed = routed.and_then(|place| parts.lua_routes.get(&place));
+                Some(self.luas.get(&filter.place)?.filter(routed))
             }
+            // Such a configuration was refused.
+            #[cfg(not(feature = "lua"))]
+            HttpFilterKind::Lua(_) => None,
         }
-        filters
+    }
+
+    /// Whether a failed handshake may be said now; answers how many others have failed since the last one that was.
+    pub(crate) fn may_complain(&self) -> Option<u64> {
+        let (last, others) = self.complained.get();
+        if last.is_some_and(|last| last.elapsed() < QUIET) {
+            self.complained.set((last, others + 1));
+            return None;
+        }
+        self.complained.set((Some(Instant::now()), 0));
+        Some(others)
     }
 
     /// Lets every connection end as soon as it can.

@@ -29,7 +29,8 @@ use super::http::Broken;
 use super::pieces::{Piece, Pieces, Sender};
 use super::refuse::refusal;
 use super::route::{self, Routed};
-use crate::config::{ChainEnd, HttpConnectionManager};
+use super::way::Way;
+use crate::config::HttpConnectionManager;
 use crate::headers;
 use crate::upstream::{AskByEndpointName, AskFirst, BoxBody, ResponseBody, UpstreamError};
 
@@ -144,6 +145,7 @@ struct Stream {
     connection: Rc<Connection>,
     counts: Rc<Counts>,
     chain: Chain,
+    way: Rc<Way>,
     /// What is still to come of the request's body.
     body: Option<Incoming>,
     /// The answer, until it goes to the client.
@@ -188,14 +190,6 @@ pub(crate) async fn answer(
     head.ok_or(Broken)
 }
 
-/// What stands at the end of a connection's chain.
-fn manager(connection: &Connection) -> Option<&HttpConnectionManager> {
-    match &connection.chain().end {
-        ChainEnd::Http(manager) => Some(manager),
-        ChainEnd::Tcp(_) => None,
-    }
-}
-
 impl Drop for Stream {
     fn drop(&mut self) {
         let reason = self.over.unwrap_or_else(|| self.left());
@@ -204,7 +198,7 @@ impl Drop for Stream {
         self.chain.finish(reason);
         let seen = self.chain.stream();
         self.counts.response(seen.info().status);
-        let manager = manager(&self.connection);
+        let manager = self.connection.manager();
         for format in manager.into_iter().flat_map(|manager| &manager.access_logs) {
             access::log(format, &seen);
         }
@@ -218,24 +212,28 @@ impl Stream {
         protocol: &'static str,
         request: Request<Incoming>,
     ) -> Option<Self> {
-        let manager = manager(connection)?;
+        let manager = connection.manager()?;
         counts.request();
         connection.life.begin();
         let (parts, body) = request.into_parts();
         let end = body.is_end_stream();
-        let refusal = refusal(&parts, !end);
         let scheme = if connection.tls.is_some() {
             "https"
         } else {
             "http"
         };
         let mut headers = headers::from_request(&parts, scheme);
+        let refusal = refusal(&parts, !end).or_else(|| {
+            let words = "the headers are too large";
+            let is_large = headers.bytes() > manager.headers_limit();
+            is_large.then_some((431, words, "request_headers_too_large"))
+        });
         route::complete(&mut headers, scheme);
         let mut info = connection.info(protocol);
-        let route = route::find(manager, &headers);
-        route::note(&mut info, route);
+        let way = Rc::new(Way::new(connection, &headers));
+        way.note(&mut info);
         let filters = match refusal {
-            None => connection.site.filters(manager, route),
+            None => way.filters(0),
             Some(_) => Vec::new(),
         };
         let worker = Rc::clone(&connection.site.world) as Rc<dyn Worker>;
@@ -246,6 +244,7 @@ impl Stream {
             connection: Rc::clone(connection),
             counts,
             chain: Chain::new(filters, info, settings, worker),
+            way: Rc::clone(&way),
             body: (!end).then_some(body),
             head: None,
             client: Outlet::default(),
@@ -259,6 +258,7 @@ impl Stream {
             is_bare: parts.method == Method::HEAD,
             over: None,
         };
+        stream.chain.surround(way);
         stream.chain.headers(Direction::Request, headers, end);
         if let Some((status, words, details)) = refusal {
             stream.fail(status, words, details);
@@ -271,7 +271,7 @@ impl Stream {
     /// Nothing is lost where this is dropped and called again.
     async fn drive(&mut self, to_head: bool) {
         let connection = Rc::clone(&self.connection);
-        let Some(manager) = manager(&connection) else {
+        let Some(manager) = connection.manager() else {
             return;
         };
         let limit = connection.listener().buffer_limit as usize;
@@ -497,7 +497,7 @@ impl Stream {
     fn take(&mut self, manager: &HttpConnectionManager) -> Result<(), EndReason> {
         while let Some(part) = self.chain.take(Direction::Request) {
             match part {
-                Part::Headers { end } => self.ask(manager, end),
+                Part::Headers { end } => self.ask(end),
                 Part::Data { data, end } if self.server.takes(data.len(), end) => {
                     self.server.data(data, end);
                     self.sent(end);
@@ -590,19 +590,20 @@ impl Stream {
     }
 
     /// The request has passed the filters: it goes where its route leads.
-    fn ask(&mut self, manager: &HttpConnectionManager, end: bool) {
+    fn ask(&mut self, end: bool) {
         let left = self.framed(Direction::Request, end);
         let stream = self.chain.stream();
-        self.chain.take_route_stale();
+        if self.chain.take_route_stale() {
+            self.way.choose(&stream);
+        }
         let Some(headers) = stream
             .headers(Direction::Request)
             .map(|headers| headers.clone())
         else {
             return;
         };
-        let route = route::find(manager, &headers);
-        route::note(&mut stream.info_mut(), route);
-        match route::follow(&self.connection.site, route, headers) {
+        let way = Rc::clone(&self.way);
+        match route::follow(&self.connection.site, way.route(), headers) {
             Routed::Reply(reply) => {
                 let direction = Direction::Response;
                 // It passes the filters as a service's answer does.

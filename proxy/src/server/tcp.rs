@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::access;
 use super::connection::{BoxIo, Connection};
 use super::end;
+use super::way::Way;
 use crate::config::{ChainEnd, HttpConnectionManager};
 
 /// How much is read at a time.
@@ -159,6 +160,7 @@ async fn drive(
     let mut info = connection.info("TCP");
     cluster.clone_into(&mut info.cluster);
     let mut chain = Chain::tcp(connection.network_filters(), info, settings, worker);
+    chain.surround(Rc::new(Way::tcp(connection)));
     let mut client = Side::new(client);
     let mut server: Option<Side> = None;
     let mut early = VecDeque::new();

@@ -114,7 +114,7 @@ fn every_setting_of_plugins_scripts_and_native_filters_is_read() {
     };
     assert_eq!(
         (listener.buffer_limit, listener.direction),
-        (32_768, Direction::Inbound)
+        (32_768, TrafficDirection::Inbound)
     );
     let [plugin] = &listener.filter_chains[0].plugins[..] else {
         panic!("one plugin of connections")

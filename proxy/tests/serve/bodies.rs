@@ -196,14 +196,26 @@ fn service() -> SocketAddr {
 type Seen = hyper::Result<(u16, Option<String>, String, String)>;
 
 fn ask(address: SocketAddr, http2: bool, body: &'static str) -> Seen {
+    let request = Request::post("http://a/").header("te", "trailers");
+    let request = request.header("host", "a");
+    send(address, http2, request.body(body).expect("a request"))
+}
+
+/// The status of the answer to a request with so many bytes in a header.
+pub(crate) fn status(address: SocketAddr, http2: bool, bytes: usize) -> u16 {
+    let request = Request::get("http://a/").header("host", "a");
+    let request = request.header("large", "x".repeat(bytes));
+    let seen = send(address, http2, request.body("").expect("a request"));
+    seen.expect("an answer").0
+}
+
+fn send(address: SocketAddr, http2: bool, request: Request<&'static str>) -> Seen {
     run(async {
         let socket = tokio::net::TcpStream::connect(address)
             .await
             .expect("a connection");
         let io = TokioIo::new(socket);
-        let request = Request::post("http://a/").header("te", "trailers");
-        let request = request.header("host", "a");
-        let request = request.body(Full::<Bytes>::from(body)).expect("a request");
+        let request = request.map(Full::<Bytes>::from);
         let response = if http2 {
             let executor = TokioExecutor::new();
             let (mut send, connection) =

@@ -94,7 +94,9 @@ impl Running {
             lines,
             metrics,
         };
-        running.write(config);
+        // Whoever tests a deadline says which.
+        let patience = ["", PATIENT][usize::from(!config.contains("extengine:"))];
+        running.write(&format!("{config}\n{patience}"));
         let options = options(engine, &running.lines, &running.metrics, workers);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (started, listening) = mpsc::channel();

@@ -10,4 +10,5 @@ mod requests;
 mod running;
 mod soak;
 mod tls;
+mod ways;
 mod yaml;

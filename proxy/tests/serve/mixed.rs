@@ -54,7 +54,7 @@ fn lua(code: &str) -> String {
 }
 
 /// Adds `wasm` behind the header `trace` of requests and responses.
-fn tracing() -> String {
+pub(crate) fn tracing() -> String {
     module(
         r#"(import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))"#,
         r#"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, PATIENT, Running, config, direct, on_each_engine, service, wasm};
+use crate::harness::{Client, Running, config, direct, on_each_engine, service, wasm};
 
 const CLIENTS: usize = 16;
 const REQUESTS: usize = 200;
@@ -19,7 +19,6 @@ fn no_stream_is_lost_or_crossed_while_calls_shared_data_and_ticks_run(engine: &s
         &direct("/", "x"),
         &[("echo", echo.port())],
     );
-    let text = text + PATIENT;
     let running = Running::on(engine, &text, &[], 2);
     let address = running.address("main");
     std::thread::scope(|scope| {

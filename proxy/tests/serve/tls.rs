@@ -31,6 +31,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
           common_tls_context:
+            alpn_protocols: ["h2,http/1.1"]
             tls_certificates:
             - certificate_chain: {{filename: FOLDER/{name}.pem}}
               private_key: {{filename: FOLDER/{name}.key}}
@@ -78,7 +79,7 @@ fn a_certificate_of_the_first_version_is_refused_with_what_helps() {
         .err()
         .expect("refused");
     let error = error.to_string();
-    assert!(error.contains("15:"), "{error}");
+    assert!(error.contains("proxy.yaml:16:"), "{error}");
     for part in ["old.pem", "version 1", "openssl x509"] {
         assert!(error.contains(part), "no {part} in {error}");
     }
@@ -107,11 +108,12 @@ fn a_client_is_served_by_the_chain_of_the_name_that_it_asks_for() {
     }
     let text = config(&names).replace("FOLDER", folder.path().to_str().expect("text"));
     let running = Running::new(&text, &[], 1);
-    let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
+    client.alpn_protocols = vec![b"http/1.1".to_vec()];
     let client = Arc::new(client);
     for name in names {
         let server = ServerName::try_from(name).expect("a name");
@@ -129,4 +131,6 @@ fn a_client_is_served_by_the_chain_of_the_name_that_it_asks_for() {
     let socket = TcpStream::connect(running.address("main")).expect("a connection");
     let mut stream = StreamOwned::new(connection, socket);
     assert!(std::io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\n\r\n").is_err());
+    running.wait_for("warn proxy: no TLS with", 1);
+    assert_eq!(running.metric("listener.main.tls_failures_total"), 1);
 }

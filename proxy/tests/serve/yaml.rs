@@ -1,7 +1,7 @@
 //! Configurations of proxies, as text. `FOLDER` in them is where modules are.
 
 /// What a configuration ends with in which no busy machine makes a callback late.
-pub(crate) const PATIENT: &str = "extengine: {wasm: {deadline: 60s}}\n";
+pub(crate) const PATIENT: &str = "extengine: {wasm: {deadline: 60s}, lua: {deadline: 60s}}\n";
 
 /// A configuration: HTTP filters, the routes of one virtual host, and clusters by name and port.
 pub(crate) fn config(filters: &str, routes: &str, clusters: &[(&str, u16)]) -> String {
