@@ -271,7 +271,7 @@ pub const MATRIX: &[Cell] = cells! {
     }
     "limit deadline" {
         "within": all [both_policies_answer_alike];
-        "exceeded": all [a_deadline_ends_a_run_of_host_reads a_deadline_ends_a_range_without_end an_instance_works_after_a_timeout the_ledger_of_a_timeout_tells_its_time] sandboxed [a_deadline_ends_a_loop a_deadline_cannot_be_caught];
+        "exceeded": all [a_deadline_ends_a_run_of_host_reads a_deadline_ends_a_range_without_end an_instance_works_after_a_timeout the_ledger_of_a_timeout_tells_its_time the_ledger_tells_all_of_a_long_time] sandboxed [a_deadline_ends_a_loop a_deadline_cannot_be_caught];
     }
     "limit fuel" {
         "within": wasm [fuel_is_the_same_on_every_engine fuel_is_kept_exactly without_a_limit_there_is_no_fuel] lua [fuel_is_the_same_each_time] builtin ("native code is not metered; the manifest waives the limit");

@@ -519,7 +519,7 @@ fn a_module_that_does_not_start_is_told_unless_the_case_means_it() {
     }
     let report = on_both(
         b"no module",
-        &format!("{cases}\nrefused = \"cannot be loaded\""),
+        &format!("{cases}\nrefused = \"no WebAssembly module\""),
     );
     assert!(report.is_ok(), "{report}");
 }

@@ -248,9 +248,9 @@ fn everything_that_is_wrong_is_reported_at_once() {
     let faults = plugins.manager.check_all(&configs);
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     for part in [
-        "b: the module cannot be loaded",
+        "b: this is no WebAssembly module",
         "c: function `one` is claimed by plugin `a`",
-        "d: the module cannot be loaded",
+        "d: this is no WebAssembly module",
         "d: two plugins have this name",
         "d: function `four` is claimed by plugin `d`",
         "e: `",

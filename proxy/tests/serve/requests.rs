@@ -147,7 +147,8 @@ fn slow() -> u16 {
     std::thread::spawn(move || {
         for mut socket in listener.incoming().flatten() {
             let _ = socket.read(&mut [0; 1000]);
-            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha");
+            let _ = socket
+                .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nha");
             std::thread::sleep(std::time::Duration::from_secs(2));
             let _ = socket.write_all(b"lf");
         }
