@@ -101,10 +101,21 @@ soak REQUESTS="1000000" SECONDS="600":
     cargo bench --workspace --bench streams -- soak --requests {{ REQUESTS }}
     cargo bench --workspace --bench streams -- traps --seconds {{ SECONDS }}
 
-# A quick form of every bench, in target/report: report.json, report.html, and the goals as a Markdown table.
+# Whether the bench beside Redis, Tarantool and SQLite compiles, which has a lock of its own.
+check-peers:
+    cargo check --release --locked --manifest-path benches/peers/Cargo.toml \
+        --target-dir "${CARGO_TARGET_DIR:-target}/peers/build"
+
+# The same for the bench beside Extism, which compiles a second wasmtime and takes minutes: CI leaves it out.
+check-extism:
+    cargo check --release --manifest-path benches/extism/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/extism"
+
+# A quick form of every bench, in target/report: report.json, report.html, and the goals as a Markdown table. With
+# `--readme` the ratios go into README.md too.
 report *FLAGS:
     python3 scripts/report {{FLAGS}}
 
-# The report's reading and reckoning.
+# The report's reading and reckoning, and what the guard lets pass.
 report-test:
+    python3 -m unittest discover --start-directory scripts
     python3 -m unittest discover --start-directory scripts/report

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine_builtin::BuiltinFactory;
-use engine_core::engine::{ExtEngine, ExtensionInstance, ExtensionPackage, Invocation};
+use engine_core::engine::{ExtEngine, ExtensionInstance, ExtensionPackage, Invocation, Outcome};
 use engine_core::factory::{EngineLimits, ExtEngineFactory};
 use engine_core::intent::Intents;
 use engine_core::limits::Limits;
@@ -68,6 +68,21 @@ impl Instance {
     /// An instance on an engine of its own, with the benches' limits.
     pub fn new(factory: &dyn ExtEngineFactory, policy: Policy) -> Self {
         Self::of(&load(factory, policy, limits()))
+    }
+
+    /// Runs invocations as one batch.
+    ///
+    /// # Panics
+    /// Where one fails.
+    pub fn ask_batch(&mut self, batch: &[Invocation<'_>]) {
+        let mut settled = 0;
+        let mut settle = |_, outcome: Outcome, _: &mut Intents| {
+            outcome.result.expect("the extension ends well");
+            settled += 1;
+        };
+        self.inner
+            .invoke_batch(batch, World::get(), &mut self.intents, &mut settle);
+        assert_eq!(settled, batch.len());
     }
 }
 

@@ -4,10 +4,15 @@
 //!
 //! Each path, or each whose name contains the text, is warmed up and then measured within [`measured`], by whose name
 //! callgrind knows what to count. One line for each goes to standard output, in the order of the measurements: its name
-//! and the number of calls. `raw` paths are the runtimes alone; where they grow, the growth is not ours.
+//! and the number of calls. `raw` paths are the runtimes alone; where they grow, the growth is not ours. A call of
+//! `batch_64` is a batch of 64 orders.
+//!
+//! No path leads through a partition: its writer, its log and its clients are threads, and how many commands meet in a
+//! group depends on how they are scheduled, so its counts differ from run to run. Nor is there one for a guest of ABI 1.0.
 
 use std::cell::LazyCell;
 use std::hint::black_box;
+use std::slice;
 
 use benches::Subject;
 use benches::adding::{LocalAdd, RawAdd};
@@ -16,6 +21,7 @@ use benches::engine::{ENGINES, Instance, load};
 use benches::filtering::{ASKS, SUBJECTS, Work, headers};
 use benches::question::Question;
 use benches::raw::{LuaTemplate, RawBuiltin, WasmerTemplate, WasmtimeTemplate, Watch};
+use engine_core::factory::EngineKind;
 use engine_core::key::{self, Extent, KeyWriter};
 use engine_core::manifest::Policy;
 use engine_core::value::{self, Value, Writer};
@@ -26,10 +32,13 @@ const WARM_UP: usize = 200;
 /// Calls that are counted.
 const CALLS: usize = 1_000;
 
+/// Invocations of a batch.
+const BATCH: usize = 64;
+
 /// What callgrind counts.
 #[inline(never)]
-fn measured(ask: &mut dyn FnMut()) {
-    for _ in 0..CALLS {
+fn measured(calls: usize, ask: &mut dyn FnMut()) {
+    for _ in 0..calls {
         ask();
     }
 }
@@ -41,15 +50,21 @@ struct Guard {
 impl Guard {
     /// Measures a path that is made only if it is wanted.
     fn path<F: FnMut()>(&self, name: &str, make: impl FnOnce() -> F) {
+        self.calls(name, 1, make);
+    }
+
+    /// The same, where a call does so many times as much.
+    fn calls<F: FnMut()>(&self, name: &str, each: usize, make: impl FnOnce() -> F) {
         if !name.contains(&self.only) {
             return;
         }
         let mut ask = make();
-        for _ in 0..WARM_UP {
+        for _ in 0..WARM_UP.div_ceil(each) {
             ask();
         }
-        measured(&mut ask);
-        println!("{name} {CALLS}");
+        let calls = CALLS.div_ceil(each);
+        measured(calls, &mut ask);
+        println!("{name} {calls}");
     }
 
     /// Measures what a subject answers.
@@ -73,12 +88,27 @@ impl Guard {
             Question::empty(),
             Question::order(),
             Question::scan("rows_100", 100),
+            Question::ten(),
+            Question::payload("args_1k", 1 << 10),
         ];
         let raw = &questions[..2];
         for factory in ENGINES {
             let package = LazyCell::new(|| load(factory, Policy::Keep, limits()));
             let keep = || Instance::of(&package);
             self.subject(factory.name(), "keep", &questions, &keep);
+            // Where a batch is one crossing.
+            if factory.kind() == EngineKind::Wasm {
+                self.calls(&format!("{}/order/batch_64", factory.name()), BATCH, || {
+                    let (mut instance, order) = (keep(), Question::order());
+                    move || instance.ask_batch(&order.batch(BATCH))
+                });
+            }
+            if ["wasmtime", "builtin"].contains(&factory.name()) {
+                let order = slice::from_ref(&questions[1]);
+                self.subject(factory.name(), "fresh", order, &|| {
+                    Instance::new(factory, Policy::Fresh)
+                });
+            }
         }
         self.subject("builtin", "raw", raw, &RawBuiltin::default);
         let wasmtime = LazyCell::new(|| WasmtimeTemplate::new(Watch::Epoch));

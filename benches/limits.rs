@@ -2,7 +2,8 @@
 //!
 //! - `ENGINE/keep`: the engine with deadline and memory limit; `ENGINE/fuel`: with fuel as well, where the engine keeps it.
 //! - `ENGINE/raw`: the runtime's own check (wasmtime's epoch, the metered slices on wasmer, Luau's interrupt with a flag);
-//!   `raw_unlimited`: none; `raw_fuel`: wasmtime's own fuel as well.
+//!   `raw_unlimited`: none; `raw_fuel`: wasmtime's own fuel as well. The others count anyway: wasmer's slices are fuel, and
+//!   Luau knows no finer measure than its interrupts, so that their `fuel` stands beside `raw`.
 //!
 //! The group `loop_0` is the same call without a step: what is left of `loop_1000` without it is the loop.
 //!

@@ -5,10 +5,12 @@
 //! Prints a JSON object a line: `question`, `engine`, `way` (`engine` or `raw`), `count`, and `bytes`.
 //! - `instance`: bytes of one more instance of a package, after one order.
 //! - `package`: bytes of one more package, without an instance.
-//! - `loaded`: bytes of `count` packages with one instance each, altogether; 100 unless `--packages` says more.
+//! - `loaded_COUNT`: bytes of one of `count` packages with one instance each: 100 on each engine, and on wasmtime 1,000 as
+//!   well, or as many as `--packages` says.
 //!
 //! Each line is measured in a process of its own, as the kernel counts resident pages (`VmRSS`), so it includes what an
-//! allocator keeps for later. Pages that instances share are counted once.
+//! allocator keeps for later. Pages that instances share are counted once. A raw package is the bare guest, compiled; those
+//! of wasmtime share an engine, as ours do.
 //!
 //! Goals, on wasmtime: an instance at most 100 KB beyond what the guest touched, which is about what `raw` takes; 1,000
 //! packages with one instance each under 1 GB.
@@ -30,6 +32,9 @@ use engine_core::manifest::Policy;
 /// How many instances or packages an average is taken over.
 const MANY: usize = 100;
 
+/// The packages of the goal.
+const PACKAGES: &str = "1000";
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let [flag, question, engine, way, count] = args.as_slice()
@@ -39,20 +44,19 @@ fn main() {
         return one(question, engine, way, count);
     }
     let packages = args.iter().skip_while(|arg| *arg != "--packages").nth(1);
-    let packages = packages.map_or(MANY.to_string(), String::clone);
+    let packages = packages.map_or(PACKAGES, String::as_str);
     for factory in ENGINES {
         for way in ["engine", "raw"] {
             let raw = way == "raw";
             if raw && factory.kind() == EngineKind::Builtin {
                 continue;
             }
-            run("instance", factory.name(), way, &MANY.to_string());
-            if !raw {
-                run("package", factory.name(), way, &MANY.to_string());
-                run("loaded", factory.name(), way, &packages);
+            for question in ["instance", "package", "loaded"] {
+                run(question, factory.name(), way, &MANY.to_string());
             }
         }
     }
+    run("loaded", "wasmtime", "engine", packages);
 }
 
 /// Measures in another process.
@@ -71,11 +75,17 @@ fn one(question: &str, engine: &str, way: &str, count: usize) {
     let bytes = match (question, way) {
         ("instance", "raw") => raw_instance(engine, count),
         ("instance", _) => instance(factory, count),
+        ("package", "raw") => raw_package(engine, count),
         ("package", _) => package(factory, count),
+        (_, "raw") => raw_loaded(engine, count),
         _ => loaded(factory, count),
     };
+    let question = match question {
+        "loaded" => format!("loaded_{count}"),
+        question => question.to_owned(),
+    };
     println!(
-        r#"{{"question": "{question}", "engine": "{engine}", "way": "{way}", "count": {count}, "bytes": {bytes}}}"#
+        r#"{{"question": "memory/{question}", "engine": "{engine}", "way": "{way}", "count": {count}, "bytes": {bytes}}}"#
     );
 }
 
@@ -126,17 +136,55 @@ fn package(factory: &dyn ExtEngineFactory, count: usize) -> u64 {
     })
 }
 
-fn loaded(factory: &dyn ExtEngineFactory, count: usize) -> u64 {
-    let engine = create(factory);
+fn raw_package(engine: &str, count: usize) -> u64 {
+    match engine {
+        "wasmtime" => {
+            let engine = WasmtimeTemplate::engine(Watch::Epoch);
+            each(count, |_| WasmtimeTemplate::compile(&engine, Watch::Epoch))
+        }
+        "wasmer" => each(count, |_| WasmerTemplate::new(true)),
+        _ => each(count, |_| LuaTemplate::new(true)),
+    }
+}
+
+/// Bytes of one of so many, with its share of what is made once.
+fn of_all<T>(count: usize, make: impl FnMut(usize) -> T) -> u64 {
     let before = resident();
-    let load = |n| {
-        let package = engine.load(&variant(factory, n)).expect("the guest loads");
-        asked(Instance::of(&package))
-    };
-    let made: Vec<_> = (0..count).map(load).collect();
+    let made: Vec<T> = (0..count).map(make).collect();
     let after = resident();
     black_box(made);
-    after.saturating_sub(before)
+    after.saturating_sub(before) / count as u64
+}
+
+fn loaded(factory: &dyn ExtEngineFactory, count: usize) -> u64 {
+    let engine = create(factory);
+    of_all(count, |n| {
+        let package = engine.load(&variant(factory, n)).expect("the guest loads");
+        asked(Instance::of(&package))
+    })
+}
+
+fn raw_loaded(engine: &str, count: usize) -> u64 {
+    match engine {
+        "wasmtime" => {
+            let engine = WasmtimeTemplate::engine(Watch::Epoch);
+            of_all(count, |_| {
+                let template = WasmtimeTemplate::compile(&engine, Watch::Epoch);
+                let instance = asked(template.instantiate());
+                (template, instance)
+            })
+        }
+        "wasmer" => of_all(count, |_| {
+            let template = WasmerTemplate::new(true);
+            let instance = asked(template.instantiate());
+            (template, instance)
+        }),
+        _ => of_all(count, |_| {
+            let template = LuaTemplate::new(true);
+            let instance = asked(template.instantiate());
+            (template, instance)
+        }),
+    }
 }
 
 /// The guest with other bytes for each number, so that nothing takes it for the same package.

@@ -44,6 +44,9 @@ struct Flags {
     /// Below which folder the data are written and removed again, instead of cargo's target folder.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Print the application's settings as a JSON line, and measure nothing.
+    #[arg(long)]
+    settings: bool,
     /// Cargo says this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -180,8 +183,25 @@ fn measure(
     Ok(line)
 }
 
+/// What the manifest says, with the defaults of what it does not say.
+fn settings() -> Outcome<serde_json::Value> {
+    let spec = orders::spec()?;
+    let mut partition = serde_json::to_value(&spec.partition)?;
+    partition["store"] = spec.partition.store.name().into();
+    let limits = spec
+        .packages
+        .iter()
+        .map(|package| Ok((package.name.clone(), serde_json::to_value(&package.limits)?)))
+        .collect::<Outcome<serde_json::Map<_, _>>>()?;
+    Ok(json!({"partition": partition, "limits": limits}))
+}
+
 fn main() -> Outcome {
     let flags = Flags::parse();
+    if flags.settings {
+        println!("{}", settings()?);
+        return Ok(());
+    }
     let time = Duration::from_secs_f64(flags.seconds);
     for round in 0..flags.rounds {
         for &partitions in &flags.partitions {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use engine_core::engine::Invocation;
 use engine_core::value::{Value, encode};
 
 use crate::Subject;
@@ -84,6 +85,18 @@ impl Question {
         self.turn
             .set(if next == self.args.len() { 0 } else { next });
         subject.ask(self.extension, &self.args[turn]);
+    }
+
+    /// So many invocations for one batch, with the next arguments in turn.
+    pub fn batch(&self, count: usize) -> Vec<Invocation<'_>> {
+        let turn = self.turn.get();
+        self.turn.set((turn + count) % self.args.len());
+        let invocation = |turn: usize| Invocation {
+            extension: self.extension,
+            args: &self.args[turn % self.args.len()],
+            tracer: None,
+        };
+        (turn..turn + count).map(invocation).collect()
     }
 }
 

@@ -44,7 +44,8 @@ fn compile(criterion: &mut Criterion) {
     }
 }
 
-/// A package whose compiled code another load has kept, with the check of what is kept.
+/// A package whose compiled code another load has kept, with the check of what is kept; raw, code that lies in memory and
+/// that nobody checks.
 fn cached(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("start/cached");
     let folder = TempDir::new().expect("a folder");
@@ -61,9 +62,23 @@ fn cached(criterion: &mut Criterion) {
                 .expect("the guest loads")
         };
         drop(load());
-        group.bench_function(BenchmarkId::new(factory.name(), "engine"), |b| {
+        let name = factory.name();
+        group.bench_function(BenchmarkId::new(name, "engine"), |b| {
             b.iter_with_large_drop(load);
         });
+        let raw = BenchmarkId::new(name, "raw");
+        if name == "wasmtime" {
+            let engine = WasmtimeTemplate::engine(Watch::Epoch);
+            let code = WasmtimeTemplate::compiled(&engine);
+            group.bench_function(raw, |b| {
+                b.iter_with_large_drop(|| WasmtimeTemplate::revive(&engine, &code, Watch::Epoch));
+            });
+        } else {
+            let code = WasmerTemplate::new(true).compiled();
+            group.bench_function(raw, |b| {
+                b.iter_with_large_drop(|| WasmerTemplate::revive(&code));
+            });
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 PROGRAM is the built `guard` (benches/guard.rs), which runs under `valgrind --tool=callgrind`. With PATH, only the
 paths whose names contain it. --bless writes the baseline, benches/guard.json, anew.
 
-Exit status: 0 when no path takes over 5 % more instructions a call than its baseline, 1 when one does or is not in the
-baseline, 2 for bad usage or where callgrind does not run.
+Exit status: 0 when every path takes what its baseline says, give or take 5 %; 1 when one takes more, or less (the
+baseline must follow, or the path could grow back unseen), is not in the baseline, or is in the baseline and was not
+measured; 2 for bad usage, such as a PATH that no path contains, or where callgrind does not run.
 
 What the counts depend on beside the code: the Rust compiler (the baseline names it), the C library, and, for the code
 that wasmtime, wasmer and the C library choose by the processor's features, whether the machine has AVX2. Paths named
@@ -57,8 +58,8 @@ def count(program, only):
         return counts
 
 
-def compare(counts, baseline):
-    """Prints a table and answers how many paths are not as they should be."""
+def compare(counts, baseline, full):
+    """Prints a table and answers how many paths are not as they should be; a full run measures the whole baseline."""
     bad = 0
     for path, now in counts.items():
         then = baseline.get(path)
@@ -72,8 +73,13 @@ def compare(counts, baseline):
             bad += 1
             verdict = "   GREW"
         elif growth < -ALLOWED:
-            verdict = "   less: bless it, so that it stays"
+            bad += 1
+            verdict = "   LESS: bless it, so that it stays"
         print(f"{path:24} {now:9} {then:9} {growth:+7.1%}{verdict}")
+    for path in baseline if full else []:
+        if path not in counts:
+            bad += 1
+            print(f"{path:24} {'–':>9} {baseline[path]:9}   NOT MEASURED: bless it, if the path is gone for good")
     return bad
 
 
@@ -90,6 +96,8 @@ def main():
         fail("usage: scripts/guard.py PROGRAM [--bless] [PATH]")
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.strip()
     counts = count(args[0], args[1:])
+    if not counts:
+        fail(f"no path's name contains `{args[1]}`" if args[1:] else f"{args[0]} measured nothing")
     if bless:
         BASELINE.write_text(json.dumps({"rustc": rustc, "instructions": counts}, indent=2) + "\n")
         print(f"{len(counts)} paths are the baseline now")
@@ -97,9 +105,9 @@ def main():
     baseline = json.loads(BASELINE.read_text())
     if baseline["rustc"] != rustc:
         print(f"the baseline was counted with {baseline['rustc']}, this is {rustc}")
-    bad = compare(counts, baseline["instructions"])
+    bad = compare(counts, baseline["instructions"], full=len(args) == 1)
     if bad:
-        print(f"{bad} paths are over 5 % above benches/guard.json, or not in it; `just guard --bless` if that is meant")
+        print(f"{bad} paths are not as benches/guard.json has them; `just guard --bless` if that is meant")
     return 1 if bad else 0
 
 

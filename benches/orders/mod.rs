@@ -26,16 +26,20 @@ pub(crate) fn folder(below: Option<&Path>) -> Outcome<TempDir> {
         .tempdir_in(below)?)
 }
 
+/// The application's manifest.
+pub(crate) fn spec() -> extengine::Result<AppSpec> {
+    AppSpec::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("orders"))
+}
+
 /// Opens the application on one engine.
 pub(crate) fn open(engine: &str, partitions: u32, data: PathBuf) -> extengine::Result<Application> {
-    let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("orders");
     let options = Options {
         engine: Some(engine.to_owned()),
         partitions: Some(partitions),
         data: Some(data),
         ..Options::default()
     };
-    Application::open(AppSpec::load(&app)?, options)
+    Application::open(spec()?, options)
 }
 
 /// A client of one shop: it orders random items for random customers.

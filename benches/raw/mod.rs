@@ -16,8 +16,8 @@ mod wasmtime;
 
 pub use builtin::RawBuiltin;
 pub use lua::{LuaTemplate, RawLua};
-pub use wasmer::{RawWasmer, WasmerTemplate};
-pub use wasmtime::{RawWasmtime, WasmtimeTemplate, Watch};
+pub use wasmer::{RawWasmer, WasmerCode, WasmerTemplate};
+pub use wasmtime::{RawWasmtime, WasmtimeCode, WasmtimeTemplate, Watch};
 
 pub(crate) use wasmer::{SLICE, bytes};
 pub(crate) use wasmtime::DEADLINE;

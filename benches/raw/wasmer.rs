@@ -23,6 +23,9 @@ pub struct WasmerTemplate {
     module: Module,
 }
 
+/// The guest's machine code.
+pub struct WasmerCode(Vec<u8>);
+
 /// What the host functions need.
 #[derive(Default)]
 struct Env {
@@ -45,6 +48,30 @@ impl WasmerTemplate {
         };
         Self {
             module: Module::new(&engine, code).expect("the bare guest compiles"),
+            engine,
+        }
+    }
+
+    /// The guest's machine code, to be kept.
+    ///
+    /// # Panics
+    /// Where wasmer does not give it.
+    pub fn compiled(&self) -> WasmerCode {
+        let code = self.module.serialize().expect("wasmer gives its code");
+        WasmerCode(code.to_vec())
+    }
+
+    /// Starts the runtime with the guest that was compiled before.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn revive(code: &WasmerCode) -> Self {
+        let engine = Self::engine();
+        #[allow(unsafe_code, reason = "machine code cannot be checked")]
+        // SAFETY: the bytes are what `serialize` gave, as nothing else makes a `WasmerCode`.
+        let module = unsafe { Module::deserialize(&engine, code.0.as_slice()) };
+        Self {
+            module: module.expect("wasmer takes its own code"),
             engine,
         }
     }
@@ -202,6 +229,12 @@ impl Subject for RawWasmer {
 impl Subject for &WasmerTemplate {
     fn ask(&mut self, extension: usize, args: &[u8]) {
         self.instantiate().ask(extension, args);
+    }
+}
+
+impl fmt::Debug for WasmerCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmerCode").finish_non_exhaustive()
     }
 }
 

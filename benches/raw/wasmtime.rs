@@ -37,6 +37,9 @@ pub struct WasmtimeTemplate {
     watch: Watch,
 }
 
+/// The guest's machine code.
+pub struct WasmtimeCode(Vec<u8>);
+
 struct Data {
     limits: StoreLimits,
     memory: Option<Memory>,
@@ -69,11 +72,35 @@ impl WasmtimeTemplate {
     /// Where that fails.
     pub fn compile(engine: &Engine, watch: Watch) -> Self {
         let module = Module::new(engine, BARE).expect("the bare guest compiles");
+        Self::link(engine, &module, watch)
+    }
+
+    /// Compiles the guest to code that can be kept.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn compiled(engine: &Engine) -> WasmtimeCode {
+        let module = Module::new(engine, BARE).expect("the bare guest compiles");
+        WasmtimeCode(module.serialize().expect("wasmtime gives its code"))
+    }
+
+    /// Links the guest that was compiled before.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn revive(engine: &Engine, code: &WasmtimeCode, watch: Watch) -> Self {
+        #[allow(unsafe_code, reason = "machine code cannot be checked")]
+        // SAFETY: the bytes are what `serialize` gave, as nothing else makes a `WasmtimeCode`.
+        let module = unsafe { Module::deserialize(engine, &code.0) };
+        Self::link(engine, &module.expect("wasmtime takes its own code"), watch)
+    }
+
+    fn link(engine: &Engine, module: &Module, watch: Watch) -> Self {
         let mut linker = Linker::new(engine);
-        link(&mut linker, &module).expect("the bare guest is linked");
+        link(&mut linker, module).expect("the bare guest is linked");
         Self {
             engine: engine.clone(),
-            linked: linker.instantiate_pre(&module).expect("nothing is missing"),
+            linked: linker.instantiate_pre(module).expect("nothing is missing"),
             watch,
         }
     }
@@ -225,6 +252,12 @@ impl Subject for RawWasmtime {
 impl Subject for &WasmtimeTemplate {
     fn ask(&mut self, extension: usize, args: &[u8]) {
         self.instantiate().ask(extension, args);
+    }
+}
+
+impl fmt::Debug for WasmtimeCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmtimeCode").finish_non_exhaustive()
     }
 }
 

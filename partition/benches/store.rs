@@ -1,8 +1,9 @@
 //! The stores, side by side: what a group of orders costs on each, and a state four times the memory that it may use.
 //!
-//! `cargo bench -p partition --features disk --bench store` takes less than a minute and 400 MB of disk. Its last part
+//! `cargo bench -p partition --features disk --bench store` takes less than a minute and 400 MB of disk. Its first part
 //! sets the memory of the store on disk to a quarter of the bytes of its rows, and shows what the process took more for
-//! it, by the operating system's account (`VmRSS`, on Linux).
+//! it, by the operating system's account (`VmRSS`, on Linux). Prints a JSON object a line: `question`, `engine` (the store,
+//! `memory` or `disk`), `round` where there are several, and what was measured.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use engine_core::catalog::StorageId;
 use partition::log::Position;
 use partition::platform::OsPlatform;
 use partition::store::{Bytes, DiskStore, MemoryStore, StateStore, View, Write};
+use serde_json::json;
 
 const ITEMS: StorageId = StorageId(0);
 const CUSTOMERS: StorageId = StorageId(1);
@@ -104,32 +106,26 @@ fn orders(store: &mut dyn StateStore, groups: u64, size: u64, things: u64) -> Ou
     Ok(begun.elapsed())
 }
 
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 fn side_by_side(size: u64, groups: u64) -> Outcome<()> {
-    let (mut memory, mut on_disk) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let folder = tempfile::tempdir()?;
-        let mut stores: [(Box<dyn StateStore>, _); 2] = [
-            (Box::new(MemoryStore::new(NAMES.len())), &mut memory),
-            (Box::new(disk(folder.path(), 128 << 20)?), &mut on_disk),
+        let stores: [(&str, Box<dyn StateStore>); 2] = [
+            ("memory", Box::new(MemoryStore::new(NAMES.len()))),
+            ("disk", Box::new(disk(folder.path(), 128 << 20)?)),
         ];
-        for (store, times) in &mut stores {
+        for (name, mut store) in stores {
             for storage in [ITEMS, CUSTOMERS] {
-                fill(&mut **store, storage, THINGS, 16)?;
+                fill(&mut *store, storage, THINGS, 16)?;
             }
-            let took = orders(&mut **store, groups, size, THINGS)?;
-            times.push(took.as_secs_f64() * 1e6 / (groups * size) as f64);
+            let took = orders(&mut *store, groups, size, THINGS)?;
+            let rate = (groups * size) as f64 / took.as_secs_f64();
+            let question = format!("store/orders_{size}");
+            println!(
+                "{}",
+                json!({"question": question, "engine": name, "rate": rate.round(), "round": round})
+            );
         }
     }
-    let (memory, on_disk) = (median(&mut memory), median(&mut on_disk));
-    println!(
-        "orders/{size:<5} memory {memory:6.2} µs, disk {on_disk:6.2} µs a command: disk is {:.2} × memory",
-        on_disk / memory
-    );
     Ok(())
 }
 
@@ -149,19 +145,24 @@ fn larger_than_memory() -> Outcome<()> {
     let before = resident();
     let mut store = disk(folder.path(), MEMORY)?;
     let mut most = before;
-    let mut report = |what: &str, count: u64, begun: Instant| {
+    let say = |what: &str, measure: &str, number: f64| {
+        let mut line = json!({"question": format!("store/larger/{what}"), "engine": "disk"});
+        line[measure] = number.into();
+        println!("{line}");
+    };
+    let mut report = |what: &str, measure: &str, count: u64, begun: Instant| {
         most = most.max(resident());
         let per_second = count as f64 / begun.elapsed().as_secs_f64();
-        println!("larger/{what:<8} {per_second:9.0} a second");
+        say(what, measure, per_second.round());
     };
     let begun = Instant::now();
     for storage in [ITEMS, CUSTOMERS] {
         fill(&mut store, storage, things, BYTES)?;
     }
-    report("fill", things * 2, begun);
+    report("fill", "rows", things * 2, begun);
     let begun = Instant::now();
     store.snapshot()?.persist()?;
-    println!("larger/persist  {:9.3} s", begun.elapsed().as_secs_f64());
+    say("persist", "seconds", begun.elapsed().as_secs_f64());
     let begun = Instant::now();
     let mut random = Random(1);
     let mut value = Vec::new();
@@ -169,23 +170,21 @@ fn larger_than_memory() -> Outcome<()> {
         value.clear();
         assert!(store.get(ITEMS, &key(random.below(things)), &mut value)?);
     }
-    report("read", 100_000, begun);
+    report("read", "rows", 100_000, begun);
     let begun = Instant::now();
     let mut rows = 0;
     store.scan(CUSTOMERS, &[], None, &mut |_, _| {
         rows += 1;
         rows < 200_000
     })?;
-    report("scan", rows, begun);
+    report("scan", "rows", rows, begun);
     let begun = Instant::now();
     orders(&mut store, 800, 64, things)?;
-    report("orders", 800 * 64, begun);
-    println!(
-        "larger: rows of {} MiB, memory set to {} MiB, the process took {} MiB more",
-        (things * 2 * (BYTES as u64 + 8)) >> 20,
-        MEMORY >> 20,
-        (most - before) >> 20
-    );
+    report("orders", "rate", 800 * 64, begun);
+    // Beside its rows' bytes and the memory that it was given.
+    say("rows", "bytes", (things * 2 * (BYTES as u64 + 8)) as f64);
+    say("given", "bytes", MEMORY as f64);
+    say("taken", "bytes", (most - before) as f64);
     Ok(())
 }
 

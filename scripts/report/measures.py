@@ -14,6 +14,7 @@ from statistics import median
 MEASURES = {
     "ns": "ns",
     "rate": "commands a second",
+    "rows": "rows a second",
     "p50_us": "µs (p50)",
     "p99_us": "µs (p99)",
     "queries": "queries a second",
@@ -30,7 +31,7 @@ MEASURES = {
 }
 
 # More is better.
-RISING = {"rate", "queries", "requests"}
+RISING = {"rate", "rows", "queries", "requests"}
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,6 @@ def from_lines(bench: str, text: str) -> list[Measurement]:
         for measure in MEASURES:
             if measure in said:
                 rounds.setdefault((*of, measure), []).append(float(said[measure]))
-        if question == "memory/loaded":
-            # However many packages were loaded, what one of them takes.
-            rounds.setdefault((*of, "bytes"), [])[-1] /= said["count"]
     return [
         Measurement(*of, median(values), min(values), max(values), tuple(values))
         for of, values in rounds.items()
@@ -147,20 +145,24 @@ def quotient(of: tuple[str, ...], to: tuple[str, ...], known: dict[str, Measurem
     return Quotient(value, above.low / below.high, above.high / below.low)
 
 
-# The way of using a runtime that stands beside a way of using an engine.
+# The ways of using a runtime that stand beside a way of using an engine; the first that was measured counts.
 RAW = {
-    "keep": "raw",
-    "fresh": "raw_fresh",
-    "engine": "raw",
-    "fuel": "raw_fuel",
-    "local": "raw",
-    "arrow": "raw",
-    "filter": "raw",
-    "trapping": "quiet",
+    "keep": ("raw",),
+    "fresh": ("raw_fresh",),
+    "engine": ("raw",),
+    # A runtime without fuel of its own counts in any case.
+    "fuel": ("raw_fuel", "raw"),
+    "local": ("raw",),
+    "arrow": ("raw",),
+    "filter": ("raw",),
+    "trapping": ("quiet",),
 }
 
+# Of ours, what another of ours stands beside.
+BESIDE = {"disk": "memory"}
+
 # In a run with peers: what is not a peer.
-OURS = {"wasmtime", "wasmer", "lua", "builtin", "native", "redact", "extengine"}
+OURS = {"wasmtime", "wasmer", "lua", "builtin", "native", "redact", "extengine", "disk", "memory"}
 BARE = {"bare-append", "bare-preallocated"}
 
 
@@ -169,8 +171,10 @@ def baseline(one: Measurement, known: dict[str, Measurement]) -> Measurement | N
     if one.engine not in OURS:
         return None
     if one.way in RAW:
-        raw = f"{one.question}/{one.engine}/{RAW[one.way]}:{one.measure}"
-        return known.get(raw)
+        names = (f"{one.question}/{one.engine}/{way}:{one.measure}" for way in RAW[one.way])
+        return next((known[name] for name in names if name in known), None)
+    if one.engine in BESIDE:
+        return known.get(f"{one.question}/{BESIDE[one.engine]}:{one.measure}")
     peers = [
         other
         for other in known.values()

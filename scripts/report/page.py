@@ -88,6 +88,8 @@ def page(report: dict) -> str:
     for bench, of_bench in groupby(rows, by_bench):
         links.append(f'<a href="#{escape(bench)}">{escape(bench)}</a>')
         sections.append(f'<h2 id="{escape(bench)}">{escape(bench)}</h2>')
+        of = report["parts"][bench]
+        sections.append(f'<p class="from">{escape(of["date"])}, {escape(of["revision"])}, {escape(of["machine"])}</p>')
         for (_, question, _), of_question in groupby(of_bench, by_question):
             of_question = list(of_question)
             unit = MEASURES[of_question[0]["measure"]]

@@ -62,7 +62,7 @@ fn main() -> Outcome {
         &flags.extengine,
         &flags.partition,
         &flags.app,
-    ));
+    )?);
     contenders.retain(|contender| wanted(&contender.name()));
 
     let mut told = Vec::new();

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,15 +20,17 @@ pub fn contenders(
     extengine: &Path,
     partition: &Path,
     app: &Path,
-) -> Vec<Box<dyn Contender>> {
+) -> Outcome<Vec<Box<dyn Contender>>> {
+    let settings: Rc<str> = settings(partition)?.into();
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
     for load in ["alone", "pipelined", "saturated"] {
-        for engine in ["builtin", "wasmtime", "lua"] {
+        for engine in ["builtin", "wasmtime", "wasmer", "lua"] {
             contenders.push(Box::new(InProcess {
                 program: partition.to_owned(),
                 data: data.to_owned(),
                 engine,
                 load,
+                settings: settings.clone(),
             }));
         }
     }
@@ -37,9 +40,28 @@ pub fn contenders(
             app: app.to_owned(),
             data: data.to_owned(),
             depth,
+            settings: settings.clone(),
         }));
     }
-    contenders
+    Ok(contenders)
+}
+
+/// The revision, and what benches/orders/app.toml says, with the defaults of what it does not say.
+fn settings(partition: &Path) -> Outcome<String> {
+    let revision = Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .output();
+    let revision = revision.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
+    let revision = revision.ok().filter(|revision| !revision.is_empty());
+    let said = Command::new(partition).arg("--settings").output()?;
+    if !said.status.success() {
+        return Err("the bench `partition` does not tell its settings".into());
+    }
+    let settings: Json = serde_json::from_slice(&said.stdout)?;
+    Ok(format!(
+        "Extengine at {}, benches/orders/app.toml: {settings}",
+        revision.as_deref().unwrap_or("an unknown revision")
+    ))
 }
 
 /// The library in a process of its own.
@@ -48,6 +70,7 @@ struct InProcess {
     data: PathBuf,
     engine: &'static str,
     load: &'static str,
+    settings: Rc<str>,
 }
 
 impl Contender for InProcess {
@@ -61,7 +84,7 @@ impl Contender for InProcess {
     }
 
     fn settings(&self) -> String {
-        "Extengine, one partition, in process: benches/orders/app.toml as it is".to_owned()
+        format!("{}\none partition, in process", self.settings)
     }
 
     fn measure(&mut self, time: Duration) -> Outcome<Measured> {
@@ -94,6 +117,7 @@ struct Pipe {
     app: PathBuf,
     data: PathBuf,
     depth: Option<usize>,
+    settings: Rc<str>,
 }
 
 impl Contender for Pipe {
@@ -105,8 +129,10 @@ impl Contender for Pipe {
     }
 
     fn settings(&self) -> String {
-        "Extengine, one partition: `extengine run benches/orders`, JSON lines through pipes"
-            .to_owned()
+        format!(
+            "{}\none partition: `extengine run benches/orders`, JSON lines through pipes",
+            self.settings
+        )
     }
 
     fn measure(&mut self, time: Duration) -> Outcome<Measured> {
