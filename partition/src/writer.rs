@@ -149,6 +149,8 @@ pub(crate) struct Writer {
     group: GroupWriter,
     begun: bool,
     head: GroupHead,
+    /// What the clock said when the group began, which may be before the time of its commands.
+    now: i64,
     /// How many commands the group has tried.
     attempts: u64,
     building: Pending,
@@ -187,6 +189,7 @@ impl Writer {
                 time: state.time,
                 ..GroupHead::default()
             },
+            now: state.time,
             attempts: 0,
             building: Pending::new(storages),
             away: Pending::new(storages),
@@ -280,7 +283,7 @@ impl Writer {
                 self.checkpoint()?;
             }
             let full = self.group_is_full();
-            if !full && let Some((job, due)) = self.jobs.due(&*self.shared.platform) {
+            if !full && let Some((job, due)) = self.due() {
                 self.begin_group();
                 self.job(job, due);
                 continue;
@@ -329,6 +332,13 @@ impl Writer {
         }
     }
 
+    /// The job whose turn it is. For a group that has begun it is as late as it was then, so that the clock is read for
+    /// groups and not for commands.
+    fn due(&mut self) -> Option<(usize, Due)> {
+        let (platform, begun) = (&*self.shared.platform, self.begun.then_some(self.now));
+        self.jobs.due(|| begun.unwrap_or_else(|| platform.now()))
+    }
+
     /// Begins a group, unless one has begun.
     fn begin_group(&mut self) {
         if std::mem::replace(&mut self.begun, true) {
@@ -341,9 +351,10 @@ impl Writer {
         let platform = &*self.shared.platform;
         let mut seed = [0; 16];
         seed.copy_from_slice(&platform.random()[..16]);
+        self.now = platform.now();
         self.head = GroupHead {
             // The clock may jump back; the time of commands does not.
-            time: platform.now().max(self.head.time),
+            time: self.now.max(self.head.time),
             seed,
         };
         self.attempts = 0;
