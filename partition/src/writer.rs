@@ -9,7 +9,7 @@ mod checkpoints;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, never, select};
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
@@ -293,14 +293,18 @@ impl Writer {
                 let back = self.appender.back();
                 let back = match back.try_recv() {
                     Ok(back) => Ok(back),
-                    Err(_) if full => back.recv(),
-                    Err(_) => match self.queue.try_recv() {
-                        Ok(message) => return Ok(message),
-                        Err(_) => select! {
+                    Err(_) => {
+                        if !full && let Ok(message) = self.queue.try_recv() {
+                            return Ok(message);
+                        }
+                        self.runner.instances.prepare();
+                        let none = never();
+                        let more = if full { &none } else { &self.queue };
+                        select! {
                             recv(back) -> back => back,
-                            recv(self.queue) -> message => return message.map_err(|_| answer::stopped()),
-                        },
-                    },
+                            recv(more) -> message => return message.map_err(|_| answer::stopped()),
+                        }
+                    }
                 };
                 let done = self.appender.take_back(back)?;
                 self.done(done)?;

@@ -150,3 +150,25 @@ fn a_checkpoint_asked_for_while_groups_are_under_way_agrees_with_the_log() {
     let found = verify(&app.arc_platform(), DATA.as_ref()).unwrap();
     assert_eq!((found.problems, found.checkpoints), (vec![], 1));
 }
+
+#[test]
+fn an_instance_that_failed_is_made_ready_while_the_log_is_away() {
+    let app = App::new().with("group_commands = 2");
+    let gate = app.gate();
+    let application = app.open();
+    let submit = |args| application.submit("Do", &args, None).unwrap();
+    let first = submit(hold());
+    gate.wait();
+    let second = submit(put(1, 1));
+    let failing = submit(ops(&[("fail", 1, 1)]));
+    app.platform.hold_syncs();
+    gate.open();
+    app.platform.wait_for_held_sync();
+    // Commands that were accepted end with a projector.
+    crate::app::eventually(|| app.native.prepared("Do") == 1);
+    app.platform.release_syncs();
+    for answer in [first, second] {
+        answer.wait().unwrap();
+    }
+    assert_eq!(kind(failing.wait()), ErrorKind::Rejected);
+}

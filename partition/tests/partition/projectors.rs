@@ -232,3 +232,14 @@ fn a_volatile_partition_projects_and_settles() {
     assert_eq!(total(&application), (4950, 100));
     application.checkpoint().unwrap();
 }
+
+#[test]
+fn a_projectors_instance_is_made_ready_before_it_waits() {
+    let app = App::new();
+    let application = app.open();
+    for n in 1..=3 {
+        run(&application, &put(1, 1)).unwrap();
+        application.settle().unwrap();
+        crate::app::eventually(|| app.native.prepared("Sum") == n);
+    }
+}
