@@ -32,7 +32,7 @@ use crate::shadow::Refused;
 use crate::state::{Progress, State};
 use crate::store::{Bytes, Snapshot, StateStore};
 
-use checkpoints::Checkpointing;
+use checkpoints::{Checkpointing, Ends};
 
 /// From how many commands on a group is sent to an idle log while more are there: about as many as run during a sync.
 const WORTH_A_SYNC: usize = 64;
@@ -108,6 +108,8 @@ struct Pending {
     time: i64,
     /// Bytes of the group.
     bytes: u64,
+    /// Present where a checkpoint is due behind the group.
+    ends: Option<Ends>,
 }
 
 impl Pending {
@@ -119,6 +121,7 @@ impl Pending {
             offset: 0,
             time: 0,
             bytes: 0,
+            ends: None,
         }
     }
 
@@ -160,6 +163,8 @@ pub(crate) struct Writer {
     spare: Pending,
     buffer: GroupBuffer,
     checkpointing: Option<Checkpointing>,
+    /// What the log is to forget when it is here again.
+    forget: Option<Task>,
     /// Who asked for a checkpoint after the one that is being written was begun.
     checkpoint_wanted: Vec<answer::Sender<()>>,
 }
@@ -199,6 +204,7 @@ impl Writer {
             jobs,
             shadows: Vec::new(),
             checkpointing: None,
+            forget: None,
             checkpoint_wanted: Vec::new(),
         };
         writer.name_versions();
@@ -260,10 +266,9 @@ impl Writer {
                 Message::Checkpoint(answer) => {
                     self.checkpoint_wanted.push(answer);
                     self.flush()?;
-                    self.checkpoint()?;
+                    self.checkpoint(self.ends())?;
                 }
                 Message::CheckpointDone(position, written) => {
-                    self.flush()?;
                     self.checkpoint_done(position, written)?;
                 }
                 Message::Stop => {
@@ -277,10 +282,9 @@ impl Writer {
     /// The next message; what is due before it is done here.
     fn next(&mut self) -> Result<Message> {
         loop {
-            let most = self.shared.program.spec().partition.checkpoint_bytes;
-            if self.state.is_checkpoint_due(most) && self.checkpointing.is_none() {
-                self.flush()?;
-                self.checkpoint()?;
+            let rests = !self.begun && !self.appender.is_away();
+            if rests && self.is_checkpoint_due() {
+                self.checkpoint(self.ends())?;
             }
             let full = self.group_is_full();
             if !full && let Some((job, due)) = self.due() {
@@ -589,6 +593,8 @@ impl Writer {
         let sends = !self.group.is_empty() && self.appender.has_thread() && !self.queue.is_empty();
         if sends {
             let task = self.end_group();
+            // While more waits, nothing rests until a checkpoint can begin.
+            self.away.ends = self.is_checkpoint_due().then(|| self.ends());
             self.appender.send(task)?;
         }
         Ok(sends)
@@ -620,17 +626,26 @@ impl Writer {
     /// Applies what the log has appended and answers everything that waits for it, while the log goes on with the next
     /// group.
     fn done(&mut self, done: Done) -> Result<()> {
+        let forgets = self.send_forget()?;
         let Done::Appended(position, buffer) = done else {
             return Ok(());
         };
         self.buffer = buffer;
         let mut durable = std::mem::replace(&mut self.spare, Pending::new(0));
         std::mem::swap(&mut durable, &mut self.away);
-        self.send_on()?;
+        if !forgets {
+            self.send_on()?;
+        }
         self.apply(position, &mut durable)?;
         durable.answer();
         for (_, reader) in durable.projections.drain(..) {
             reader.answer(&*self.state.store);
+        }
+        // One may have begun behind the group before.
+        if let Some(ends) = durable.ends.take()
+            && self.is_checkpoint_due()
+        {
+            self.checkpoint(ends)?;
         }
         self.spare = durable;
         Ok(())

@@ -8,7 +8,7 @@ use partition::application::Application;
 use partition::platform::sim::Fault;
 use serde_json::json;
 
-use crate::app::{App, hold, kind, numbers, ops, put, rows_of, run, sum, total};
+use crate::app::{App, eventually, hold, kind, numbers, ops, put, rows_of, run, sum, total};
 use crate::engine::{Guest, reject};
 
 /// Submits commands of these numbers and waits for the answers.
@@ -240,6 +240,6 @@ fn a_projectors_instance_is_made_ready_before_it_waits() {
     for n in 1..=3 {
         run(&application, &put(1, 1)).unwrap();
         application.settle().unwrap();
-        crate::app::eventually(|| app.native.prepared("Sum") == n);
+        eventually(|| app.native.prepared("Sum") == n);
     }
 }
