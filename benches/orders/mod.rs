@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use extengine::core::error::ErrorKind;
 use extengine::core::value::Writer;
-use extengine::{Accepted, Answer, AppSpec, Application, Options};
+use extengine::{Accepted, Answer, AppSpec, Application, CommandId, Options};
 use serde_json::json;
 use tempfile::TempDir;
 // Links the native extensions in.
@@ -44,6 +44,7 @@ pub(crate) fn open(engine: &str, partitions: u32, data: PathBuf) -> extengine::R
 
 /// A client of one shop: it orders random items for random customers.
 pub(crate) struct Client {
+    command: CommandId,
     random: u64,
     shop: i64,
     orders: i64,
@@ -75,6 +76,7 @@ impl Client {
             application.run("Stock", &part, None)?;
         }
         Ok(Self {
+            command: application.command("Order")?,
             random: 0x9e37_79b9_7f4a_7c15 + shop as u64,
             shop,
             orders: 0,
@@ -98,7 +100,7 @@ impl Client {
             row.int(field);
         }
         let id = self.with_ids.then(|| format!("order-{}", self.orders));
-        match application.submit_row("Order", args, id.as_deref()) {
+        match application.submit_row_to(self.command, args, id.as_deref()) {
             Ok(answer) => {
                 self.orders += 1;
                 Ok(Some(answer))

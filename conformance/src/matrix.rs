@@ -128,7 +128,7 @@ pub const MATRIX: &[Cell] = cells! {
         "WasmBatch": wasm [a_guest_that_breaks_a_batch_costs_one_invocation] lua ("each invocation is a call of its own") builtin ("each invocation is a call of its own");
     }
     "imports of 1.1" {
-        "HostStorage": wasm [a_storage_has_one_number] lua [a_name_that_is_not_utf8_is_denied] builtin ("names are Rust's strings");
+        "HostStorage": wasm [a_storage_has_one_number a_deadline_ends_a_loop_of_names] lua [a_name_that_is_not_utf8_is_denied] builtin ("names are Rust's strings");
         "HostGet": wasm [get_of_1_1_answers_each_outcome] lua ("values are made for Lua") builtin ("host and guest share memory");
         "HostTake": wasm [a_value_that_does_not_fit_is_taken_later] lua ("values are made for Lua") builtin ("host and guest share memory");
         "HostScan, HostRows": wasm [rows_are_pulled_as_they_fit a_row_that_does_not_fit_tells_its_size rows_of_1_1_answer_each_failure] lua ("rows are handed over one by one") builtin ("rows are handed over one by one");
@@ -139,7 +139,7 @@ pub const MATRIX: &[Cell] = cells! {
     "batch" {
         "each by itself": all [each_of_a_batch_is_settled_by_itself an_unknown_extension_fails_alone_in_a_batch a_batch_takes_arguments_of_every_size];
         "quotas": all [each_of_a_batch_has_quotas_of_its_own];
-        "deadline": sandboxed [a_deadline_ends_one_of_a_batch] builtin ("native code cannot be ended; the manifest waives the limit");
+        "deadline": sandboxed [a_deadline_ends_one_of_a_batch] wasm [a_slow_start_is_not_the_time_of_one_of_a_batch] builtin ("native code cannot be ended; the manifest waives the limit");
         "policy": sandboxed [a_batch_keeps_what_its_policy_keeps] builtin ("native code shares its memory");
     }
     "a spare sandbox" {
@@ -181,7 +181,7 @@ pub const MATRIX: &[Cell] = cells! {
         "the clock": wasm [the_wasi_clock_is_the_invocations_time] lua [time_and_random_numbers_are_the_invocations] builtin ("native code has the machine's clock; the SDK offers the invocation's");
         "random bytes": wasm [wasi_randomness_is_the_invocations] lua [time_and_random_numbers_are_the_invocations] builtin ("native code has the machine's; the SDK offers the invocation's");
         "exit": wasm [a_wasi_exit_is_a_trap] lua [the_library_reaches_nothing_outside] builtin ("a native extension can end its program");
-        "a pointer out of range": wasm [a_wasi_pointer_out_of_range_does_no_harm] lua ("Lua has no pointers") builtin ("native code does not call WASI");
+        "a pointer out of range": wasm [a_wasi_pointer_out_of_range_does_no_harm wasi_takes_no_more_than_a_call_can_do] lua ("Lua has no pointers") builtin ("native code does not call WASI");
     }
     "any other import" {
         "is unknown": wasm [unknown_imports_are_named_at_load] lua [the_library_reaches_nothing_outside] builtin ("native code is linked with its program");
@@ -255,7 +255,7 @@ pub const MATRIX: &[Cell] = cells! {
     }
     "limit function_bytes" {
         "within": wasm [the_size_of_a_function_is_limited] lua ("a chunk is one text") builtin ("native code is linked into the program");
-        "exceeded": wasm [the_size_of_a_function_is_limited] lua ("a chunk is one text") builtin ("native code is linked into the program");
+        "exceeded": wasm [a_function_that_takes_too_long_to_compile_is_refused the_size_of_a_function_is_limited] lua ("a chunk is one text") builtin ("native code is linked into the program");
     }
     "limit memory" {
         "within": sandboxed [the_ledger_tells_the_memory] wasm [a_denied_growth_of_memory_ends_the_call] builtin ("native code shares the program's memory; the manifest waives the limit");

@@ -23,7 +23,7 @@ pub use engine_core::foreign::{ForeignFunctions, Purity};
 /// The foreign functions that come built in.
 pub use foreign;
 pub use partition;
-pub use partition::application::{Application, Options};
+pub use partition::application::{Application, CommandId, Options};
 pub use partition::manifest::AppSpec;
 pub use partition::{Accepted, Answer, AnswerFuture, LogLine, QueryAnswer};
 

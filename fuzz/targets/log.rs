@@ -9,8 +9,7 @@ use fuzz::disk::{damage, files, put};
 use fuzz::input::Input;
 use libfuzzer_sys::fuzz_target;
 use partition::log::{
-    self, Append, CommandLog, GroupBuffer, LogError, LogReader, Owner, SegmentLog,
-    SegmentOptions,
+    self, Append, CommandLog, GroupBuffer, LogError, LogReader, Owner, SegmentLog, SegmentOptions,
 };
 use partition::platform::Platform;
 use partition::platform::sim::SimPlatform;

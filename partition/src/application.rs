@@ -1,12 +1,12 @@
 //! An application: its packages loaded, its partitions open, commands and queries routed to them.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_core::engine::Code;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::factory;
-use engine_core::key::KeyWriter;
 use engine_core::manifest::ExtensionKind;
 use engine_core::registry;
 use engine_core::value::Value;
@@ -22,6 +22,7 @@ use crate::partition::{Accepted, Opening, Partition, QueryAnswer};
 use crate::platform::{FolderLock, OsPlatform, Platform};
 use crate::program::Program;
 use crate::record::PackageHash;
+use crate::routing;
 use crate::shadow::Shadow;
 use crate::store::Snapshot;
 
@@ -83,11 +84,23 @@ pub struct FailedProjector {
     pub error: Error,
 }
 
+/// A command of one open application, found by its name once: see [`Application::command`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandId {
+    opening: u64,
+    extension: usize,
+}
+
+/// How many applications were opened.
+static OPENINGS: AtomicU64 = AtomicU64::new(0);
+
 /// An open application.
 ///
 /// It can be used from many threads at once. Dropping it closes it.
 #[derive(Debug)]
 pub struct Application {
+    /// Tells the commands of this application from those of others.
+    opening: u64,
     program: Arc<Program>,
     lineup: Arc<Lineup>,
     /// Held by whoever replaces a package.
@@ -157,6 +170,7 @@ impl Application {
         let partitions = recovered.into_iter().map(Partition::start);
         let partitions = partitions.collect::<Result<_>>()?;
         Ok(Self {
+            opening: OPENINGS.fetch_add(1, Ordering::Relaxed),
             program,
             lineup,
             replacing: Mutex::new(()),
@@ -177,6 +191,18 @@ impl Application {
         self.program.spec()
     }
 
+    /// Finds a command by its name, for whoever submits it often.
+    ///
+    /// # Errors
+    /// `unknown` where there is no such command.
+    pub fn command(&self, name: &str) -> Result<CommandId> {
+        let extension = self.program.extension(ExtensionKind::Command, name)?;
+        Ok(CommandId {
+            opening: self.opening,
+            extension,
+        })
+    }
+
     /// Submits a command with its arguments as a JSON object.
     ///
     /// The answer comes when the command is durable, or refused on a state that is durable. A command with an id that
@@ -192,7 +218,20 @@ impl Application {
         args: &serde_json::Value,
         id: Option<&str>,
     ) -> Result<Answer<Accepted>> {
-        let extension = self.program.extension(ExtensionKind::Command, command)?;
+        self.submit_to(self.command(command)?, args, id)
+    }
+
+    /// Submits a command that was found before; else as [`Application::submit`].
+    ///
+    /// # Errors
+    /// As [`Application::submit`]; `unknown` where another application found the command.
+    pub fn submit_to(
+        &self,
+        command: CommandId,
+        args: &serde_json::Value,
+        id: Option<&str>,
+    ) -> Result<Answer<Accepted>> {
+        let extension = self.number(command)?;
         let values = self.args(extension, args)?;
         let partition = self.route(extension, &values).unwrap_or(0);
         self.partitions[partition].submit(extension, value::encode(&values), id)
@@ -208,21 +247,43 @@ impl Application {
         args: Vec<u8>,
         id: Option<&str>,
     ) -> Result<Answer<Accepted>> {
-        let extension = self.program.extension(ExtensionKind::Command, command)?;
-        let decl = &self.spec().extensions[extension].decl;
+        self.submit_row_to(self.command(command)?, args, id)
+    }
+
+    /// Submits a command that was found before, with its arguments encoded as a row of its schema; else as
+    /// [`Application::submit`].
+    ///
+    /// # Errors
+    /// As [`Application::submit_to`].
+    pub fn submit_row_to(
+        &self,
+        command: CommandId,
+        args: Vec<u8>,
+        id: Option<&str>,
+    ) -> Result<Answer<Accepted>> {
+        let extension = self.number(command)?;
+        let spec = &self.spec().extensions[extension];
         let bad = |error: Error| {
             let error = Error::new(ErrorKind::BadArgs, error.message());
-            error.at(|| decl.name.to_string())
+            error.at(|| spec.decl.name.to_string())
         };
-        decl.args.check(&args).map_err(bad)?;
-        let partition = match self.partitions.len() {
-            1 => 0,
-            _ => {
-                let values = decl.args.decode(&args).map_err(bad)?;
-                self.route(extension, &values).unwrap_or(0)
-            }
+        spec.decl.args.check(&args).map_err(bad)?;
+        let partition = match (self.partitions.len(), spec.route) {
+            (1, _) | (_, None) => 0,
+            (partitions, Some(field)) => routing::of_row(&args, field, partitions).map_err(bad)?,
         };
         self.partitions[partition].submit(extension, args, id)
+    }
+
+    fn number(&self, command: CommandId) -> Result<usize> {
+        if command.opening != self.opening {
+            let message = format!(
+                "the command was found in another application than this `{}`",
+                self.spec().name
+            );
+            return Err(Error::new(ErrorKind::Unknown, message));
+        }
+        Ok(command.extension)
     }
 
     /// Submits a command and waits until it is answered.
@@ -266,19 +327,13 @@ impl Application {
         json::row_from_json(args, &decl.args).map_err(|error| error.at(|| decl.name.to_string()))
     }
 
-    /// The partition of an invocation: the hash of its routing field.
+    /// The partition of an invocation.
     fn route(&self, extension: usize, args: &[Value]) -> Option<usize> {
         let field = self.spec().extensions[extension].route?;
-        if self.partitions.len() == 1 {
-            return Some(0);
+        match self.partitions.len() {
+            1 => Some(0),
+            partitions => Some(routing::of_value(&args[field], partitions)),
         }
-        let mut key = Vec::new();
-        // A NaN has no key, and belongs to some partition all the same.
-        drop(KeyWriter(&mut key).value(&args[field]));
-        let hash = blake3::hash(&key);
-        let mut head = [0; 8];
-        head.copy_from_slice(&hash.as_bytes()[..8]);
-        Some((u64::from_le_bytes(head) % self.partitions.len() as u64) as usize)
     }
 
     /// Puts other code in the place of a package while everything runs, on the same engine, and gives its version.

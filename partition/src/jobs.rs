@@ -69,11 +69,12 @@ impl Jobs {
     }
 
     /// A job that is due in this round and the time that it is due for; or that is seen for the first time, and nothing.
-    pub(crate) fn due(&mut self, platform: &dyn Platform) -> Option<(usize, Due)> {
+    /// The time is asked for only where there is a job to come.
+    pub(crate) fn due(&mut self, now: impl FnOnce() -> i64) -> Option<(usize, Due)> {
         if self.next == i64::MAX {
             return None;
         }
-        let now = platform.now();
+        let now = now();
         if now < self.next {
             return None;
         }

@@ -29,6 +29,7 @@ mod projector;
 mod queries;
 pub mod record;
 pub mod replay;
+mod routing;
 pub mod rows;
 mod runner;
 mod shadow;

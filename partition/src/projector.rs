@@ -301,6 +301,8 @@ impl Work<'_> {
         if self.projector.writer.send(message).is_err() {
             return Ok(false);
         }
+        // Every wait for more of the log comes behind this one.
+        self.instances.prepare();
         // Without an answer the partition has stopped; what was handed over is counted again from the log.
         let Ok(snapshot) = snapshot.wait() else {
             return Ok(false);

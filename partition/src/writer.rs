@@ -9,7 +9,7 @@ mod checkpoints;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, never, select};
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
@@ -32,7 +32,7 @@ use crate::shadow::Refused;
 use crate::state::{Progress, State};
 use crate::store::{Bytes, Snapshot, StateStore};
 
-use checkpoints::Checkpointing;
+use checkpoints::{Checkpointing, Ends};
 
 /// From how many commands on a group is sent to an idle log while more are there: about as many as run during a sync.
 const WORTH_A_SYNC: usize = 64;
@@ -108,6 +108,8 @@ struct Pending {
     time: i64,
     /// Bytes of the group.
     bytes: u64,
+    /// Present where a checkpoint is due behind the group.
+    ends: Option<Ends>,
 }
 
 impl Pending {
@@ -119,6 +121,7 @@ impl Pending {
             offset: 0,
             time: 0,
             bytes: 0,
+            ends: None,
         }
     }
 
@@ -149,6 +152,8 @@ pub(crate) struct Writer {
     group: GroupWriter,
     begun: bool,
     head: GroupHead,
+    /// What the clock said when the group began, which may be before the time of its commands.
+    now: i64,
     /// How many commands the group has tried.
     attempts: u64,
     building: Pending,
@@ -158,6 +163,8 @@ pub(crate) struct Writer {
     spare: Pending,
     buffer: GroupBuffer,
     checkpointing: Option<Checkpointing>,
+    /// What the log is to forget when it is here again.
+    forget: Option<Task>,
     /// Who asked for a checkpoint after the one that is being written was begun.
     checkpoint_wanted: Vec<answer::Sender<()>>,
 }
@@ -187,6 +194,7 @@ impl Writer {
                 time: state.time,
                 ..GroupHead::default()
             },
+            now: state.time,
             attempts: 0,
             building: Pending::new(storages),
             away: Pending::new(storages),
@@ -196,6 +204,7 @@ impl Writer {
             jobs,
             shadows: Vec::new(),
             checkpointing: None,
+            forget: None,
             checkpoint_wanted: Vec::new(),
         };
         writer.name_versions();
@@ -257,10 +266,9 @@ impl Writer {
                 Message::Checkpoint(answer) => {
                     self.checkpoint_wanted.push(answer);
                     self.flush()?;
-                    self.checkpoint()?;
+                    self.checkpoint(self.ends())?;
                 }
                 Message::CheckpointDone(position, written) => {
-                    self.flush()?;
                     self.checkpoint_done(position, written)?;
                 }
                 Message::Stop => {
@@ -274,13 +282,12 @@ impl Writer {
     /// The next message; what is due before it is done here.
     fn next(&mut self) -> Result<Message> {
         loop {
-            let most = self.shared.program.spec().partition.checkpoint_bytes;
-            if self.state.is_checkpoint_due(most) && self.checkpointing.is_none() {
-                self.flush()?;
-                self.checkpoint()?;
+            let rests = !self.begun && !self.appender.is_away();
+            if rests && self.is_checkpoint_due() {
+                self.checkpoint(self.ends())?;
             }
             let full = self.group_is_full();
-            if !full && let Some((job, due)) = self.jobs.due(&*self.shared.platform) {
+            if !full && let Some((job, due)) = self.due() {
                 self.begin_group();
                 self.job(job, due);
                 continue;
@@ -290,14 +297,18 @@ impl Writer {
                 let back = self.appender.back();
                 let back = match back.try_recv() {
                     Ok(back) => Ok(back),
-                    Err(_) if full => back.recv(),
-                    Err(_) => match self.queue.try_recv() {
-                        Ok(message) => return Ok(message),
-                        Err(_) => select! {
+                    Err(_) => {
+                        if !full && let Ok(message) = self.queue.try_recv() {
+                            return Ok(message);
+                        }
+                        self.runner.instances.prepare();
+                        let none = never();
+                        let more = if full { &none } else { &self.queue };
+                        select! {
                             recv(back) -> back => back,
-                            recv(self.queue) -> message => return message.map_err(|_| answer::stopped()),
-                        },
-                    },
+                            recv(more) -> message => return message.map_err(|_| answer::stopped()),
+                        }
+                    }
                 };
                 let done = self.appender.take_back(back)?;
                 self.done(done)?;
@@ -329,6 +340,13 @@ impl Writer {
         }
     }
 
+    /// The job whose turn it is. For a group that has begun it is as late as it was then, so that the clock is read for
+    /// groups and not for commands.
+    fn due(&mut self) -> Option<(usize, Due)> {
+        let (platform, begun) = (&*self.shared.platform, self.begun.then_some(self.now));
+        self.jobs.due(|| begun.unwrap_or_else(|| platform.now()))
+    }
+
     /// Begins a group, unless one has begun.
     fn begin_group(&mut self) {
         if std::mem::replace(&mut self.begun, true) {
@@ -341,9 +359,10 @@ impl Writer {
         let platform = &*self.shared.platform;
         let mut seed = [0; 16];
         seed.copy_from_slice(&platform.random()[..16]);
+        self.now = platform.now();
         self.head = GroupHead {
             // The clock may jump back; the time of commands does not.
-            time: platform.now().max(self.head.time),
+            time: self.now.max(self.head.time),
             seed,
         };
         self.attempts = 0;
@@ -579,6 +598,8 @@ impl Writer {
         let sends = !self.group.is_empty() && self.appender.has_thread() && !self.queue.is_empty();
         if sends {
             let task = self.end_group()?;
+            // While more waits, nothing rests until a checkpoint can begin.
+            self.away.ends = self.is_checkpoint_due().then(|| self.ends());
             self.appender.send(task)?;
         }
         Ok(sends)
@@ -610,17 +631,26 @@ impl Writer {
     /// Applies what the log has appended and answers everything that waits for it, while the log goes on with the next
     /// group.
     fn done(&mut self, done: Done) -> Result<()> {
+        let forgets = self.send_forget()?;
         let Done::Appended(position, buffer) = done else {
             return Ok(());
         };
         self.buffer = buffer;
         let mut durable = std::mem::replace(&mut self.spare, Pending::new(0));
         std::mem::swap(&mut durable, &mut self.away);
-        self.send_on()?;
+        if !forgets {
+            self.send_on()?;
+        }
         self.apply(position, &mut durable)?;
         durable.answer();
         for (_, reader) in durable.projections.drain(..) {
             reader.answer(&*self.state.store);
+        }
+        // One may have begun behind the group before.
+        if let Some(ends) = durable.ends.take()
+            && self.is_checkpoint_due()
+        {
+            self.checkpoint(ends)?;
         }
         self.spare = durable;
         Ok(())

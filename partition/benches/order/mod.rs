@@ -88,6 +88,7 @@ pub(crate) fn fill(application: &Application) {
 pub(crate) fn order(application: &Application, commands: u64, waiting: usize) {
     let mut draw = Draw::new();
     let mut answers = VecDeque::new();
+    let command = application.command("Order").unwrap();
     for number in 0..commands {
         if answers.len() == waiting {
             let answer: Answer<Accepted> = answers.pop_front().unwrap();
@@ -95,7 +96,7 @@ pub(crate) fn order(application: &Application, commands: u64, waiting: usize) {
         }
         let order = [number, draw.next(), draw.next(), 1 + number % 3];
         let args = encode(&order.map(|n| Value::Int(n as i64)));
-        answers.push_back(application.submit_row("Order", args, None).unwrap());
+        answers.push_back(application.submit_row_to(command, args, None).unwrap());
     }
     for answer in answers {
         answer.wait().unwrap();

@@ -76,6 +76,7 @@ impl SimPlatform {
         Self {
             machine: Arc::new(Mutex::new(Machine {
                 now: 0,
+                clock_readings: 0,
                 alarms: Vec::new(),
                 random: Random::new(seed),
                 chance: Random::new(*blake3::hash(&seed).as_bytes()),
@@ -106,6 +107,12 @@ impl SimPlatform {
             }
             waits
         });
+    }
+
+    /// How often the clock was read so far.
+    #[must_use]
+    pub fn clock_readings(&self) -> u64 {
+        self.machine().clock_readings
     }
 
     /// Makes every sync of a file's content wait until [`release_syncs`](Self::release_syncs).
@@ -160,7 +167,9 @@ impl SimPlatform {
 
 impl Platform for SimPlatform {
     fn now(&self) -> i64 {
-        self.machine().now
+        let mut machine = self.machine();
+        machine.clock_readings += 1;
+        machine.now
     }
 
     fn alarm(&self, time: i64) -> Alarm {
@@ -189,6 +198,7 @@ impl Platform for SimPlatform {
 #[derive(Debug)]
 struct Machine {
     now: i64,
+    clock_readings: u64,
     alarms: Vec<(i64, Sender<Instant>)>,
     random: Random,
     /// Decides what a fault leaves behind; apart from `random`, so that faults

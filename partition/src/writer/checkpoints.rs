@@ -6,6 +6,7 @@ use super::{Message, Writer};
 use crate::answer;
 use crate::appender::Task;
 use crate::checkpoint;
+use crate::ids::Order;
 use crate::log::Position;
 use crate::partition::catch;
 use crate::platform::JoinHandle;
@@ -16,10 +17,31 @@ pub(super) struct Checkpointing {
     waiting: Vec<answer::Sender<()>>,
 }
 
+/// What the state has ahead of what is durable, as it is when a group ends.
+#[derive(Debug)]
+pub(super) struct Ends {
+    ids: Order,
+    jobs: Vec<(String, i64)>,
+}
+
 impl Writer {
-    /// Begins a checkpoint of the state on a thread of its own, unless one is being written. Everything is durable and
-    /// the log is here.
-    pub(super) fn checkpoint(&mut self) -> Result<()> {
+    /// Whether a checkpoint is to begin.
+    pub(super) fn is_checkpoint_due(&self) -> bool {
+        let most = self.shared.program.spec().partition.checkpoint_bytes;
+        self.checkpointing.is_none() && self.state.is_checkpoint_due(most)
+    }
+
+    /// What a checkpoint has of the group that ends now.
+    pub(super) fn ends(&self) -> Ends {
+        Ends {
+            ids: self.state.ids.snapshot(),
+            jobs: self.state.jobs.clone().into_iter().collect(),
+        }
+    }
+
+    /// Begins a checkpoint of the durable state on a thread of its own, unless one is being written. The last durable group
+    /// is the one that ended with `ends`.
+    pub(super) fn checkpoint(&mut self, ends: Ends) -> Result<()> {
         if self.checkpointing.is_some() {
             return Ok(());
         }
@@ -38,8 +60,8 @@ impl Writer {
             projections: projections
                 .map(|(name, progress)| (name.clone(), *progress))
                 .collect(),
-            jobs: self.state.jobs.clone().into_iter().collect(),
-            ids: self.state.ids.snapshot(),
+            jobs: ends.jobs,
+            ids: ends.ids,
             rows: self.state.store.snapshot()?,
         };
         let (platform, catalog) = (self.shared.platform.clone(), self.state.catalog.clone());
@@ -83,7 +105,8 @@ impl Writer {
         if self.checkpoint_wanted.is_empty() {
             return Ok(());
         }
-        self.checkpoint()
+        self.flush()?;
+        self.checkpoint(self.ends())
     }
 
     /// The log still has everything; the next checkpoint is tried when as much has come again.
@@ -128,9 +151,21 @@ impl Writer {
             Position::from_u64(progress.unwrap_or_default().after)
         });
         let task = Task::Forget(projected.fold(position, Position::min), retain);
-        if self.appender.has_thread() {
-            return self.appender.send(task);
+        if !self.appender.has_thread() {
+            return self.appender.perform(task).map(drop);
         }
-        self.appender.perform(task).map(drop)
+        self.forget = Some(task);
+        self.send_forget().map(drop)
+    }
+
+    /// Has the log forget what it is to forget, if it is here.
+    pub(super) fn send_forget(&mut self) -> Result<bool> {
+        if self.appender.is_away() {
+            return Ok(false);
+        }
+        match self.forget.take() {
+            Some(task) => self.appender.send(task).map(|()| true),
+            None => Ok(false),
+        }
     }
 }

@@ -34,12 +34,21 @@ fn a_row_is_taken_as_json_is() {
         let application = app.open();
         let schema = &application.spec().extensions[0].decl.args;
         assert_eq!(&*application.spec().extensions[0].decl.name, "Do");
+        let command = application.command("Do").unwrap();
         for n in 0..9 {
-            let args = put(n, n);
+            let mut args = put(n, n);
+            if n % 3 > 0 {
+                args["by"] = json!(format!("customer {n}"));
+            }
             let row = encode(&row_from_json(&args, schema).unwrap());
             let id = format!("{n}");
-            let taken = application.submit_row("Do", row, Some(&id)).unwrap();
-            let taken = taken.wait().unwrap();
+            let taken = match n % 2 {
+                0 => application.submit_row("Do", row, Some(&id)),
+                _ => application.submit_row_to(command, row, Some(&id)),
+            };
+            let taken = taken.unwrap().wait().unwrap();
+            let found = application.submit_to(command, &args, Some(&id)).unwrap();
+            assert!(found.wait().unwrap().repeated);
             let again = application.run("Do", &args, Some(&id)).unwrap();
             assert!(again.repeated, "the same command, on the same partition");
             assert_eq!(
@@ -50,12 +59,32 @@ fn a_row_is_taken_as_json_is() {
         for wrong in [&b""[..], b"\x90", b"\xc1", b"\x91\x01"] {
             let refused = application.submit_row("Do", wrong.to_vec(), None);
             assert_eq!(kind(refused), ErrorKind::BadArgs);
+            let refused = application.submit_row_to(command, wrong.to_vec(), None);
+            assert_eq!(kind(refused), ErrorKind::BadArgs);
         }
         assert_eq!(
             kind(application.submit_row("Nobody", vec![0x90], None)),
             ErrorKind::Unknown
         );
+        // A projector, and a query, are no commands.
+        for name in ["Nobody", "Sum", "Get"] {
+            assert_eq!(kind(application.command(name)), ErrorKind::Unknown);
+        }
     }
+}
+
+#[test]
+fn a_command_of_another_application_is_refused() {
+    let (app, other) = (App::new(), App::new());
+    let (application, other) = (app.open(), other.open());
+    let command = other.command("Do").unwrap();
+    let refused = application.submit_to(command, &put(1, 1), None);
+    assert_eq!(kind(refused), ErrorKind::Unknown);
+    let refused = application.submit_row_to(command, vec![0x90], None);
+    assert_eq!(kind(refused), ErrorKind::Unknown);
+    application.close().unwrap();
+    let again = app.open();
+    assert_ne!(again.command("Do").unwrap(), command);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use engine_core::engine::Code;
@@ -296,6 +297,15 @@ impl Gate {
     /// Lets one invocation go on, now or when it comes.
     pub(crate) fn open(&self) {
         self.go.send(()).unwrap();
+    }
+}
+
+/// Waits until something is so, which it is within moments.
+pub(crate) fn eventually(is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < end, "it never came");
+        std::thread::yield_now();
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) type Run = dyn Fn(&Guest<'_, '_>) -> Result<()> + Send + Sync;
 pub(crate) struct Native {
     runs: Mutex<HashMap<String, Arc<Run>>>,
     calls: Mutex<BTreeMap<String, u64>>,
+    prepared: Mutex<BTreeMap<String, u64>>,
     refuses: AtomicBool,
 }
 
@@ -56,6 +57,12 @@ impl Native {
     pub(crate) fn calls(&self, extension: &str) -> u64 {
         let calls = self.calls.lock().unwrap();
         calls.get(extension).copied().unwrap_or_default()
+    }
+
+    /// How often an instance was made ready again after it had run an extension.
+    pub(crate) fn prepared(&self, extension: &str) -> u64 {
+        let prepared = self.prepared.lock().unwrap();
+        prepared.get(extension).copied().unwrap_or_default()
     }
 
     /// How often anything was invoked.
@@ -127,6 +134,7 @@ impl ExtEngine for ProbeEngine {
             manifest: source.manifest.clone(),
             ticker: self.0.clone(),
             native,
+            spent: None,
         }))
     }
 
@@ -135,12 +143,13 @@ impl ExtEngine for ProbeEngine {
     }
 }
 
-/// A package, and each of its instances, which have no state.
+/// A package, and each of its instances, which have no state but for what they ran last since they were made ready.
 #[derive(Clone, Debug)]
 struct Probe {
     manifest: Arc<PackageManifest>,
     ticker: Arc<Ticker>,
     native: Arc<Native>,
+    spent: Option<String>,
 }
 
 impl ExtensionPackage for Probe {
@@ -164,6 +173,8 @@ impl ExtensionInstance for Probe {
         intents: &mut Intents,
     ) -> Outcome {
         let buffers = Buffers::default();
+        let extension = self.manifest.extensions.get(invocation.extension);
+        self.spent = extension.map(|extension| extension.name.to_string());
         let (manifest, ticker) = (&self.manifest, &self.ticker);
         Call::run(
             &invocation,
@@ -179,6 +190,13 @@ impl ExtensionInstance for Probe {
                 call.end(run.map_or(Ok(()), |run| run(&Guest(call))))
             },
         )
+    }
+
+    fn prepare(&mut self) {
+        if let Some(extension) = self.spent.take() {
+            let mut prepared = self.native.prepared.lock().unwrap();
+            *prepared.entry(extension).or_default() += 1;
+        }
     }
 }
 

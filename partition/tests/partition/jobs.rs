@@ -11,7 +11,7 @@ use partition::replay::Which;
 use partition::verify::verify;
 use serde_json::{Value as Json, json};
 
-use crate::app::{App, DATA, hash, numbers, ops, rows_of, run, total};
+use crate::app::{App, DATA, hash, hold, numbers, ops, put, rows_of, run, total};
 use crate::engine::reject;
 use crate::replay::again_with;
 
@@ -284,4 +284,29 @@ fn an_application_can_be_opened_without_its_jobs() {
     at(&app, &application, 25);
     application.close().unwrap();
     assert_eq!((app.native.calls("Tick"), logged(&app)), (0, Vec::new()));
+}
+
+#[test]
+fn the_clock_is_read_for_a_group_and_not_for_each_of_its_commands() {
+    for scheduled in [true, false] {
+        let mut app = app("every = \"10s\"").replace("mode = \"async\"\n", "");
+        app.jobs = scheduled;
+        let gate = app.gate();
+        let application = app.open();
+        at(&app, &application, 0);
+        let held = application.submit("Do", &hold(), None).unwrap();
+        gate.wait();
+        let before = app.platform.clock_readings();
+        let submit = |n| application.submit("Do", &put(n, n), None).unwrap();
+        let answers: Vec<_> = (0..50).map(submit).collect();
+        gate.open();
+        held.wait().unwrap();
+        for answer in answers {
+            answer.wait().unwrap();
+        }
+        application.close().unwrap();
+        // Those are for the wait behind the group.
+        let readings = app.platform.clock_readings() - before;
+        assert!(readings <= 4, "{readings} readings of the clock");
+    }
 }

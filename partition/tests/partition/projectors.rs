@@ -8,7 +8,7 @@ use partition::application::Application;
 use partition::platform::sim::Fault;
 use serde_json::json;
 
-use crate::app::{App, hold, kind, numbers, ops, put, rows_of, run, sum, total};
+use crate::app::{App, eventually, hold, kind, numbers, ops, put, rows_of, run, sum, total};
 use crate::engine::{Guest, reject};
 
 /// Submits commands of these numbers and waits for the answers.
@@ -231,4 +231,15 @@ fn a_volatile_partition_projects_and_settles() {
     }
     assert_eq!(total(&application), (4950, 100));
     application.checkpoint().unwrap();
+}
+
+#[test]
+fn a_projectors_instance_is_made_ready_before_it_waits() {
+    let app = App::new();
+    let application = app.open();
+    for n in 1..=3 {
+        run(&application, &put(1, 1)).unwrap();
+        application.settle().unwrap();
+        eventually(|| app.native.prepared("Sum") == n);
+    }
 }
