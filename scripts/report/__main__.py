@@ -92,7 +92,8 @@ def machine() -> str:
         for name, _, value in (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
     )
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{facts.get('model name', os.uname().machine)}, {os.cpu_count()} cores, {gib:.0f} GiB, Linux {os.uname().release}"
+    kernel = ".".join(os.uname().release.split(".")[:2])
+    return f"{facts.get('model name', os.uname().machine)}, {os.cpu_count()} cores, {gib:.0f} GiB, Linux {kernel}"
 
 
 def revision() -> str:
