@@ -190,7 +190,7 @@ macro_rules! stub {
             "path_filestat_get" [EBADF] R5(_ _ _ _ _ _) Ok(EBADF);
             "path_open" [EBADF] opening(_ _) Ok(EBADF);
             "poll_oneoff" [SUCCESS EINVAL] R4(guest input out count events) poll_oneoff(guest, input, out, count, events);
-            "random_get" [SUCCESS EIO] R2(guest at len) random_get(guest, at, len);
+            "random_get" [SUCCESS EIO EINVAL] R2(guest at len) random_get(guest, at, len);
             "sched_yield" [SUCCESS] R0(_) Ok(SUCCESS);
         }
     };

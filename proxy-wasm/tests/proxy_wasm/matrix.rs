@@ -894,6 +894,7 @@ fn cells() -> Vec<Cell> {
         wasi(SUCCESS, ("poll_oneoff", &[PLACE, N(8192), N(1), Out])),
         wasi(EINVAL, ("poll_oneoff", &[PLACE, N(8192), N(0), Out])),
         wasi(SUCCESS, ("random_get", &[PLACE, N(40)])),
+        wasi(EINVAL, ("random_get", &[PLACE, N(-1)])),
         Cell {
             at: Chanceless,
             ..wasi(EIO, ("random_get", &[PLACE, N(1)]))
