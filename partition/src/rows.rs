@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_core::catalog::{Catalog, StorageId};
+use engine_core::catalog::{Catalog, Storage, StorageId};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::{RowChunk, TakeRow};
 use engine_core::json::row_to_json;
@@ -84,6 +84,11 @@ impl<'a> Cursor<'a> {
     }
 }
 
+fn damaged(storage: &Storage, error: &Error) -> Error {
+    let message = format!("a row of storage `{}`: {}", storage.name, error.message());
+    Error::new(ErrorKind::Corrupt, message)
+}
+
 /// A row as one flat JSON object: the key's fields, then the value's.
 ///
 /// # Errors
@@ -95,12 +100,7 @@ pub fn to_json(
     value: &[u8],
 ) -> Result<Map<String, Json>> {
     let storage = catalog.storage(storage);
-    let damaged = |error: Error| {
-        Error::new(
-            ErrorKind::Corrupt,
-            format!("a row of storage `{}`: {}", storage.name, error.message()),
-        )
-    };
+    let damaged = |error: Error| damaged(storage, &error);
     let mut row = row_to_json(&storage.key.decode_key(key).map_err(damaged)?, &storage.key);
     row.extend(row_to_json(
         &storage.value.decode(value).map_err(damaged)?,
@@ -153,7 +153,11 @@ pub fn hash_of(
             }
         };
         for_each_row(snapshots, id, |_, key, value| {
-            let value = storage.value.normalise(value)?.into_owned();
+            let value = storage
+                .value
+                .normalise(value)
+                .map_err(|error| damaged(storage, &error))?;
+            let value = value.into_owned();
             match &mut last {
                 Some((same, values)) if same == key => values.push(value),
                 _ => {
