@@ -2,26 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::{LUA, MANIFEST, application, extengine, lines, said};
-
-const MORE: &str = r#"
-[storages.b]
-key = "k: int"
-value = "v: int"
-[extensions.P]
-kind = "projector"
-mode = "async"
-on = ["C"]
-access = { b = ["put"] }
-[extensions.Q]
-kind = "query"
-result = "k: int"
-access = { a = ["read"] }
-"#;
+use crate::support::{LUA, MANIFEST, PROJECTED, application, extengine, lines, said};
 
 #[test]
 fn a_failed_projector_keeps_no_row_from_being_shown() {
-    let manifest = format!("{MANIFEST}{MORE}");
+    let manifest = format!("{MANIFEST}{PROJECTED}");
     let lua = format!(
         "{LUA}
         function P()

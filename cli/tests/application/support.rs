@@ -24,6 +24,22 @@ args = "k: int"
 access = { a = ["put"] }
 "#;
 
+/// Behind [`MANIFEST`]: a storage that an asynchronous projector writes, and a query.
+pub(crate) const PROJECTED: &str = r#"
+[storages.b]
+key = "k: int"
+value = "v: int"
+[extensions.P]
+kind = "projector"
+mode = "async"
+on = ["C"]
+access = { b = ["put"] }
+[extensions.Q]
+kind = "query"
+result = "k: int"
+access = { a = ["read"] }
+"#;
+
 /// What it does.
 pub(crate) const LUA: &str = r#"function C(a) host.put_value("a", {k = a.k}, {v = 1}) end"#;
 

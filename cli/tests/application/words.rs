@@ -2,22 +2,7 @@
 
 use std::process::Output;
 
-use crate::support::{LUA, MANIFEST, application, extengine, said};
-
-const MORE: &str = r#"
-[storages.b]
-key = "k: int"
-value = "v: int"
-[extensions.P]
-kind = "projector"
-mode = "async"
-on = ["C"]
-access = { b = ["put"] }
-[extensions.Q]
-kind = "query"
-result = "k: int"
-access = { a = ["read"] }
-"#;
+use crate::support::{LUA, MANIFEST, PROJECTED, application, extengine, said};
 
 /// Checks that all of it was said, on lines of the host.
 fn check(output: &Output, words: &[&str]) {
@@ -41,7 +26,7 @@ fn words_of_extensions_begin_no_line_and_command_no_terminal() {
         function P() host.reject('projected' .. words) end
         function Q() host.reject('queried' .. words) end"
     );
-    let folder = application(&format!("{MANIFEST}{MORE}"), &lua);
+    let folder = application(&format!("{MANIFEST}{PROJECTED}"), &lua);
     let of = |args: &[&str], input: &[u8]| extengine(folder.path(), args, input);
     let command = b"{\"command\": \"C\", \"args\": {\"k\": 1}}\n";
     let shadow = ["run", ".", "--shadow", "p=p.lua"];

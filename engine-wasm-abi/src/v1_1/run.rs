@@ -82,6 +82,7 @@ pub(super) fn hand_in<G: Guest<State> + ?Sized>(
 }
 
 /// Asks the guest for its number of the extension.
+#[cold]
 fn resolve<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>) -> Result<i32> {
     let extension = call.extension();
     let len = put(guest, call, extension.name.as_bytes())?;
@@ -100,16 +101,25 @@ fn resolve<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>) -> Result<i
 /// Puts bytes into the input buffer, which the guest enlarges where it is too small; answers their length.
 #[inline]
 fn put<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>, bytes: &[u8]) -> Result<i32> {
+    match put_there(guest, bytes)? {
+        Some(len) => Ok(len),
+        None => enlarge_and_put(guest, call, bytes),
+    }
+}
+
+#[cold]
+fn enlarge_and_put<G: Guest<State> + ?Sized>(
+    guest: &mut G,
+    call: &Call<'_>,
+    bytes: &[u8],
+) -> Result<i32> {
     if let Ok(len) = i32::try_from(bytes.len()) {
-        if put_there(guest, bytes)? {
-            return Ok(len);
-        }
         call.trace(Party::Instance, Party::Guest, || {
             format!("WasmReserve({len})")
         });
         let slot = guest.state().slot.clone();
         slot.leave(|| guest.call(RESERVE, &[len]))?;
-        if put_there(guest, bytes)? {
+        if let Some(len) = put_there(guest, bytes)? {
             return Ok(len);
         }
     }
@@ -121,15 +131,14 @@ fn put<G: Guest<State> + ?Sized>(guest: &mut G, call: &Call<'_>, bytes: &[u8]) -
 }
 
 #[inline]
-fn put_there<G: Guest<State> + ?Sized>(guest: &mut G, bytes: &[u8]) -> Result<bool> {
+fn put_there<G: Guest<State> + ?Sized>(guest: &mut G, bytes: &[u8]) -> Result<Option<i32>> {
     let (memory, state) = guest.split();
     let header = state.v1_1.header.get();
     let [at, room, _, _] = numbers(memory, "the exchange header", header)?;
-    if (room as usize) < bytes.len() {
-        return Ok(false);
+    let fits = i32::try_from(bytes.len()).ok();
+    if let Some(len) = fits.filter(|len| len.cast_unsigned() <= room) {
+        bytes_mut(memory, "the input buffer", at, len.cast_unsigned())?.copy_from_slice(bytes);
+        return Ok(Some(len));
     }
-    // What is in the buffer may be all of it, and it is as long as a `u32` says.
-    let len = bytes.len() as u32;
-    bytes_mut(memory, "the input buffer", at, len)?.copy_from_slice(bytes);
-    Ok(true)
+    Ok(None)
 }

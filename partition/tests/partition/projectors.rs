@@ -96,10 +96,10 @@ fn a_projector_runs_in_the_context_of_its_command() {
         });
     }
     let application = app.open();
-    for now in [7, 9] {
-        app.platform.set_now(now);
+    for time in [7, 9] {
+        app.platform.set_now(time);
         run(&application, &put(1, 1)).unwrap();
-        app.platform.set_now(now + 1);
+        app.platform.set_now(time + 1);
         application.settle().unwrap();
     }
     assert_eq!(*seen.lock().unwrap(), [(0, 7), (0, 7), (1, 9), (1, 9)]);

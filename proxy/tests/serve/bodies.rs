@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use filters::Headers;
 use filters::native::{Answer, BoxError, NativeFilter, Stream, StreamFilter};
+use filters::{Direction, Headers};
 use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -25,7 +25,18 @@ impl Change {
         self.0[name] == true
     }
 
+    /// Whether it leaves this direction as it is.
+    fn leaves(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Request => self.0["of"] == "answer",
+            Direction::Response => self.0["of"] == "request",
+        }
+    }
+
     fn headers(&self, stream: &Stream<'_, Self>, end: bool) -> Answer {
+        if self.leaves(stream.direction()) {
+            return Answer::Continue;
+        }
         let mut headers = stream.headers(stream.direction()).expect("headers");
         if self.is("removes") {
             headers.remove("content-length");
@@ -41,6 +52,9 @@ impl Change {
 
     fn data(&self, stream: &Stream<'_, Self>, end: bool) -> Answer {
         let direction = stream.direction();
+        if self.leaves(direction) {
+            return Answer::Continue;
+        }
         if end && let Some(with) = self.0["with"].as_str() {
             let mut body = stream.body(direction).expect("a body");
             let len = body.len();
@@ -55,31 +69,19 @@ impl Change {
 
 impl StreamFilter for Change {
     fn decode_headers(&mut self, stream: &Stream<'_, Self>, end: bool) -> Answer {
-        match self.0["of"].as_str() {
-            Some("answer") => Answer::Continue,
-            _ => self.headers(stream, end),
-        }
+        self.headers(stream, end)
     }
 
     fn decode_data(&mut self, stream: &Stream<'_, Self>, end: bool) -> Answer {
-        match self.0["of"].as_str() {
-            Some("answer") => Answer::Continue,
-            _ => self.data(stream, end),
-        }
+        self.data(stream, end)
     }
 
     fn encode_headers(&mut self, stream: &Stream<'_, Self>, end: bool) -> Answer {
-        match self.0["of"].as_str() {
-            Some("request") => Answer::Continue,
-            _ => self.headers(stream, end),
-        }
+        self.headers(stream, end)
     }
 
     fn encode_data(&mut self, stream: &Stream<'_, Self>, end: bool) -> Answer {
-        match self.0["of"].as_str() {
-            Some("request") => Answer::Continue,
-            _ => self.data(stream, end),
-        }
+        self.data(stream, end)
     }
 }
 

@@ -158,17 +158,23 @@ fn a_network_filter_sees_the_bytes_in_front_of_http(engine: &str) {
         "#,
     );
     let routes = format!("{}, {}", direct("/one", "one"), direct("/two", "two"));
-    let network = r#"
+    let text = behind("changing", &config("", &routes, &[]));
+    let running = Running::on(engine, &text, &[("changing.wasm", &changing)], 1);
+    assert_eq!(running.get("/one").body, "two");
+}
+
+/// A configuration with a network filter of this name before the first listener's HTTP.
+fn behind(name: &str, text: &str) -> String {
+    let filter = format!(
+        r#"    - filters:
       - name: envoy.filters.network.wasm
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm
           config:
-            name: changing
-            vm_config: {runtime: envoy.wasm.runtime.v8, code: {local: {filename: "FOLDER/changing.wasm"}}}"#;
-    let text =
-        config("", &routes, &[]).replacen("    - filters:", &format!("    - filters:{network}"), 1);
-    let running = Running::on(engine, &text, &[("changing.wasm", &changing)], 1);
-    assert_eq!(running.get("/one").body, "two");
+            name: {name}
+            vm_config: {{runtime: envoy.wasm.runtime.v8, code: {{local: {{filename: "FOLDER/{name}.wasm"}}}}}}"#
+    );
+    text.replacen("    - filters:", &filter, 1)
 }
 
 fn a_client_behind_a_network_filter_is_left_when_http_has_ended(engine: &str) {
@@ -180,18 +186,7 @@ fn a_client_behind_a_network_filter_is_left_when_http_has_ended(engine: &str) {
             (drop (call $log (i32.const 2) (i32.const 64) (i32.const 10))))
         "#,
     );
-    let network = r#"
-      - name: envoy.filters.network.wasm
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm
-          config:
-            name: over
-            vm_config: {runtime: envoy.wasm.runtime.v8, code: {local: {filename: "FOLDER/over.wasm"}}}"#;
-    let text = config("", &direct("/", "x"), &[]).replacen(
-        "    - filters:",
-        &format!("    - filters:{network}"),
-        1,
-    );
+    let text = behind("over", &config("", &direct("/", "x"), &[]));
     let asked = |running: &Running| {
         let mut socket = connect(running.address("main"));
         socket
