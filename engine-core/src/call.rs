@@ -38,6 +38,8 @@ pub struct Call<'a> {
     started: Cell<u64>,
     deadline: Cell<u64>,
     ledger: RefCell<Ledger>,
+    /// Beside the ledger, like the time that elapses: the processor would wait for a write to what is copied next.
+    memory: Cell<u64>,
     sticky: RefCell<Option<Error>>,
     violation: RefCell<Option<Error>>,
     intents: RefCell<&'a mut Intents>,
@@ -125,6 +127,7 @@ impl<'a> Call<'a> {
             started: Cell::new(started),
             deadline: Cell::new(deadline),
             ledger: RefCell::default(),
+            memory: Cell::new(0),
             sticky: RefCell::new(None),
             violation: RefCell::new(None),
             intents: RefCell::new(intents),
@@ -137,14 +140,18 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn end(&self, run: Result<()>) -> Ended {
         self.buffers.close_all();
-        let sticky = self.sticky.take();
-        let violation = self.violation.take();
-        Ended(match (sticky, run, violation) {
-            (Some(error), ..) | (None, Err(error), _) | (None, Ok(()), Some(error)) => {
-                Err(self.lose(error))
-            }
-            (None, Ok(()), None) => Ok(()),
-        })
+        let is_faulty = self.sticky.borrow().is_some() || self.violation.borrow().is_some();
+        match run {
+            Ok(()) if !is_faulty => Ended(Ok(())),
+            run => self.end_in_error(run),
+        }
+    }
+
+    #[cold]
+    fn end_in_error(&self, run: Result<()>) -> Ended {
+        let (sticky, violation) = (self.sticky.take(), self.violation.take());
+        let error = sticky.or(run.err()).or(violation);
+        Ended(error.map_or(Ok(()), |error| Err(self.lose(error))))
     }
 
     #[inline]
@@ -157,15 +164,14 @@ impl<'a> Call<'a> {
         };
         Outcome {
             result,
-            // Not written to what is copied: the processor would wait for the write.
             ledger: Ledger {
                 elapsed_ms,
+                memory: self.memory.get(),
                 ..*self.ledger.borrow()
             },
         }
     }
 
-    #[cold]
     fn lose(&self, error: Error) -> Error {
         self.intents.borrow_mut().clear();
         let extension = self.extension.get();
@@ -298,7 +304,7 @@ impl<'a> Call<'a> {
     /// Sets the bytes of the guest's memory, which the engine itself measures.
     #[inline]
     pub fn used_memory(&self, bytes: usize) {
-        self.ledger.borrow_mut().memory = bytes as u64;
+        self.memory.set(bytes as u64);
     }
 
     /// Sets the fuel used, which the engine itself measures.

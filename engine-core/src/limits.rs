@@ -252,7 +252,7 @@ pub fn size(text: &str) -> Option<u64> {
 /// Counts include what hit a limit, so a ledger shows by how much it was missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
-    /// Wall-clock time by the engine's ticker, in whole milliseconds.
+    /// Wall-clock time in milliseconds, by the steps of the engine's [`Ticker`](crate::ticker::Ticker).
     pub elapsed_ms: u64,
     /// Units of fuel, where fuel is limited.
     #[serde(skip_serializing_if = "Option::is_none")]

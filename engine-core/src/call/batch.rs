@@ -115,6 +115,7 @@ impl<'a> Call<'a> {
             batch.running.set(true);
             self.intents.borrow_mut().clear();
             self.ledger.take();
+            self.memory.set(0);
             match declared(self.package, invocation) {
                 Ok(extension) => {
                     self.extension.set(extension);
