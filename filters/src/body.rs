@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 pub struct Body {
     /// The first chunk, in place, since most bodies have no other; empty where there is none.
     first: Bytes,
-    rest: VecDeque<Bytes>,
+    rest: Option<VecDeque<Bytes>>,
     len: usize,
 }
 
@@ -31,27 +31,30 @@ impl Body {
         if self.first.is_empty() {
             self.first = chunk;
         } else if !chunk.is_empty() {
-            self.rest.push_back(chunk);
+            self.rest.get_or_insert_default().push_back(chunk);
         }
     }
 
     /// Takes the first chunk.
     pub fn pop(&mut self) -> Option<Bytes> {
-        let next = self.rest.pop_front().unwrap_or_default();
+        let rest = self.rest.as_mut();
+        let next = rest.and_then(VecDeque::pop_front).unwrap_or_default();
         let chunk = std::mem::replace(&mut self.first, next);
         self.len -= chunk.len();
         (!chunk.is_empty()).then_some(chunk)
     }
 
     /// Puts everything of another behind all of this.
-    pub fn append(&mut self, mut other: Self) {
+    pub fn append(&mut self, other: Self) {
         let len = self.len + other.len;
         if self.is_empty() {
             *self = other;
             return;
         }
         self.push(other.first);
-        self.rest.append(&mut other.rest);
+        if let Some(mut rest) = other.rest {
+            self.rest.get_or_insert_default().append(&mut rest);
+        }
         self.len = len;
     }
 
@@ -63,7 +66,7 @@ impl Body {
     /// The chunks, in order.
     pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
         let first = Some(&self.first).filter(|first| !first.is_empty());
-        first.into_iter().chain(&self.rest)
+        first.into_iter().chain(self.rest.iter().flatten())
     }
 
     /// Copies at most `max` bytes from `start` on to a place that takes them piece by piece.
@@ -85,7 +88,7 @@ impl Body {
 
     /// All bytes in one piece, copied only where they are in more.
     pub fn to_bytes(&self) -> Bytes {
-        if self.rest.is_empty() {
+        if self.rest.as_ref().is_none_or(VecDeque::is_empty) {
             return self.first.clone();
         }
         let mut all = BytesMut::with_capacity(self.len);
@@ -107,7 +110,7 @@ impl Body {
     fn split_off(&mut self, at: usize) -> Self {
         let mut behind = Self::default();
         while self.len > at {
-            let last = self.rest.pop_back();
+            let last = self.rest.as_mut().and_then(VecDeque::pop_back);
             let mut last = last.unwrap_or_else(|| std::mem::take(&mut self.first));
             self.len -= last.len();
             let kept = at.saturating_sub(self.len);
@@ -117,7 +120,7 @@ impl Body {
             behind.len += last.len();
             let next = std::mem::replace(&mut behind.first, last);
             if !next.is_empty() {
-                behind.rest.push_front(next);
+                behind.rest.get_or_insert_default().push_front(next);
             }
         }
         behind

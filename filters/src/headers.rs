@@ -14,79 +14,107 @@ use bytes::Bytes;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Arc<Map>);
 
-/// All names and values in one piece, so that making, copying and walking a map costs little more than its bytes do.
+/// All pairs in one piece, so that making, copying and walking a map costs little more than its bytes do.
 #[derive(Default, PartialEq, Eq)]
 struct Map {
-    /// Each name with its value behind it, and nothing else.
-    text: Vec<u8>,
-    /// Where each name ends, and its value.
-    ends: Vec<(usize, usize)>,
+    /// Each pair: how long its name is and its value, and both.
+    bytes: Vec<u8>,
+    pairs: usize,
 }
 
 impl Clone for Map {
     /// Who makes a map of its own adds to it, most likely.
     fn clone(&self) -> Self {
-        let mut map = Self::with_capacity(self.ends.len() + 4, self.text.len() + 128);
-        map.text.extend_from_slice(&self.text);
-        map.ends.extend_from_slice(&self.ends);
-        map
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 192);
+        bytes.extend_from_slice(&self.bytes);
+        Self {
+            bytes,
+            pairs: self.pairs,
+        }
+    }
+}
+
+/// Bytes of one of the two lengths.
+const LENGTH: usize = size_of::<usize>();
+
+/// Where a pair stands.
+struct Place {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Place {
+    /// The pair that begins here, if there is one.
+    fn at(bytes: &[u8], start: usize) -> Option<Self> {
+        let (name, rest) = bytes.get(start..)?.split_first_chunk()?;
+        let (value, _) = rest.split_first_chunk()?;
+        let start = start + 2 * LENGTH;
+        let end = start + usize::from_ne_bytes(*name);
+        Some(Self {
+            name: start..end,
+            value: end..end + usize::from_ne_bytes(*value),
+        })
+    }
+
+    fn start(&self) -> usize {
+        self.name.start - 2 * LENGTH
+    }
+
+    fn end(&self) -> usize {
+        self.value.end
     }
 }
 
 impl Map {
     fn with_capacity(pairs: usize, bytes: usize) -> Self {
         Self {
-            text: Vec::with_capacity(bytes),
-            ends: Vec::with_capacity(pairs),
+            bytes: Vec::with_capacity(bytes + pairs * 2 * LENGTH),
+            pairs: 0,
         }
     }
 
     fn add(&mut self, name: &[u8], value: &[u8]) {
-        let Self { text, ends } = self;
-        if ends.is_empty() {
+        let Self { bytes, pairs } = self;
+        if bytes.is_empty() {
             // Few have less, and growing costs more than it takes.
-            ends.reserve(8);
-            text.reserve(256);
+            bytes.reserve(384);
         }
-        let start = text.len();
-        text.extend_from_slice(name);
-        text[start..].make_ascii_lowercase();
-        let name = text.len();
-        text.extend_from_slice(value);
-        ends.push((name, text.len()));
+        bytes.extend_from_slice(&name.len().to_ne_bytes());
+        bytes.extend_from_slice(&value.len().to_ne_bytes());
+        let start = bytes.len();
+        bytes.extend_from_slice(name);
+        bytes[start..].make_ascii_lowercase();
+        bytes.extend_from_slice(value);
+        *pairs += 1;
     }
 
-    /// Where the name and the value of a place are.
-    fn place(&self, place: usize) -> (Range<usize>, Range<usize>) {
-        let start = place.checked_sub(1).map_or(0, |before| self.ends[before].1);
-        let (name, value) = self.ends[place];
-        (start..name, name..value)
-    }
-
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        let mut start = 0;
-        self.ends.iter().position(|&(end, next)| {
-            let known = &self.text[start..end];
-            start = next;
-            known.eq_ignore_ascii_case(name)
+    fn places(&self) -> impl Iterator<Item = Place> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let place = Place::at(&self.bytes, next)?;
+            next = place.end();
+            Some(place)
         })
     }
 
-    /// Keeps the pairs that a place and a name speak for.
+    fn find(&self, name: &[u8]) -> Option<Place> {
+        self.places()
+            .find(|place| self.bytes[place.name.clone()].eq_ignore_ascii_case(name))
+    }
+
+    /// Keeps the pairs that their beginning and their name speak for.
     fn retain(&mut self, keep: impl Fn(usize, &[u8]) -> bool) {
-        let (mut kept, mut from, mut to) = (0, 0, 0);
-        for place in 0..self.ends.len() {
-            let (name, value) = self.ends[place];
-            if keep(place, &self.text[from..name]) {
-                self.text.copy_within(from..value, to);
-                self.ends[kept] = (name - from + to, value - from + to);
-                to = self.ends[kept].1;
-                kept += 1;
+        let (mut from, mut to) = (0, 0);
+        while let Some(place) = Place::at(&self.bytes, from) {
+            if keep(from, &self.bytes[place.name.clone()]) {
+                self.bytes.copy_within(from..place.end(), to);
+                to += place.end() - from;
+            } else {
+                self.pairs -= 1;
             }
-            from = value;
+            from = place.end();
         }
-        self.ends.truncate(kept);
-        self.text.truncate(to);
+        self.bytes.truncate(to);
     }
 }
 
@@ -109,42 +137,40 @@ impl Headers {
 
     /// How many pairs there are.
     pub fn len(&self) -> usize {
-        self.0.ends.len()
+        self.0.pairs
     }
 
     /// How many bytes all names and values have.
     pub fn bytes(&self) -> usize {
-        self.0.text.len()
+        self.0.bytes.len() - self.0.pairs * 2 * LENGTH
     }
 
     /// Whether there is no pair.
     pub fn is_empty(&self) -> bool {
-        self.0.ends.is_empty()
+        self.0.pairs == 0
     }
 
     /// All pairs, in order.
-    pub fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
-        let map = &*self.0;
-        (0..map.ends.len()).map(move |place| {
-            let (name, value) = map.place(place);
-            (&map.text[name], &map.text[value])
-        })
+    pub fn pairs(&self) -> Pairs<'_> {
+        Pairs {
+            map: &self.0,
+            next: 0,
+            left: self.0.pairs,
+        }
     }
 
     /// All pairs, in order, with values that share one copy.
-    pub fn to_shared(&self) -> impl ExactSizeIterator<Item = (&[u8], Bytes)> {
+    pub fn to_shared(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
         let map = &*self.0;
-        let text = Bytes::copy_from_slice(&map.text);
-        (0..map.ends.len()).map(move |place| {
-            let (name, value) = map.place(place);
-            (&map.text[name], text.slice(value))
-        })
+        let bytes = Bytes::copy_from_slice(&map.bytes);
+        map.places()
+            .map(move |place| (&map.bytes[place.name], bytes.slice(place.value)))
     }
 
     /// The first value of a name.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let (_, value) = self.0.place(self.0.find(name.as_ref())?);
-        Some(&self.0.text[value])
+        let place = self.0.find(name.as_ref())?;
+        Some(&self.0.bytes[place.value])
     }
 
     /// The first value of a name, where it is text.
@@ -172,14 +198,10 @@ impl Headers {
             return self.add(name, value);
         };
         let map = Arc::make_mut(&mut self.0);
-        let (start, old) = map.ends[first];
-        let new = start + value.len();
-        map.text.splice(start..old, value.iter().copied());
-        map.ends[first].1 = new;
-        for (name, value) in &mut map.ends[first + 1..] {
-            (*name, *value) = (*name - old + new, *value - old + new);
-        }
-        map.retain(|place, known| place <= first || !known.eq_ignore_ascii_case(name));
+        let start = first.start();
+        map.bytes[start + LENGTH..][..LENGTH].copy_from_slice(&value.len().to_ne_bytes());
+        map.bytes.splice(first.value, value.iter().copied());
+        map.retain(|place, known| place <= start || !known.eq_ignore_ascii_case(name));
     }
 
     /// Removes every value of a name; answers whether there was one.
@@ -192,6 +214,37 @@ impl Headers {
         true
     }
 }
+
+/// The pairs of a map of headers, in order.
+#[derive(Clone)]
+pub struct Pairs<'a> {
+    map: &'a Map,
+    next: usize,
+    left: usize,
+}
+
+impl fmt::Debug for Pairs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let place = Place::at(&self.map.bytes, self.next)?;
+        self.next = place.end();
+        self.left -= 1;
+        Some((&self.map.bytes[place.name], &self.map.bytes[place.value]))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Pairs<'_> {}
 
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

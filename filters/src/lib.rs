@@ -50,7 +50,7 @@ pub use body::Body;
 pub use chain::{Chain, Length, Part, Settings};
 pub use filter::{Direction, EndReason, Filter, Next, Verdict};
 pub use handle::{StreamGone, StreamHandle};
-pub use headers::Headers;
+pub use headers::{Headers, Pairs};
 pub use limits::FilterLimits;
 pub use stream::{LocalReply, ResponseFlag, StreamInfo, StreamRef, UpstreamOverride};
 pub use surroundings::{Json, Metadata, MetadataOf, NodeId, Surroundings, TrafficDirection};

@@ -75,6 +75,7 @@ pub(crate) struct Found {
     /// Its place among the module's functions.
     pub(crate) function: usize,
     pub(crate) params: usize,
+    pub(crate) result: bool,
 }
 
 /// What a module exports for its host.
@@ -144,6 +145,7 @@ impl Exports {
         self.callbacks[callback as usize] = Some(Found {
             function: self.functions.len(),
             params,
+            result,
         });
         self.functions.push(NumberFunction {
             name: name.into(),

@@ -181,13 +181,12 @@ impl Vm {
         for (place, arg) in places.iter_mut().zip(args) {
             *place = u64::from(*arg);
         }
-        let (_, _, result) = callback.spec();
-        let used = found.params.max(usize::from(result));
+        let used = found.params.max(usize::from(found.result));
         let called = guest.call_numbers(found.function, &mut places[..used]);
         let ended = called.and_then(|()| self.state.flush());
         self.state.effective.set(0);
         match ended {
-            Ok(()) => Ok(Some(if result { places[0] as u32 } else { 0 })),
+            Ok(()) => Ok(Some(if found.result { places[0] as u32 } else { 0 })),
             Err(error) => {
                 let guest = place.take();
                 drop(place);
