@@ -1,8 +1,6 @@
 //! `extengine call`: one invocation by itself.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,15 +8,17 @@ use extengine::core::host::{Party, Tracer};
 use extengine::core::json::row_to_json;
 use extengine::core::manifest::Verb;
 use extengine::core::say;
+use extengine::partition::LogLine;
 use extengine::partition::application::os_platform;
 use extengine::partition::single::Rows;
 use extengine::{Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
 use crate::args::Call;
+use crate::input::Input;
 use crate::open;
 use crate::output::{Lines, error_line, row};
-use crate::words::{self, one_line};
+use crate::words::one_line;
 
 pub(crate) fn call(args: &Call) -> Result<bool> {
     let input = open::json(&args.args, "ARGS")?;
@@ -36,7 +36,7 @@ pub(crate) fn call(args: &Call) -> Result<bool> {
         &args.extension,
         &input,
         tracer,
-        &words::log,
+        &|line: &LogLine<'_>| say!("{line}"),
         platform.now(),
         seed,
     )?;
@@ -67,21 +67,17 @@ pub(crate) fn call(args: &Call) -> Result<bool> {
 }
 
 fn add_rows(rows: &mut Rows, path: &Path) -> Result<()> {
-    let unreadable = |source: std::io::Error| {
-        Error::new(
-            ErrorKind::Io,
-            format!("cannot read the rows in {}: {source}", path.display()),
-        )
-        .with_source(source)
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(unreadable)?;
-        if line.trim().is_empty() {
+    let mut input = Input::open(Some(path))?;
+    while let Some(line) = input.next()? {
+        let number = line.number;
+        let place = || format!("{}:{number}", path.display());
+        let text = line.text.map_err(|error| {
+            Error::new(ErrorKind::BadArgs, format!("no row: {error}")).at(place)
+        })?;
+        if text.trim().is_empty() {
             continue;
         }
-        let place = || format!("{}:{}", path.display(), number + 1);
-        let row = open::json(&line, "a row").map_err(|error| error.at(place))?;
+        let row = open::json(text, "a row").map_err(|error| error.at(place))?;
         rows.add(&row).map_err(|error| error.at(place))?;
     }
     Ok(())

@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::args::App;
 use crate::input::said;
-use crate::words::{self, one_line};
+use crate::words::one_line;
 
 /// The data folder that a command uses.
 pub(crate) fn data_folder(app: &App, spec: &AppSpec) -> PathBuf {
@@ -41,8 +41,6 @@ pub(crate) fn open(
         partitions: partitions.or(kept),
         data: Some(data.to_owned()),
         jobs,
-        logger: Arc::new(words::log),
-        notices: Arc::new(|notice| say!("{}", one_line(notice))),
         ..Options::default()
     };
     Application::open(spec, options)

@@ -1,26 +1,7 @@
 //! Words of guests, as an operator's terminal may have them.
 
-use std::fmt::Display;
-
-use extengine::core::say;
-use extengine::partition::LogLine;
+pub(crate) use extengine::core::stderr::one_line;
 use extengine::{Error, ErrorKind};
-
-/// Words on one line, where whatever would end it or command the terminal is written out.
-///
-/// Guests choose their words, and those that could begin a line would speak for the host.
-pub(crate) fn one_line(words: impl Display) -> String {
-    let words = words.to_string();
-    let mut line = String::with_capacity(words.len());
-    for letter in words.chars() {
-        if letter.is_control() && letter != '\t' {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    line
-}
 
 /// What an error says: on one line, unless it is a report of several problems.
 pub(crate) fn report(error: &Error) -> String {
@@ -50,12 +31,6 @@ pub(crate) fn logged(name: &str, text: &str) -> String {
     }
 }
 
-/// Says what an extension logs.
-pub(crate) fn log(line: &LogLine<'_>) {
-    let (level, message) = (one_line(line.level), one_line(line.message));
-    say!("[{level}] {}: {message}", line.extension);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,10 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn words_stay_on_their_line_and_command_no_terminal() {
-        let words = "x\r\nhost: y\u{1b}[2J\u{9b}2J\u{7f}\tü \\n";
-        let line = r"x\r\nhost: y\u{1b}[2J\u{9b}2J\u{7f}".to_owned() + "\tü \\n";
-        assert_eq!(one_line(words), line);
+    fn only_a_report_has_several_lines() {
         let says = |kind| report(&Error::new(kind, "one\ntwo\u{1b}"));
         assert_eq!(says(ErrorKind::Rejected), "one\\ntwo\\u{1b}");
         assert_eq!(says(ErrorKind::Package), "one\n  two\\u{1b}");

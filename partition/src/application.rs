@@ -9,6 +9,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::factory;
 use engine_core::manifest::ExtensionKind;
 use engine_core::registry;
+use engine_core::stderr::one_line;
 use engine_core::value::Value;
 use engine_core::{json, say, value};
 
@@ -54,10 +55,8 @@ impl Default for Options {
             data: None,
             jobs: true,
             platform: None,
-            logger: Arc::new(|line: &LogLine<'_>| {
-                say!("[{}] {}: {}", line.level, line.extension, line.message);
-            }),
-            notices: Arc::new(|notice| say!("{notice}")),
+            logger: Arc::new(|line: &LogLine<'_>| say!("{line}")),
+            notices: Arc::new(|notice| say!("{}", one_line(notice))),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What a partition answers an extension that asks: a view of its state, and the host's own storages.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use engine_core::catalog::{Catalog, StorageId, random_index};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::foreign::ForeignFunction;
 use engine_core::host::{Host, TakeRow};
 use engine_core::schema::Schema;
+use engine_core::stderr::one_line;
 use engine_core::value::Writer;
 
 use crate::journal::Journal;
@@ -24,6 +26,14 @@ pub struct LogLine<'a> {
     pub level: &'a str,
     /// The message.
     pub message: &'a str,
+}
+
+/// `[LEVEL] EXTENSION: MESSAGE` on one line, whatever words the extension chose.
+impl fmt::Display for LogLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (level, message) = (one_line(self.level), one_line(self.message));
+        write!(f, "[{level}] {}: {message}", self.extension)
+    }
 }
 
 /// Who takes the lines that extensions log.
