@@ -12,6 +12,7 @@ mod appender;
 pub mod application;
 mod board;
 mod checkpoint;
+mod difference;
 mod folder;
 mod host;
 mod ids;

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::answer::{self, Answer};
+use crate::difference::{Difference, differences};
 use crate::host::Context;
 use crate::log::{LogReader, Position};
 use crate::overlay::Overlay;
@@ -15,7 +16,7 @@ use crate::partition::{Shared, catch};
 use crate::platform::JoinHandle;
 use crate::program::Loaded;
 use crate::record::{Command, Entry, Group, GroupHead};
-use crate::replay::{Difference, differences, set_all_of, set_steps, silent};
+use crate::replay::silent;
 use crate::runner::{Cost, Ground, Runner};
 use crate::state::log_error;
 use crate::store::Snapshot;
@@ -283,10 +284,10 @@ impl<'a> Work<'a> {
                 Entry::Command(command) => {
                     self.refused(command.offset);
                     self.command(group.head, command, None);
-                    set_steps(&mut self.overlay, &command.steps);
+                    self.overlay.set_steps(&command.steps);
                     self.offset = command.offset + 1;
                 }
-                Entry::Projection(projection) => set_all_of(&mut self.overlay, projection),
+                Entry::Projection(projection) => self.overlay.set_all_of(projection),
                 Entry::Job(_) => {}
             }
         }

@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::{Receiver, Sender, TrySendError, never, select};
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
-use engine_core::intent::Intents;
 use engine_core::limits::Limit;
 use engine_core::value::{self, Value};
 
@@ -556,24 +555,10 @@ impl Writer {
     }
 
     fn projection(&mut self, projection: Projection, reader: Reader) {
-        for event in &projection.events {
-            self.take_intents(&event.intents);
-        }
+        // Their conditions were checked when they were made, on the same rows: nobody else writes them.
+        self.building.overlay.set_all_of(&projection);
         self.group.projection(&projection);
         self.building.projections.push((projection, reader));
-    }
-
-    /// Puts a projector's intents into the overlay. Their conditions were checked when they were made, on the same
-    /// rows: nobody else writes them.
-    fn take_intents(&mut self, intents: &Intents) {
-        for intent in intents.iter() {
-            let value =
-                (intent.verb != engine_core::manifest::Verb::Delete).then(|| intent.value.into());
-            self.building
-                .overlay
-                .set(intent.storage, intent.key.into(), value);
-        }
-        self.building.overlay.accept();
     }
 
     /// Ends the group and makes it the one that is away, for the log to append. Nothing is away before this.
