@@ -26,12 +26,12 @@ use crate::platform::{JoinHandle, Platform};
 use crate::program::{Loaded, Program};
 use crate::projector::Projector;
 use crate::queries::{Answerer, Question};
-use crate::record::{Entry, Group};
+use crate::record::{Entry, Group, max_entry};
 use crate::runner::Runner;
 use crate::shadow::{ShadowReport, Thread};
 use crate::state::{Progress, State, log_error};
 use crate::store::{Bytes, Snapshot, StorePlace};
-use crate::writer::{Message, Place, Submission, Writer, max_entry};
+use crate::writer::{Message, Place, Submission, Writer};
 
 /// The largest group of the log: two entries of the largest size.
 const MAX_GROUP: usize = 256 << 20;

@@ -21,10 +21,12 @@ use self::read::Parser;
 pub use crate::journal::ForeignAnswer;
 
 mod read;
+mod size;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub(crate) use size::{JOB_ERROR, max_entry, too_large};
 pub(crate) use write::{GroupWriter, Step};
 
 /// The version of this layout.
