@@ -16,6 +16,7 @@ mod difference;
 mod folder;
 mod host;
 mod ids;
+mod instances;
 mod jobs;
 mod journal;
 mod lineup;

@@ -10,11 +10,11 @@ use engine_core::manifest::Verbs;
 
 use crate::answer;
 use crate::host::{Context, Logger, PartitionHost, logged_event};
+use crate::instances::Instances;
 use crate::journal::Journal;
 use crate::log::{LogCursor, LogReader, Position};
 use crate::overlay::{Overlay, Seen};
 use crate::partition::{Shared, catch};
-use crate::program::Instances;
 use crate::record::{
     Command, Counted, Entry, ForeignAnswer, Group, GroupHead, Projection, too_large,
 };

@@ -10,17 +10,17 @@ use engine_core::intent::Intents;
 
 use crate::checkpoint;
 use crate::difference::{compare, differences};
-use crate::folder;
+use crate::folder::{self, checkpoint_folder, log_folder, store_folder};
 use crate::host::{Context, LogLine, PartitionHost, logged, logged_event};
 use crate::ids::Window;
+use crate::instances::Instances;
 use crate::journal::Journal;
 use crate::lineup::hex;
 use crate::log::{Owner, Position, SegmentLog};
 use crate::overlay::Overlay;
 use crate::packages;
-use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
-use crate::program::{Instances, Loaded, Program};
+use crate::program::{Loaded, Program};
 use crate::record::{
     Command, Counted, Entry, ForeignAnswer, Group, GroupHead, PackageHash, Projection,
 };

@@ -9,10 +9,10 @@ use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
 
 use crate::checkpoint;
+use crate::folder::checkpoint_folder;
 use crate::ids::{self, Accepted, Ids, Window};
 use crate::log::{LogError, LogReader, Position};
 use crate::overlay::value_behind;
-use crate::partition::checkpoint_folder;
 use crate::platform::Platform;
 use crate::record::{Command, Entry, Group};
 use crate::store::{MemoryStore, StateStore, StoreKind, StorePlace, Write};
