@@ -21,7 +21,7 @@ use crate::ids::MAX_ID;
 use crate::jobs::Jobs;
 use crate::lineup::Lineup;
 use crate::log::LogReader;
-use crate::platform::{JoinHandle, Platform};
+use crate::platform::{self, JoinHandle, Platform};
 use crate::program::{Loaded, Program};
 use crate::projector::Projector;
 use crate::queries::{Answerer, Question};
@@ -173,10 +173,7 @@ impl Partition {
 
     fn spawn(&self, what: &str, task: impl FnOnce() + Send + 'static) -> Result<JoinHandle> {
         let name = self.shared.thread_name(what);
-        let spawned = self.shared.platform.spawn(&name, Box::new(task));
-        spawned.map_err(|source| {
-            Error::new(ErrorKind::Io, format!("no thread `{name}`: {source}")).with_source(source)
-        })
+        platform::spawn(&*self.shared.platform, &name, task)
     }
 
     /// Starts the writer and waits until it has its instances.

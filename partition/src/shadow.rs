@@ -13,7 +13,7 @@ use crate::host::Context;
 use crate::log::{LogReader, Position};
 use crate::overlay::Overlay;
 use crate::partition::{Shared, catch};
-use crate::platform::JoinHandle;
+use crate::platform::{self, JoinHandle};
 use crate::program::Loaded;
 use crate::record::{Command, Entry, Group, GroupHead};
 use crate::replay::silent;
@@ -129,7 +129,7 @@ impl Thread {
         let base = base.wait()?;
         let stop = Arc::new(Stop::default());
         let name = shared.thread_name("shadow");
-        let (own, platform) = (shared.clone(), shared.platform.clone());
+        let own = shared.clone();
         let told = stop.clone();
         let task = move || {
             let ended = catch("a shadow", || {
@@ -140,9 +140,7 @@ impl Thread {
                 lock(&report).failed.get_or_insert(error);
             }
         };
-        let handle = platform.spawn(&name, Box::new(task)).map_err(|source| {
-            Error::new(ErrorKind::Io, format!("no thread `{name}`: {source}")).with_source(source)
-        })?;
+        let handle = platform::spawn(&*shared.platform, &name, task)?;
         Ok(Self {
             shared,
             stop,
