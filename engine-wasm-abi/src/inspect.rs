@@ -7,8 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use wasmparser::{
-    CompositeInnerType, Encoding, ExternalKind, FuncValidatorAllocations, FunctionBody,
-    KnownCustom, Name, Operator, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
+    CompositeInnerType, Encoding, ExportSectionReader, ExternalKind, FuncValidatorAllocations,
+    FunctionBody, ImportSectionReader, KnownCustom, Name, Operator, Parser, Payload, TypeRef,
+    TypeSectionReader, ValidPayload, Validator, WasmFeatures,
 };
 
 pub use info::{
@@ -188,30 +189,8 @@ impl<'a> Inspector<'a> {
     /// Notes what a section says, up to its end or to what cannot be parsed.
     fn read(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
         match payload {
-            Payload::TypeSection(types) => {
-                for group in types {
-                    let types = group?.into_types();
-                    self.types
-                        .extend(types.map(|ty| match ty.composite_type.inner {
-                            CompositeInnerType::Func(func) => Some(Arc::new(FuncSig {
-                                params: func.params().iter().map(|&ty| ty.into()).collect(),
-                                results: func.results().iter().map(|&ty| ty.into()).collect(),
-                            })),
-                            _ => None,
-                        }));
-                }
-            }
-            Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
-                    let import = import?;
-                    let ty = self.import(import.ty);
-                    self.info.imports.push(Import {
-                        module: import.module.to_owned(),
-                        name: import.name.to_owned(),
-                        ty,
-                    });
-                }
-            }
+            Payload::TypeSection(types) => self.types(types)?,
+            Payload::ImportSection(imports) => self.imports(imports)?,
             Payload::FunctionSection(functions) => {
                 for ty in functions {
                     let signature = self.signature(ty?);
@@ -234,56 +213,94 @@ impl<'a> Inspector<'a> {
                     self.globals.push(global_info(global?.ty));
                 }
             }
-            Payload::ExportSection(exports) => {
-                for export in exports {
-                    let export = export?;
-                    self.info.exports.push(Export {
-                        name: export.name.to_owned(),
-                        ty: self.export(export.kind, export.index),
-                    });
-                }
-            }
+            Payload::ExportSection(exports) => self.exports(exports)?,
             Payload::StartSection { func, range } => {
                 self.info.start = true;
                 let message = "the start function would run outside any budget: \
                                move what it does into `WasmInit`";
                 self.report(Some(func), range.start, message.to_owned());
             }
-            Payload::CodeSectionEntry(body) => {
-                let index = self.imported_functions.saturating_add(self.bodies);
-                self.bodies += 1;
-                let bytes = u32::try_from(body.range().len()).unwrap_or(u32::MAX);
-                let largest = &mut self.info.largest_function;
-                if largest.as_ref().is_none_or(|largest| bytes > largest.bytes) {
-                    *largest = Some(LargestFunction {
-                        index,
-                        name: None,
-                        bytes,
-                    });
+            Payload::CodeSectionEntry(body) => self.body(&body)?,
+            Payload::CustomSection(section) => self.custom(section.as_known())?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn types(&mut self, types: TypeSectionReader<'a>) -> wasmparser::Result<()> {
+        for group in types {
+            let types = group?.into_types();
+            self.types
+                .extend(types.map(|ty| match ty.composite_type.inner {
+                    CompositeInnerType::Func(func) => Some(Arc::new(FuncSig {
+                        params: func.params().iter().map(|&ty| ty.into()).collect(),
+                        results: func.results().iter().map(|&ty| ty.into()).collect(),
+                    })),
+                    _ => None,
+                }));
+        }
+        Ok(())
+    }
+
+    fn imports(&mut self, imports: ImportSectionReader<'a>) -> wasmparser::Result<()> {
+        for import in imports.into_imports() {
+            let import = import?;
+            let ty = self.import(import.ty);
+            self.info.imports.push(Import {
+                module: import.module.to_owned(),
+                name: import.name.to_owned(),
+                ty,
+            });
+        }
+        Ok(())
+    }
+
+    fn exports(&mut self, exports: ExportSectionReader<'a>) -> wasmparser::Result<()> {
+        for export in exports {
+            let export = export?;
+            self.info.exports.push(Export {
+                name: export.name.to_owned(),
+                ty: self.export(export.kind, export.index),
+            });
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
+        let index = self.imported_functions.saturating_add(self.bodies);
+        self.bodies += 1;
+        let bytes = u32::try_from(body.range().len()).unwrap_or(u32::MAX);
+        let largest = &mut self.info.largest_function;
+        if largest.as_ref().is_none_or(|largest| bytes > largest.bytes) {
+            *largest = Some(LargestFunction {
+                index,
+                name: None,
+                bytes,
+            });
+        }
+        self.weigh(index, body)
+    }
+
+    fn custom(&mut self, section: KnownCustom<'a>) -> wasmparser::Result<()> {
+        match section {
+            KnownCustom::Name(names) => {
+                for name in names {
+                    self.name(name?)?;
                 }
-                self.weigh(index, &body)?;
             }
-            Payload::CustomSection(section) => match section.as_known() {
-                KnownCustom::Name(names) => {
-                    for name in names {
-                        self.name(name?)?;
+            KnownCustom::Producers(fields) => {
+                for field in fields {
+                    let field = field?;
+                    for value in field.values {
+                        let value = value?;
+                        self.info.producers.push(Producer {
+                            role: field.name.to_owned(),
+                            name: value.name.to_owned(),
+                            version: value.version.to_owned(),
+                        });
                     }
                 }
-                KnownCustom::Producers(fields) => {
-                    for field in fields {
-                        let field = field?;
-                        for value in field.values {
-                            let value = value?;
-                            self.info.producers.push(Producer {
-                                role: field.name.to_owned(),
-                                name: value.name.to_owned(),
-                                version: value.version.to_owned(),
-                            });
-                        }
-                    }
-                }
-                _ => {}
-            },
+            }
             _ => {}
         }
         Ok(())

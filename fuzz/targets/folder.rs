@@ -168,7 +168,7 @@ fn intents(out: &mut Vec<u8>, input: &mut Input<'_>) {
     }
 }
 
-/// A group of the log, as `record.rs` has it, with the offset of its first command.
+/// A group of the log, as `record/` has it, with the offset of its first command.
 fn group(input: &mut Input<'_>, offset: &mut i64) -> Vec<u8> {
     let mut out = Vec::new();
     let mut head = Writer(&mut out);

@@ -5,7 +5,7 @@ use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::log::{Append, CommandLog, GroupBuffer, Position};
 use crate::partition::catch;
-use crate::platform::{JoinHandle, Platform};
+use crate::platform::{self, JoinHandle, Platform};
 use crate::state::log_error;
 
 /// What the log is to do.
@@ -74,9 +74,7 @@ impl Appender {
                 }
             }
         };
-        let handle = platform.spawn(name, Box::new(run)).map_err(|source| {
-            Error::new(ErrorKind::Io, format!("no thread `{name}`: {source}")).with_source(source)
-        })?;
+        let handle = platform::spawn(platform, name, run)?;
         Ok(Self {
             log: Some(log),
             thread: Some((out, handle)),

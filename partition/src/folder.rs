@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::application::mismatch;
 use crate::log::SegmentLog;
 use crate::manifest::{AppSpec, MAX_PARTITIONS};
-use crate::partition::log_folder;
 use crate::platform::{Access, FolderLock, Platform};
 use crate::state::{State, log_error};
 use crate::store::StoreKind;
@@ -100,6 +99,21 @@ pub struct CommandFacts {
 /// The folder of one partition.
 pub(crate) fn of_partition(data: &Path, number: u32) -> PathBuf {
     data.join(format!("partition-{number}"))
+}
+
+/// Where a partition keeps its log.
+pub(crate) fn log_folder(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+/// Where a partition keeps its checkpoints.
+pub(crate) fn checkpoint_folder(folder: &Path) -> PathBuf {
+    folder.join("checkpoints")
+}
+
+/// Where a partition keeps its rows, if its store is on disk.
+pub(crate) fn store_folder(folder: &Path) -> PathBuf {
+    folder.join("store")
 }
 
 impl FolderFacts {

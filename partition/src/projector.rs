@@ -10,16 +10,18 @@ use engine_core::manifest::Verbs;
 
 use crate::answer;
 use crate::host::{Context, Logger, PartitionHost, logged_event};
+use crate::instances::Instances;
 use crate::journal::Journal;
 use crate::log::{LogCursor, LogReader, Position};
 use crate::overlay::{Overlay, Seen};
 use crate::partition::{Shared, catch};
-use crate::program::Instances;
-use crate::record::{Command, Counted, Entry, ForeignAnswer, Group, GroupHead, Projection};
+use crate::record::{
+    Command, Counted, Entry, ForeignAnswer, Group, GroupHead, Projection, too_large,
+};
 use crate::runner::EMPTY;
 use crate::state::log_error;
 use crate::store::Snapshot;
-use crate::writer::{Message, Reader, too_large};
+use crate::writer::{Message, Reader};
 
 /// How often an event is tried before its projector stops.
 const ATTEMPTS: usize = 3;

@@ -8,8 +8,8 @@ use engine_core::intent::Intents;
 
 use crate::answer;
 use crate::host::{Context, Logger, PartitionHost};
+use crate::instances::Instances;
 use crate::partition::{QueryAnswer, Shared, catch};
-use crate::program::Instances;
 use crate::store::Snapshot;
 use crate::writer::Message;
 

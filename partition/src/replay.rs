@@ -4,30 +4,31 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine_core::catalog::{Catalog, CommandSchema};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::factory;
-use engine_core::intent::{Intent, Intents};
-use engine_core::schema::Schema;
+use engine_core::intent::Intents;
 
-use crate::folder;
+use crate::checkpoint;
+use crate::difference::{compare, differences};
+use crate::folder::{self, checkpoint_folder, log_folder, store_folder};
 use crate::host::{Context, LogLine, PartitionHost, logged, logged_event};
 use crate::ids::Window;
+use crate::instances::Instances;
 use crate::journal::Journal;
 use crate::lineup::hex;
 use crate::log::{Owner, Position, SegmentLog};
 use crate::overlay::Overlay;
 use crate::packages;
-use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
-use crate::program::{Instances, Loaded, Program};
+use crate::program::{Loaded, Program};
 use crate::record::{
-    Command, Counted, Entry, ForeignAnswer, Group, GroupHead, LoggedStep, PackageHash, Projection,
+    Command, Counted, Entry, ForeignAnswer, Group, GroupHead, PackageHash, Projection,
 };
 use crate::runner::{EMPTY, Ground, Runner};
 use crate::state::{State, log_error};
 use crate::store::{StoreKind, StorePlace};
-use crate::{checkpoint, rows};
+
+pub use crate::difference::Difference;
 
 /// Which code a replay runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,19 +53,6 @@ pub struct Replay {
     pub notices: Vec<String>,
     /// What differs, in words.
     pub differences: Vec<Difference>,
-}
-
-/// One difference between the log and a replay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The partition.
-    pub partition: u32,
-    /// The offset of the command.
-    pub offset: u64,
-    /// The extension.
-    pub extension: String,
-    /// What differs.
-    pub what: String,
 }
 
 /// Runs the logged commands of a data folder again, from the oldest retained checkpoint, and compares.
@@ -277,7 +265,7 @@ impl Replayer<'_, '_> {
             self.differs(command.offset, &extension, what);
         }
         self.overlay.take_back();
-        set_steps(&mut self.overlay, &command.steps);
+        self.overlay.set_steps(&command.steps);
     }
 
     fn projection(
@@ -301,7 +289,7 @@ impl Replayer<'_, '_> {
             let offset = event.command.offset;
             // What was counted of commands before the beginning of this replay stays as it is.
             while let Some(then) = logged.next_if(|then| then.offset < offset) {
-                set_all(&mut overlay, &then.intents);
+                overlay.set_all(&then.intents);
             }
             let nothing = Counted::default();
             let then = logged.next_if(|then| then.offset == offset);
@@ -325,9 +313,9 @@ impl Replayer<'_, '_> {
             if let Some(what) = what {
                 self.differs(offset, &projection.projector, what);
             }
-            set_all(&mut overlay, then);
+            overlay.set_all(then);
         }
-        set_all_of(&mut self.overlay, projection);
+        self.overlay.set_all_of(projection);
         let slowest = program
             .async_projectors()
             .map(|extension| {
@@ -393,120 +381,7 @@ impl Replayer<'_, '_> {
     }
 }
 
-/// What a run of a logged command asked for otherwise than it did then: extensions, and what differs in words.
-pub(crate) fn differences(
-    catalog: &Catalog,
-    command: &Command,
-    run: Result<()>,
-    runner: &Runner,
-) -> Vec<(String, String)> {
-    if let Err(error) = run {
-        let what = format!("accepted then, refused now: {} ({})", error, error.kind());
-        return vec![(command.name.clone(), what)];
-    }
-    let mut differences = Vec::new();
-    let gone = |then: &LoggedStep| (then.extension.clone(), "asks for nothing now".to_owned());
-    let mut logged = command.steps.as_slice();
-    for (i, step) in runner.steps().enumerate() {
-        let same = |then: &LoggedStep| then.extension == step.extension;
-        let then = logged.iter().position(same).map(|at| {
-            differences.extend(logged[..at].iter().map(gone));
-            let then = &logged[at];
-            logged = &logged[at + 1..];
-            then
-        });
-        let empty = Intents::new();
-        let before = then.map_or(&empty, |then| &then.intents);
-        if let Some(what) = compare(catalog, before, step.intents) {
-            differences.push((step.extension.to_owned(), what));
-        }
-        if i == 0 && !same_results(catalog, command, step.intents) {
-            differences.push((step.extension.to_owned(), "another result".to_owned()));
-        }
-    }
-    differences.extend(logged.iter().map(gone));
-    differences
-}
-
-/// Makes the logged intents of a command what later ones of its group see.
-pub(crate) fn set_steps(overlay: &mut Overlay, steps: &[LoggedStep]) {
-    for step in steps {
-        set_all(overlay, &step.intents);
-    }
-    overlay.accept();
-}
-
-fn set_all(overlay: &mut Overlay, intents: &Intents) {
-    for intent in intents.iter() {
-        let value =
-            (intent.verb != engine_core::manifest::Verb::Delete).then(|| intent.value.into());
-        overlay.set(intent.storage, intent.key.into(), value);
-    }
-}
-
-/// As [`set_steps`], for what a projector made.
-pub(crate) fn set_all_of(overlay: &mut Overlay, projection: &Projection) {
-    for event in &projection.events {
-        set_all(overlay, &event.intents);
-    }
-    overlay.accept();
-}
-
 /// What the extensions log is history.
 pub(crate) fn silent() -> impl Fn(&LogLine<'_>) + Send + Sync {
     |_: &LogLine<'_>| {}
-}
-
-/// Whether a command has the results that it had, with the fields that their schema has got since.
-fn same_results(catalog: &Catalog, command: &Command, now: &Intents) -> bool {
-    let then = command.results.iter().map(Vec::as_slice);
-    if now.results().eq(then.clone()) {
-        return true;
-    }
-    let schema = catalog.command(&command.name);
-    let (now, then): (Vec<_>, Vec<_>) = (now.results().collect(), then.collect());
-    schema.is_some_and(|CommandSchema { result, .. }| {
-        let mut pairs = then.iter().zip(&now);
-        then.len() == now.len() && pairs.all(|(then, now)| same_rows(result, then, now))
-    })
-}
-
-/// Whether two intents ask for the same, with the fields that the row has got since.
-fn is_same(catalog: &Catalog, then: &Intent<'_>, now: &Intent<'_>) -> bool {
-    let of = |intent: &Intent<'_>| (intent.verb, intent.storage);
-    of(then) == of(now)
-        && then.key == now.key
-        && same_rows(&catalog.storage(then.storage).value, then.value, now.value)
-}
-
-fn same_rows(schema: &Schema, then: &[u8], now: &[u8]) -> bool {
-    let rows = (schema.normalise(then), schema.normalise(now));
-    matches!(rows, (Ok(then), Ok(now)) if then == now)
-}
-
-/// The first difference between intents then and now, in words.
-fn compare(catalog: &Catalog, then: &Intents, now: &Intents) -> Option<String> {
-    let mut before = then.iter();
-    let mut after = now.iter();
-    loop {
-        match (before.next(), after.next()) {
-            (None, None) => return None,
-            (a, b) if a == b => {}
-            (Some(a), Some(b)) if is_same(catalog, &a, &b) => {}
-            (a, b) => {
-                let show = |intent: Option<Intent<'_>>| {
-                    intent.map_or("nothing".to_owned(), |intent| {
-                        let storage = catalog.storage(intent.storage);
-                        let row = rows::to_json(catalog, intent.storage, intent.key, intent.value);
-                        let row = row.map_or_else(
-                            |_| "…".to_owned(),
-                            |row| serde_json::Value::Object(row).to_string(),
-                        );
-                        format!("{} {} {row}", intent.verb, storage.name)
-                    })
-                };
-                return Some(format!("then {}, now {}", show(a), show(b)));
-            }
-        }
-    }
 }

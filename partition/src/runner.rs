@@ -7,9 +7,10 @@ use engine_core::intent::Intents;
 use engine_core::limits::Ledger;
 
 use crate::host::{Context, Logger, PartitionHost, event_row};
+use crate::instances::Instances;
 use crate::journal::{ForeignAnswer, Journal};
 use crate::overlay::{Overlay, Seen};
-use crate::program::{Instances, Program};
+use crate::program::Program;
 use crate::record::{LoggedStep, Step};
 use crate::store::View;
 

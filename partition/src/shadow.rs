@@ -8,14 +8,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::answer::{self, Answer};
+use crate::difference::{Difference, differences};
 use crate::host::Context;
 use crate::log::{LogReader, Position};
 use crate::overlay::Overlay;
 use crate::partition::{Shared, catch};
-use crate::platform::JoinHandle;
+use crate::platform::{self, JoinHandle};
 use crate::program::Loaded;
 use crate::record::{Command, Entry, Group, GroupHead};
-use crate::replay::{Difference, differences, set_all_of, set_steps, silent};
+use crate::replay::silent;
 use crate::runner::{Cost, Ground, Runner};
 use crate::state::log_error;
 use crate::store::Snapshot;
@@ -128,7 +129,7 @@ impl Thread {
         let base = base.wait()?;
         let stop = Arc::new(Stop::default());
         let name = shared.thread_name("shadow");
-        let (own, platform) = (shared.clone(), shared.platform.clone());
+        let own = shared.clone();
         let told = stop.clone();
         let task = move || {
             let ended = catch("a shadow", || {
@@ -139,9 +140,7 @@ impl Thread {
                 lock(&report).failed.get_or_insert(error);
             }
         };
-        let handle = platform.spawn(&name, Box::new(task)).map_err(|source| {
-            Error::new(ErrorKind::Io, format!("no thread `{name}`: {source}")).with_source(source)
-        })?;
+        let handle = platform::spawn(&*shared.platform, &name, task)?;
         Ok(Self {
             shared,
             stop,
@@ -283,10 +282,10 @@ impl<'a> Work<'a> {
                 Entry::Command(command) => {
                     self.refused(command.offset);
                     self.command(group.head, command, None);
-                    set_steps(&mut self.overlay, &command.steps);
+                    self.overlay.set_steps(&command.steps);
                     self.offset = command.offset + 1;
                 }
-                Entry::Projection(projection) => set_all_of(&mut self.overlay, projection),
+                Entry::Projection(projection) => self.overlay.set_all_of(projection),
                 Entry::Job(_) => {}
             }
         }

@@ -10,8 +10,9 @@ use serde_json::Value as Json;
 use std::sync::Arc;
 
 use crate::host::{Context, Logger, PartitionHost, event_row};
+use crate::instances::Instances;
 use crate::overlay::check_key;
-use crate::program::{Instances, Program};
+use crate::program::Program;
 use crate::runner::EMPTY;
 use crate::store::{MemoryStore, Write};
 

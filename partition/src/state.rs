@@ -7,12 +7,12 @@ use std::sync::Arc;
 use engine_core::catalog::Catalog;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::intent::Intents;
-use engine_core::manifest::Verb;
 
 use crate::checkpoint;
+use crate::folder::checkpoint_folder;
 use crate::ids::{self, Accepted, Ids, Window};
 use crate::log::{LogError, LogReader, Position};
-use crate::partition::checkpoint_folder;
+use crate::overlay::value_behind;
 use crate::platform::Platform;
 use crate::record::{Command, Entry, Group};
 use crate::store::{MemoryStore, StateStore, StoreKind, StorePlace, Write};
@@ -281,7 +281,7 @@ fn writes(entry: &Entry) -> impl Iterator<Item = Write> {
     intents.flat_map(Intents::iter).map(|intent| Write {
         storage: intent.storage,
         key: intent.key.into(),
-        value: (intent.verb != Verb::Delete).then(|| intent.value.into()),
+        value: value_behind(&intent),
     })
 }
 

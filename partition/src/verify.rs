@@ -6,12 +6,11 @@ use std::sync::Arc;
 use engine_core::error::{Error, ErrorKind, Result};
 
 use crate::checkpoint;
-use crate::folder::{self, FolderFacts};
+use crate::folder::{self, FolderFacts, checkpoint_folder, log_folder, store_folder};
 use crate::ids::Window;
 use crate::log::{self, LogReader, Owner, Position, SegmentLog};
 use crate::manifest::PartitionSpec;
 use crate::packages;
-use crate::partition::{checkpoint_folder, log_folder, store_folder};
 use crate::platform::Platform;
 use crate::rows;
 use crate::state::{State, log_error, reaches};
@@ -95,7 +94,7 @@ fn partition<'a>(
     found: &mut Verified,
 ) -> Result<Option<(State, Vec<Scratch<'a>>)>> {
     let catalog = Arc::new(facts.catalog()?);
-    let mut state = State::new(catalog.clone(), Window::ALL);
+    let mut state = State::new(catalog, Window::ALL);
     let log_folder = log_folder(folder);
     let files = platform.files();
     let exists = files.exists(&log_folder).map_err(|source| {
@@ -128,45 +127,10 @@ fn partition<'a>(
         memory: PartitionSpec::default().store_bytes,
     };
     let is_whole = reader.oldest() == Position::START;
-    let mut scratches = Vec::new();
-    let mut stored = None;
-    if facts.store == StoreKind::Disk {
-        let copy = place.copy("verify-store")?;
-        let opened = copy.0.open(&catalog).and_then(|store| {
-            let hash = rows::hash(&catalog, &[store.snapshot()?])?;
-            Ok((store, hash))
-        });
-        let opened = opened.map_err(|error| {
-            // The damage is in the store, not in its copy.
-            let (copy, store) = (&copy.0.folder, &place.folder);
-            let message = error.message();
-            let message = message.replace(&*copy.to_string_lossy(), &store.to_string_lossy());
-            Error::new(error.kind(), message)
-        });
-        let opened = match opened {
-            // The first opening did not come so far that anything was answered.
-            Err(error) if error.kind() == ErrorKind::Corrupt && is_whole && !facts.opened => {
-                let notice = "the first opening did not come to its end, and the next one makes the store anew";
-                found.notices.push(format!("{notice}: {}", error.message()));
-                None
-            }
-            opened => Some(opened?),
-        };
-        match opened {
-            Some((store, _)) if !is_whole => state.store = store,
-            opened => {
-                let beside = place.scratch("verify")?;
-                state.store = beside.0.open(&catalog)?;
-                scratches.push(beside);
-                stored = opened.map(|(store, hash)| Stored {
-                    folder: place.folder.clone(),
-                    position: store.position(),
-                    hash,
-                });
-            }
-        }
-        scratches.push(copy);
-    }
+    let (scratches, mut stored) = match facts.store {
+        StoreKind::Memory => (Vec::new(), None),
+        StoreKind::Disk => open_store(&place, is_whole, facts, &mut state, found)?,
+    };
     if !is_whole {
         // What lies before the oldest checkpoint is gone; that checkpoint is where the rest begins.
         if let Some((_, oldest)) = kept.first() {
@@ -181,23 +145,15 @@ fn partition<'a>(
             let what = stored.disagreement(&mut state, &*reader)?;
             found.problems.extend(what);
         }
-        let mut saved = State::new(catalog.clone(), Window::ALL);
-        if let Err(error) = checkpoint::read(&**platform, path, &mut saved) {
-            found.problems.push(error.to_string());
-            continue;
-        }
-        state.follow_until(&*reader, Some(*position), |_, _| Ok(()))?;
-        let misplaced = saved.position != *position;
-        let what = match misplaced {
-            true => Some("its name says another position than it does".to_owned()),
-            false => disagreement(&state, &saved, facts.store)?,
-        };
-        match what {
+        match check_checkpoint(
+            platform,
+            (*position, path),
+            facts.store,
+            &mut state,
+            &*reader,
+        )? {
             None => found.checkpoints += 1,
-            Some(what) => found.problems.push(format!(
-                "{} does not agree with the log: {what}",
-                path.display()
-            )),
+            Some(problem) => found.problems.push(problem),
         }
     }
     if let Some(stored) = stored {
@@ -207,6 +163,78 @@ fn partition<'a>(
     state.follow(&*reader)?;
     state.check_store()?;
     Ok(Some((state, scratches)))
+}
+
+/// Opens a copy of a store on disk. Where the log has its beginning, the state gets a store without rows for the log to
+/// fill, and what the copy says is given, to be compared; else the copy is the state's store. The scratches are to stay as
+/// long as the state.
+fn open_store<'a>(
+    place: &StorePlace<'a>,
+    is_whole: bool,
+    facts: &FolderFacts,
+    state: &mut State,
+    found: &mut Verified,
+) -> Result<(Vec<Scratch<'a>>, Option<Stored>)> {
+    let catalog = state.catalog.clone();
+    let copy = place.copy("verify-store")?;
+    let opened = copy.0.open(&catalog).and_then(|store| {
+        let hash = rows::hash(&catalog, &[store.snapshot()?])?;
+        Ok((store, hash))
+    });
+    let opened = opened.map_err(|error| {
+        // The damage is in the store, not in its copy.
+        let (copy, store) = (&copy.0.folder, &place.folder);
+        let message = error.message();
+        let message = message.replace(&*copy.to_string_lossy(), &store.to_string_lossy());
+        Error::new(error.kind(), message)
+    });
+    let opened = match opened {
+        // The first opening did not come so far that anything was answered.
+        Err(error) if error.kind() == ErrorKind::Corrupt && is_whole && !facts.opened => {
+            let notice =
+                "the first opening did not come to its end, and the next one makes the store anew";
+            found.notices.push(format!("{notice}: {}", error.message()));
+            None
+        }
+        opened => Some(opened?),
+    };
+    match opened {
+        Some((store, _)) if !is_whole => {
+            state.store = store;
+            Ok((vec![copy], None))
+        }
+        opened => {
+            let beside = place.scratch("verify")?;
+            state.store = beside.0.open(&catalog)?;
+            let stored = opened.map(|(store, hash)| Stored {
+                folder: place.folder.clone(),
+                position: store.position(),
+                hash,
+            });
+            Ok((vec![beside, copy], stored))
+        }
+    }
+}
+
+/// Follows the log up to a checkpoint and compares; says what is wrong with the checkpoint.
+fn check_checkpoint(
+    platform: &Arc<dyn Platform>,
+    (position, path): (Position, &Path),
+    store: StoreKind,
+    state: &mut State,
+    reader: &dyn LogReader,
+) -> Result<Option<String>> {
+    let mut saved = State::new(state.catalog.clone(), Window::ALL);
+    if let Err(error) = checkpoint::read(&**platform, path, &mut saved) {
+        return Ok(Some(error.to_string()));
+    }
+    state.follow_until(reader, Some(position), |_, _| Ok(()))?;
+    let misplaced = saved.position != position;
+    let what = match misplaced {
+        true => Some("its name says another position than it does".to_owned()),
+        false => disagreement(state, &saved, store)?,
+    };
+    Ok(what.map(|what| format!("{} does not agree with the log: {what}", path.display())))
 }
 
 /// What a store on disk says.

@@ -8,6 +8,7 @@ use engine_core::manifest::Verb;
 use indexmap::map::Entry;
 
 use self::rows::{Rows, replace};
+use crate::record::{LoggedStep, Projection};
 use crate::store::{Bytes, MAX_KEY, View, Write};
 
 mod rows;
@@ -79,7 +80,7 @@ impl Overlay {
                     _ => {}
                 }
             }
-            let value = (intent.verb != Verb::Delete).then(|| intent.value.into());
+            let value = value_behind(&intent);
             let (at, before) = replace(entry, value);
             self.undo.push(Undo {
                 storage: intent.storage,
@@ -99,6 +100,26 @@ impl Overlay {
             at,
             before,
         });
+    }
+
+    /// Sets what intents ask for, without their conditions.
+    pub(crate) fn set_all(&mut self, intents: &Intents) {
+        for intent in intents.iter() {
+            self.set(intent.storage, intent.key.into(), value_behind(&intent));
+        }
+    }
+
+    /// Makes the logged intents of a command what later ones of its group see.
+    pub(crate) fn set_steps(&mut self, steps: &[LoggedStep]) {
+        steps.iter().for_each(|step| self.set_all(&step.intents));
+        self.accept();
+    }
+
+    /// As [`Overlay::set_steps`], for what a projector made.
+    pub(crate) fn set_all_of(&mut self, projection: &Projection) {
+        let events = projection.events.iter();
+        events.for_each(|event| self.set_all(&event.intents));
+        self.accept();
     }
 
     /// Accepts everything since the last call of this or of [`Overlay::take_back`].
@@ -140,6 +161,11 @@ impl Overlay {
             base,
         }
     }
+}
+
+/// The value that a row has behind an intent that writes; none where it is removed.
+pub(crate) fn value_behind(intent: &Intent<'_>) -> Option<Bytes> {
+    (intent.verb != Verb::Delete).then(|| intent.value.into())
 }
 
 fn violated(kind: ErrorKind, what: &str, catalog: &Catalog, intent: Intent<'_>) -> Error {

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
+use engine_core::error::{Error, ErrorKind, Result};
 
 mod os;
 mod random;
@@ -200,6 +201,20 @@ impl fmt::Debug for JoinHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JoinHandle")
     }
+}
+
+/// Runs `task` on a thread of its own, with the contract's error.
+///
+/// # Errors
+/// `io` where there is no thread to have.
+pub(crate) fn spawn(
+    platform: &dyn Platform,
+    name: &str,
+    task: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle> {
+    platform.spawn(name, Box::new(task)).map_err(|source| {
+        Error::new(ErrorKind::Io, format!("no thread `{name}`: {source}")).with_source(source)
+    })
 }
 
 /// Starts a named thread of the operating system.

@@ -1,6 +1,6 @@
 //! When the writer's state goes into a checkpoint, and what the log may forget behind it.
 
-use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::error::{Error, Result};
 
 use super::{Message, Writer};
 use crate::answer;
@@ -9,7 +9,7 @@ use crate::checkpoint;
 use crate::ids::Order;
 use crate::log::Position;
 use crate::partition::catch;
-use crate::platform::JoinHandle;
+use crate::platform::{self, JoinHandle};
 
 /// A checkpoint that is being written.
 pub(super) struct Checkpointing {
@@ -73,16 +73,9 @@ impl Writer {
             // The writer may be gone by now; the checkpoint counts all the same.
             drop(own.send(Message::CheckpointDone(content.position, written)));
         };
-        let spawned = self
-            .shared
-            .platform
-            .spawn("extengine-checkpoint", Box::new(write));
-        match spawned {
+        match platform::spawn(&*self.shared.platform, "extengine-checkpoint", write) {
             Ok(thread) => self.checkpointing = Some(Checkpointing { thread, waiting }),
-            Err(source) => {
-                let what = format!("no thread for a checkpoint: {source}");
-                self.no_checkpoint(waiting, &Error::new(ErrorKind::Io, what));
-            }
+            Err(error) => self.no_checkpoint(waiting, &error),
         }
         Ok(())
     }
