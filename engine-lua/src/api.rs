@@ -85,16 +85,16 @@ pub(crate) fn install(lua: &Lua, api: &Rc<Api>, host: &Table) -> mlua::Result<Ta
             api.write_fields(lua, (name, verb), id, row)
         })?;
     }
-    set(
-        host,
-        "result",
-        function(lua, api, |api, lua, row: Value| {
-            api.ask(|call| api.result(lua, call, &row))
-        }),
-    )?;
     set(host, "reject", function(lua, api, Api::reject))?;
     set(host, "call", function(lua, api, Api::call_foreign))?;
     host.raw_set("null", Value::NULL)?;
+    set(
+        &native,
+        "result",
+        function(lua, api, |api, lua, (row, native): (Value, bool)| {
+            api.ask(|call| api.result(lua, call, (&row, native)))
+        }),
+    )?;
     set(&native, "read", function(lua, api, Api::read))?;
     set(&native, "log", function(lua, api, Api::log))?;
     set(&native, "now", function(lua, api, Api::now))?;
@@ -514,8 +514,14 @@ impl Api {
         })
     }
 
-    /// Takes a result row; a value that is no table is the only field of a row that has just one.
-    pub(crate) fn result(&self, lua: &Lua, call: &Call<'_>, row: &Value) -> mlua::Result<()> {
+    /// Takes a result row, and whether it is a native integer; a value that is no table is the only field of a row that
+    /// has just one.
+    pub(crate) fn result(
+        &self,
+        lua: &Lua,
+        call: &Call<'_>,
+        (row, native): (&Value, bool),
+    ) -> mlua::Result<()> {
         call.trace(Party::Guest, Party::Instance, || "result".to_owned());
         let shape = self.marshal.extension(lua, self.extension.get())?;
         let max = self.watch.limits().result_bytes;
@@ -524,8 +530,8 @@ impl Api {
         let taken = match row {
             Value::Table(_) => self.marshal.row_to(record, row, max, &mut encoded),
             alone if record.len() == 1 => {
-                let alone = std::iter::once(alone);
-                self.marshal.row_of(record, alone, max, &mut encoded)
+                let alone = (alone, native);
+                self.marshal.row_of_one(record, alone, max, &mut encoded)
             }
             _ => self.marshal.row_to(record, row, max, &mut encoded),
         };
@@ -552,7 +558,7 @@ impl Api {
             .marshal
             .row_of(&shape.result, fields.iter(), max, encoded);
         if fits.is_err() {
-            return self.result(lua, call, row);
+            return self.result(lua, call, (row, false));
         }
         call.trace(Party::Guest, Party::Instance, || "result".to_owned());
         call.result(encoded).map_err(raise)

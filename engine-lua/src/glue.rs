@@ -180,11 +180,20 @@ fn entry(number: usize, declared: &ExtensionDecl) -> String {
     } else {
         String::new()
     };
+    // Rust sees a native integer as it sees a number, and can ask only of one in a table.
+    let alone = match declared.result.fields() {
+        [field] if field.ty == Type::Int => format!(
+            "if type(row) == \"integer\" then return {{[{:?}] = row}} end",
+            field.name
+        ),
+        _ => String::new(),
+    };
     format!(
         "entries[{number}] = function(f) return function({parameters})
 {put}
 local row = f(args)
 {take}
+{alone}
 return row
 end end
 "

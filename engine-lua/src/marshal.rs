@@ -643,6 +643,20 @@ impl Marshal {
         fields.try_for_each(|(field, value)| self.field_to(field, value, unknown, max, out))
     }
 
+    /// Encodes a row of the only field of a record, which came without a table, and whether it is a native integer.
+    pub(crate) fn row_of_one(
+        &self,
+        record: &Record,
+        (value, native): (&Value, bool),
+        max: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        out.clear();
+        Writer(out).list(record.fields.len());
+        let mut fields = record.fields.iter();
+        fields.try_for_each(|field| self.field_to(field, value, || Ok(native), max, out))
+    }
+
     fn field_to(
         &self,
         field: &Field,

@@ -200,7 +200,10 @@ impl Sandbox {
                 let row = (&row, &row_fields);
                 self.api.result_fields(&self.lua, call, row).map_err(lua)
             }
-            (row, None) => self.api.result(&self.lua, call, &row).map_err(lua),
+            (row, None) => {
+                let result = self.api.result(&self.lua, call, (&row, false));
+                result.map_err(lua)
+            }
         }
     }
 
