@@ -2,7 +2,7 @@
 //! call, as its fields.
 //!
 //! The glue is the short way and nothing more. Where a table does not fit its schema, or a schema has what the glue does
-//! not know, it says nothing itself: it goes the way by tables (`marshal.rs`), which converts or refuses it.
+//! not know, it says nothing itself: it goes the way by tables (`marshal`), which converts or refuses it.
 
 use engine_core::catalog::{Catalog, Storage, StorageId};
 use engine_core::manifest::{ExtensionDecl, PackageManifest, Verb};
