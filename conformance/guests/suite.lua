@@ -18,7 +18,11 @@ end
 function Find(args)
   local row = host.get("keyed", args)
   host.put_value("keyed", args, { n = 1 })
-  host.result({ n = row and row.n })
+  if row then
+    -- The only field of the result.
+    return row.n
+  end
+  host.result({})
 end
 
 local function key(args)

@@ -220,7 +220,7 @@ pub const MATRIX: &[Cell] = cells! {
 
     // Types.
     "type bool" { "at its edges": all [booleans_come_back]; }
-    "type int" { "at its edges": all [integers_come_back_exactly] lua [numbers_are_not_rounded]; }
+    "type int" { "at its edges": all [integers_come_back_exactly a_lone_integer_comes_back_exactly] lua [numbers_are_not_rounded]; }
     "type float" { "at its edges": all [floats_come_back_bit_by_bit a_nan_comes_back_as_the_one_nan] wasm [a_computed_nan_is_the_one_nan another_nan_is_a_bad_intent]; }
     "type text" { "at its edges": all [texts_come_back a_megabyte_comes_back]; }
     "type bytes" { "at its edges": all [bytes_come_back a_megabyte_comes_back]; }

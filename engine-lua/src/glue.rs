@@ -2,7 +2,7 @@
 //! call, as its fields.
 //!
 //! The glue is the short way and nothing more. Where a table does not fit its schema, or a schema has what the glue does
-//! not know, it says nothing itself: it goes the way by tables (`marshal.rs`), which converts or refuses it.
+//! not know, it says nothing itself: it goes the way by tables (`marshal`), which converts or refuses it.
 
 use engine_core::catalog::{Catalog, Storage, StorageId};
 use engine_core::manifest::{ExtensionDecl, PackageManifest, Verb};
@@ -180,11 +180,20 @@ fn entry(number: usize, declared: &ExtensionDecl) -> String {
     } else {
         String::new()
     };
+    // Rust sees a native integer as it sees a number, and can ask only of one in a table.
+    let alone = match declared.result.fields() {
+        [field] if field.ty == Type::Int => format!(
+            "if type(row) == \"integer\" then return {{[{:?}] = row}} end",
+            field.name
+        ),
+        _ => String::new(),
+    };
     format!(
         "entries[{number}] = function(f) return function({parameters})
 {put}
 local row = f(args)
 {take}
+{alone}
 return row
 end end
 "

@@ -130,7 +130,7 @@ pub mod base {
     pub use crate::countdown::{Turn, ticker};
     pub use crate::engine::compiler;
     pub use crate::error::{Cause, raise, syntax};
-    pub use crate::library::{install, load};
+    pub use crate::library::{compile_once, install, load};
     pub use crate::watch::{Deadline, Watch};
 }
 

@@ -17,17 +17,30 @@ use crate::engine::compiler;
 /// # Errors
 /// The virtual machine's, where it has no memory for it.
 pub fn install(lua: &Lua, native: &Table, null: Value, chunk: &str) -> mlua::Result<Function> {
-    // Compiled once, without line numbers, so that errors name the guest's lines.
-    static LIBRARY: OnceLock<Vec<u8>> = OnceLock::new();
-    let bytecode = match LIBRARY.get() {
-        Some(bytecode) => bytecode,
-        None => {
-            let compiler = compiler().set_debug_level(0);
-            let bytecode = compiler.compile(include_str!("library.luau"))?;
-            LIBRARY.get_or_init(|| bytecode)
-        }
-    };
+    static LIBRARY: OnceLock<[Vec<u8>; 1]> = OnceLock::new();
+    let [bytecode] = compile_once(&LIBRARY, [include_str!("library.luau")])?;
     load(lua, "=library", bytecode)?.call((native, null, chunk))
+}
+
+/// The bytecode of files that virtual machines begin with, compiled where nobody has done so before.
+///
+/// Without line numbers, so that errors name the guest's lines.
+///
+/// # Errors
+/// The compiler's, where a file is no Luau.
+pub fn compile_once<const N: usize>(
+    compiled: &'static OnceLock<[Vec<u8>; N]>,
+    files: [&str; N],
+) -> mlua::Result<&'static [Vec<u8>; N]> {
+    if let Some(compiled) = compiled.get() {
+        return Ok(compiled);
+    }
+    let compiler = compiler().set_debug_level(0);
+    let mut bytecode = [const { Vec::new() }; N];
+    for (bytecode, file) in bytecode.iter_mut().zip(files) {
+        *bytecode = compiler.compile(file)?;
+    }
+    Ok(compiled.get_or_init(|| bytecode))
 }
 
 /// Loads bytecode that this process's own [`compiler`](crate::base::compiler) made, and nobody else.

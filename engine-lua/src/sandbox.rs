@@ -12,11 +12,13 @@ use engine_core::manifest::ExtensionDecl;
 use mlua::{FromLuaMulti, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic};
 
 use crate::api::{self, Api};
-use crate::engine::compiler;
-use crate::library::{self, load};
+use crate::library::{self, compile_once, load};
 use crate::marshal::{Failure, Integers, Marshal, Record};
 use crate::package::Chunk;
 use crate::watch::{Deadline, Watch};
+
+/// The files that every sandbox begins with, behind the library.
+static SUPPORT: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
 
 /// One sandbox: it is used by one package alone, and dropped after any failure that is not an orderly end.
 pub(crate) struct Sandbox {
@@ -71,7 +73,8 @@ impl Sandbox {
     fn make(chunk: &Arc<Chunk>, watch: &Rc<Watch>) -> mlua::Result<(Self, Table, Function)> {
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::default())?;
         let globals = lua.globals();
-        let [helpers, prelude] = support()?;
+        let support = [include_str!("helpers.luau"), include_str!("prelude.luau")];
+        let [helpers, prelude] = compile_once(&SUPPORT, support)?;
         let helpers: Table = load(&lua, "=helpers", helpers)?.call(())?;
         let error_metatable = lua.create_table()?;
         error_metatable.raw_set("__tostring", helpers.raw_get::<Function>("message")?)?;
@@ -200,7 +203,10 @@ impl Sandbox {
                 let row = (&row, &row_fields);
                 self.api.result_fields(&self.lua, call, row).map_err(lua)
             }
-            (row, None) => self.api.result(&self.lua, call, &row).map_err(lua),
+            (row, None) => {
+                let result = self.api.result(&self.lua, call, (&row, false));
+                result.map_err(lua)
+            }
         }
     }
 
@@ -246,23 +252,4 @@ impl Sandbox {
             Err(error) => Err(watch.settle(error.into())),
         }
     }
-}
-
-/// The bytecode of the files that every sandbox begins with, compiled once.
-///
-/// Without line numbers, so that errors name the guest's lines.
-fn support() -> mlua::Result<[&'static [u8]; 2]> {
-    static SUPPORT: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    let [helpers, prelude] = match SUPPORT.get() {
-        Some(compiled) => compiled,
-        None => {
-            let compiler = compiler().set_debug_level(0);
-            let compiled = [
-                compiler.compile(include_str!("helpers.luau"))?,
-                compiler.compile(include_str!("prelude.luau"))?,
-            ];
-            SUPPORT.get_or_init(|| compiled)
-        }
-    };
-    Ok([helpers, prelude])
 }

@@ -21,6 +21,9 @@ use crate::handle;
 /// configuration from loading.
 const SETUP_MS: u32 = 1_000;
 
+/// The files that every virtual machine begins with, behind the library.
+static SUPPORT: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+
 /// Whom `print` and `os.time` ask.
 #[derive(Default)]
 struct Outside {
@@ -68,7 +71,8 @@ impl Machine {
             let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::default())?;
             let native = native(&lua, &watch, &outside)?;
             base::install(&lua, &native, Value::Nil, &script.name)?;
-            let [bit, prelude] = support()?;
+            let support = [include_str!("bit.luau"), include_str!("prelude.luau")];
+            let [bit, prelude] = base::compile_once(&SUPPORT, support)?;
             base::load(&lua, "=bit", bit)?.call::<()>(())?;
             handle::install(&lua, &base::load(&lua, "=prelude", prelude)?)?;
             watch.guard(&lua)?;
@@ -183,25 +187,6 @@ pub(crate) fn log(worker: &dyn Worker, level: Level, name: &str, line: &str) {
     if level >= worker.log_level() {
         worker.log(level, name, &line[..line.floor_char_boundary(LINE)]);
     }
-}
-
-/// The bytecode of the files that every virtual machine begins with, compiled once.
-///
-/// Without line numbers, so that errors name the script's lines.
-fn support() -> mlua::Result<[&'static [u8]; 2]> {
-    static SUPPORT: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    let [bit, prelude] = match SUPPORT.get() {
-        Some(compiled) => compiled,
-        None => {
-            let compiler = base::compiler().set_debug_level(0);
-            let compiled = [
-                compiler.compile(include_str!("bit.luau"))?,
-                compiler.compile(include_str!("prelude.luau"))?,
-            ];
-            SUPPORT.get_or_init(|| compiled)
-        }
-    };
-    Ok([bit, prelude])
 }
 
 /// A filter on one thread: its virtual machines, and the calls that nobody waits for.

@@ -128,6 +128,7 @@ macro_rules! __cases {
                 types {
                     booleans_come_back
                     integers_come_back_exactly
+                    a_lone_integer_comes_back_exactly
                     floats_come_back_bit_by_bit
                     a_nan_comes_back_as_the_one_nan
                     texts_come_back

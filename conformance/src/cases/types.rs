@@ -105,6 +105,18 @@ pub fn integers_come_back_exactly(subject: &Subject) {
     comes_back(subject, rows);
 }
 
+/// An integer that is all of a result, which a guest may give without its row.
+pub fn a_lone_integer_comes_back_exactly(subject: &Subject) {
+    let mut instance = subject.instance();
+    let key = keys().remove(0);
+    for n in INTS {
+        let row = [Value::Int(n)];
+        let host = TestHost::new().values("keyed", &key, &row);
+        let answer = instance.call_with(&host, "Find", &key).ok();
+        assert_eq!(answer.results, [value::encode(&row)], "{n} changed");
+    }
+}
+
 /// Floats keep the sign of zero, infinities and subnormal numbers.
 pub fn floats_come_back_bit_by_bit(subject: &Subject) {
     let mut rows: Vec<_> = FLOATS.map(|x| with("f", Value::Float(x))).into();

@@ -2,11 +2,27 @@
 
 use engine_core::error::ErrorKind;
 use engine_core::key;
+use engine_core::schema::Schema;
 use engine_core::value::{Value, encode};
 
 use crate::common::{ALL, ODD, Subject};
 
 const MAX: i64 = (1 << 53) - 1;
+
+/// On both sides of where numbers are exact.
+const INTEGERS: [i64; 11] = [
+    0,
+    -1,
+    127,
+    MAX,
+    -MAX,
+    MAX + 1,
+    MAX + 2,
+    -MAX - 1,
+    1 << 60,
+    i64::MAX,
+    i64::MIN,
+];
 
 fn row(i: i64) -> Vec<Value> {
     let text = |text: &str| Value::Text(text.into());
@@ -26,19 +42,7 @@ fn row(i: i64) -> Vec<Value> {
 
 #[test]
 fn rows_come_back_as_they_went() {
-    for i in [
-        0,
-        -1,
-        127,
-        MAX,
-        -MAX,
-        MAX + 1,
-        MAX + 2,
-        -MAX - 1,
-        1 << 60,
-        i64::MAX,
-        i64::MIN,
-    ] {
+    for i in INTEGERS {
         let mut subject = Subject::new(
             "host.put_value('all', { id = args.n }, host.get('all', { id = args.n }))",
         );
@@ -170,6 +174,47 @@ fn results_are_what_was_returned_or_given() {
         assert_eq!(ran.kind(), ErrorKind::BadIntent, "{other}");
     }
     assert!(Subject::new("return nil").run().intents.is_empty());
+}
+
+/// Results of a single field, whose name is a plain name in Luau or not, as a table and as the value itself.
+#[test]
+fn a_lone_integer_is_a_result_by_itself() {
+    let results = |body: &str, schema: &str, n: i64| {
+        let mut subject = Subject::new(body);
+        subject.manifest.extensions[0].result = Schema::parse(schema).unwrap();
+        subject.run_on(&mut *subject.instance(), n)
+    };
+    for schema in ["n: int", "end: int", "n: int?"] {
+        let name = schema.split(':').next().unwrap();
+        let table = format!("return {{ [{name:?}] = args.n }}");
+        for n in INTEGERS {
+            for body in ["return args.n", "host.result(args.n)", &table] {
+                let ran = results(body, schema, n);
+                let given: Vec<_> = ran.intents.results().collect();
+                let row = encode(&[Value::Int(n)]);
+                assert_eq!(given, [&row[..]], "{body} {schema} {n}: {:?}", ran.outcome);
+            }
+        }
+        for (body, part) in [
+            ("return 2 ^ 53", "use `integer`"),
+            ("host.result(2 ^ 53)", "use `integer`"),
+            ("return '1'", "expected int, found string"),
+        ] {
+            let ran = results(body, schema, 0);
+            assert_eq!(ran.kind(), ErrorKind::BadIntent, "{body}");
+            let message = ran.error().message();
+            assert!(message.contains(part), "{body}: {message}");
+        }
+    }
+    // Integers are floats where nothing is lost, and never texts.
+    let ran = results("return args.n", "x: float", 1 << 60);
+    let row = encode(&[Value::Float((1_i64 << 60) as f64)]);
+    assert_eq!(ran.intents.results().collect::<Vec<_>>(), [&row[..]]);
+    let ran = results("return args.n", "t: text", i64::MAX);
+    assert_eq!(ran.kind(), ErrorKind::BadIntent);
+    let ran = results("host.result(host.null)", "n: int?", 0);
+    let row = encode(&[Value::Null]);
+    assert_eq!(ran.intents.results().collect::<Vec<_>>(), [&row[..]]);
 }
 
 fn pairs() -> Subject {
