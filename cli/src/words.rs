@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use extengine::core::say;
+use extengine::contract::say;
 use extengine::partition::LogLine;
 use extengine::{Error, ErrorKind};
 
