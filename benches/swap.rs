@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
-use extengine::core::engine::Code;
+use extengine::contract::engine::Code;
 use extengine::{Accepted, Answer, Application};
 use orders::{Client, Outcome};
 use serde_json::json;

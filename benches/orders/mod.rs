@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use extengine::core::error::ErrorKind;
-use extengine::core::value::Writer;
+use extengine::contract::error::ErrorKind;
+use extengine::contract::value::Writer;
 use extengine::{Accepted, Answer, AppSpec, Application, CommandId, Options};
 use serde_json::json;
 use tempfile::TempDir;

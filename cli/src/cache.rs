@@ -3,9 +3,9 @@
 use std::env;
 use std::path::PathBuf;
 
-use extengine::core::cache::CodeCache;
-use extengine::core::registry::Registry;
-use extengine::core::say;
+use extengine::contract::cache::CodeCache;
+use extengine::contract::registry::Registry;
+use extengine::contract::say;
 
 /// The variable that names another folder, or none where it is empty.
 pub(crate) const VARIABLE: &str = "EXTENGINE_CODE_CACHE";

@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::Instant;
 
-use extengine::core::host::{Party, Tracer};
-use extengine::core::json::row_to_json;
-use extengine::core::manifest::Verb;
-use extengine::core::say;
+use extengine::contract::host::{Party, Tracer};
+use extengine::contract::json::row_to_json;
+use extengine::contract::manifest::Verb;
+use extengine::contract::say;
 use extengine::partition::LogLine;
 use extengine::partition::application::os_platform;
 use extengine::partition::single::Rows;

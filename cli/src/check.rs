@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use extengine::core::engine::{Code, CodeReport};
-use extengine::core::factory::{EngineKind, EngineLimits, ExtEngineFactory, factories};
-use extengine::core::limits::Limits;
-use extengine::core::registry::Registry;
+use extengine::contract::engine::{Code, CodeReport};
+use extengine::contract::factory::{EngineKind, EngineLimits, ExtEngineFactory, factories};
+use extengine::contract::limits::Limits;
+use extengine::contract::registry::Registry;
 use extengine::{AppSpec, Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 

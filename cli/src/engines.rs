@@ -1,8 +1,8 @@
 //! `extengine engines`: what is compiled in.
 
 use extengine::Result;
-use extengine::core::factory::factories;
-use extengine::core::limits::{Keeping, Limit};
+use extengine::contract::factory::factories;
+use extengine::contract::limits::{Keeping, Limit};
 use serde_json::{Map, Value as Json, json};
 
 use crate::output::Lines;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use extengine::core::limits::Limits;
-use extengine::core::say;
+use extengine::contract::limits::Limits;
+use extengine::contract::say;
 use extengine::filter_test::{CaseReport, Cases, Failure, Plugin, Wasm, engines, run};
 use extengine::proxy_wasm::{Version, inspect};
 use extengine::{Error, ErrorKind, Result};

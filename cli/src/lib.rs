@@ -18,7 +18,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use extengine::core::say;
+use extengine::contract::say;
 use extengine::{Error, ErrorKind, Result};
 
 mod args;

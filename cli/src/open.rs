@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use extengine::core::catalog::StorageId;
-use extengine::core::say;
+use extengine::contract::catalog::StorageId;
+use extengine::contract::say;
 use extengine::partition::FolderFacts;
 use extengine::partition::application::{FailedProjector, os_platform};
 use extengine::partition::program::Program;

@@ -2,9 +2,9 @@
 
 use std::io::{self, BufWriter, Stdout, Write};
 
-use extengine::core::json::row_to_json;
-use extengine::core::schema::Schema;
-use extengine::core::value::Value;
+use extengine::contract::json::row_to_json;
+use extengine::contract::schema::Schema;
+use extengine::contract::value::Value;
 use extengine::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
-use extengine::core::say;
+use extengine::contract::say;
 use extengine::functions::{LocalExecutor, Manager, PluginConfig, Value};
 use extengine::{Error, ErrorKind, Result};
 use indicatif::ProgressBar;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use extengine::Result;
-use extengine::core::say;
+use extengine::contract::say;
 use extengine::filters::Level;
 use extengine::proxy::config::Notice;
 use extengine::proxy::{Listening, Options, Proxy, stop_signal};

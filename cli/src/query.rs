@@ -1,7 +1,7 @@
 //! `extengine query`: one query, its rows as lines.
 
 use extengine::Result;
-use extengine::core::manifest::ExtensionKind;
+use extengine::contract::manifest::ExtensionKind;
 use serde_json::Value as Json;
 
 use crate::args::Query;

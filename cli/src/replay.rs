@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use extengine::Result;
-use extengine::core::say;
+use extengine::contract::say;
 use extengine::partition::application::os_platform;
 use extengine::partition::program::Program;
 use extengine::partition::replay::{self, Which};

@@ -7,7 +7,7 @@ use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use extengine::core::say;
+use extengine::contract::say;
 use extengine::{Accepted, Answer, AppSpec, Application, Error, ErrorKind, Result};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};

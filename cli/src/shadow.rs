@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use extengine::core::engine::Code;
-use extengine::core::say;
+use extengine::contract::engine::Code;
+use extengine::contract::say;
 use extengine::partition::{Cost, Shadow, ShadowReport};
 use extengine::{Application, Error, ErrorKind, Result};
 

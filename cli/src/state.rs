@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use extengine::core::catalog::{Catalog, StorageId};
-use extengine::core::say;
+use extengine::contract::catalog::{Catalog, StorageId};
+use extengine::contract::say;
 use extengine::partition::application::FailedProjector;
 use extengine::partition::rows;
 use extengine::partition::store::Snapshot;

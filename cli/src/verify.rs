@@ -1,7 +1,7 @@
 //! `extengine verify`: a data folder is whole.
 
 use extengine::Result;
-use extengine::core::say;
+use extengine::contract::say;
 use extengine::partition::application::os_platform;
 use extengine::partition::verify;
 use serde_json::json;

@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
 use extengine::Application;
-use extengine::core::engine::Code;
-use extengine::core::say;
+use extengine::contract::engine::Code;
+use extengine::contract::say;
 use extengine::partition::hex;
 
 use crate::words::report;

@@ -1,6 +1,6 @@
 //! Words of guests, as an operator's terminal may have them.
 
-pub(crate) use extengine::core::stderr::one_line;
+pub(crate) use extengine::contract::stderr::one_line;
 use extengine::{Error, ErrorKind};
 
 /// What an error says: on one line, unless it is a report of several problems.

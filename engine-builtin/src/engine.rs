@@ -16,7 +16,7 @@ use crate::package::BuiltinPackage;
 
 /// Engine `builtin`, shared by the process.
 #[derive(Debug)]
-pub struct BuiltinEngine {
+pub(crate) struct BuiltinEngine {
     ticker: Arc<Ticker>,
 }
 

@@ -7,6 +7,7 @@ use std::sync::Once;
 
 use engine_core::call::Call;
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::panics;
 use extengine_guest::{Error as GuestError, ErrorKind as GuestKind};
 
 thread_local! {
@@ -29,9 +30,8 @@ pub(crate) fn catch<R>(extension: impl FnOnce() -> R) -> Result<R> {
         Ok(lost) => lost.0,
         Err(payload) => {
             // Without the hook's words if the program has replaced the hook.
-            let message = PANICKED.take().unwrap_or_else(|| text_of(&*payload));
-            // The payload may be of any type, and dropping it may panic in turn.
-            std::mem::forget(payload);
+            let message = PANICKED.take().unwrap_or_else(|| words(&*payload));
+            panics::free(payload);
             Error::new(ErrorKind::Trap, format!("the extension panicked{message}"))
         }
     })
@@ -77,11 +77,24 @@ pub(crate) fn quieten_caught_panics() {
 
 fn describe(info: &PanicHookInfo<'_>) -> String {
     let place = info.location().map(|location| format!(" at {location}"));
-    place.unwrap_or_default() + &text_of(info.payload())
+    place.unwrap_or_default() + &words(info.payload())
 }
 
-fn text_of(payload: &dyn Any) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    format!(": {}", text.unwrap_or("with a value that is no text"))
+fn words(payload: &dyn Any) -> String {
+    format!(": {}", panics::text_of(payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_an_extension_panics_with_is_freed() {
+        let payload = Arc::new(());
+        let caught = catch(|| panic::panic_any(Arc::clone(&payload)));
+        assert_eq!(caught.unwrap_err().kind(), ErrorKind::Trap);
+        assert_eq!(Arc::strong_count(&payload), 1);
+    }
 }

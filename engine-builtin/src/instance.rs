@@ -16,7 +16,7 @@ use crate::error::{catch, from_guest};
 use crate::host::{NativeHost, Storages};
 
 /// An instance of a package of native extensions.
-pub struct BuiltinInstance {
+pub(crate) struct BuiltinInstance {
     manifest: Arc<PackageManifest>,
     ticker: Arc<Ticker>,
     runs: Arc<[Run]>,

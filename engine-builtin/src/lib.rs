@@ -42,7 +42,4 @@ mod host;
 mod instance;
 mod package;
 
-pub use engine::BuiltinEngine;
 pub use factory::BuiltinFactory;
-pub use instance::BuiltinInstance;
-pub use package::BuiltinPackage;

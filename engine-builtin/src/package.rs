@@ -12,7 +12,7 @@ use extengine_guest::Run;
 use crate::instance::BuiltinInstance;
 
 /// A package of native extensions, shared by all threads.
-pub struct BuiltinPackage {
+pub(crate) struct BuiltinPackage {
     manifest: Arc<PackageManifest>,
     ticker: Arc<Ticker>,
     /// The functions, in the order of the manifest's extensions.

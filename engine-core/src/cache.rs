@@ -9,7 +9,6 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -26,8 +25,6 @@ pub struct CodeCache {
     folder: PathBuf,
     secret: [u8; SECRET_BYTES],
     capacity: u64,
-    /// Tells drafts of this process apart.
-    drafts: AtomicU64,
 }
 
 /// What an entry is found by: everything that its content depends on.
@@ -64,7 +61,6 @@ impl CodeCache {
             folder,
             secret,
             capacity: CAPACITY,
-            drafts: AtomicU64::new(0),
         })
     }
 
@@ -98,15 +94,16 @@ impl CodeCache {
     }
 
     /// Keeps content under a key; on a full disk, or wherever else it fails, nothing is kept.
-    pub fn put(&self, key: &CodeKey, content: &[u8]) {
-        let draft = self.drafts.fetch_add(1, Ordering::Relaxed);
-        let draft = format!("{}-{draft}.draft", std::process::id());
-        let draft = self.folder.join(draft);
-        let written = write_new(&draft, &[self.hash(key, content).as_bytes(), content])
-            .and_then(|()| fs::rename(&draft, self.path(key)));
-        if written.is_err() {
-            let _ = fs::remove_file(&draft);
-        }
+    ///
+    /// # Safety
+    /// The content is what the key's engine compiled from the key's code under the key's settings: who finds it under the
+    /// key runs it as machine code.
+    #[allow(unsafe_code, reason = "what is put is run as machine code")]
+    pub unsafe fn put(&self, key: &CodeKey, content: &[u8]) {
+        let hash = self.hash(key, content);
+        let _ = with_draft(&self.folder, &[hash.as_bytes(), content], |draft| {
+            fs::rename(draft, self.path(key))
+        });
         let _ = self.shrink();
     }
 
@@ -176,21 +173,44 @@ fn prepare(folder: &Path) -> io::Result<[u8; SECRET_BYTES]> {
         _ => check_owned(folder, true)?,
     }
     let path = folder.join(SECRET);
-    let mut fresh = [0; SECRET_BYTES];
-    getrandom::fill(&mut fresh).map_err(io::Error::other)?;
-    // Another process may make it at the same time; a linked draft is whole, and the first one stays.
-    let draft = folder.join(format!("{}-secret.draft", std::process::id()));
-    let _ = fs::remove_file(&draft);
-    write_new(&draft, &[&fresh])?;
-    let linked = fs::hard_link(&draft, &path);
-    fs::remove_file(&draft)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => check_owned(&path, false)?,
+    match read_secret(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return read,
     }
-    fs::read(&path)?
+    // Another opening may make it at the same time; a linked draft is whole, and the first one stays.
+    match with_draft(folder, &[&random::<SECRET_BYTES>()?], |draft| {
+        fs::hard_link(draft, &path)
+    }) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => read_secret(&path),
+    }
+}
+
+fn read_secret(path: &Path) -> io::Result<[u8; SECRET_BYTES]> {
+    check_owned(path, false)?;
+    fs::read(path)?
         .try_into()
         .map_err(|_| io::Error::other(format!("its file `{SECRET}` has another length")))
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// Writes a file and gives it its place; nothing of the draft is left, however that ends.
+fn with_draft(
+    folder: &Path,
+    parts: &[&[u8]],
+    place: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    // A folder may be shared by processes of one number, as in containers, so only chance tells drafts apart.
+    let number = u128::from_ne_bytes(random()?);
+    let draft = folder.join(format!("{number:032x}.draft"));
+    let placed = write_new(&draft, parts).and_then(|()| place(&draft));
+    let _ = fs::remove_file(&draft);
+    placed
 }
 
 #[cfg(unix)]

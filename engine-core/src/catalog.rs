@@ -174,8 +174,8 @@ impl Catalog {
 
     /// All storages, the host's own first.
     pub fn storages(&self) -> impl ExactSizeIterator<Item = (StorageId, &Storage)> {
-        let ids = (0..).map(StorageId);
-        ids.zip(&self.storages).collect::<Vec<_>>().into_iter()
+        let numbered = self.storages.iter().enumerate();
+        numbered.map(|(number, storage)| (StorageId(number as u16), storage))
     }
 
     /// How many storages there are, the host's own included.

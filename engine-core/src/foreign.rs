@@ -1,11 +1,11 @@
 //! Foreign functions: functions of the embedding application that extensions call by name.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::panics;
 use crate::schema::Schema;
 use crate::value::{Value, encode};
 
@@ -91,18 +91,11 @@ impl ForeignFunction {
     pub fn call(&self, argument: &[u8]) -> Result<Vec<u8>> {
         let called = catch_unwind(AssertUnwindSafe(|| (self.0.call)(argument)));
         called.unwrap_or_else(|panic| {
-            let words = format!("`{}` panicked: {}", self.name(), text_of(&*panic));
-            // The payload may be of any type, and dropping it may panic in turn.
-            std::mem::forget(panic);
+            let words = format!("`{}` panicked: {}", self.name(), panics::text_of(&*panic));
+            panics::free(panic);
             Err(refusal(words))
         })
     }
-}
-
-fn text_of(panic: &dyn Any) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("with a value that is no text")
 }
 
 fn refusal(words: impl Into<String>) -> Error {
@@ -244,6 +237,19 @@ mod tests {
         let panicked = functions.get("panic").unwrap().call(b"abc").unwrap_err();
         assert_eq!(panicked.kind(), ErrorKind::Rejected);
         assert_eq!(panicked.message(), "`panic` panicked: 3 bytes");
+    }
+
+    #[test]
+    fn what_a_function_panics_with_is_freed() {
+        let payload = Arc::new(());
+        let thrown = Arc::clone(&payload);
+        let mut functions = ForeignFunctions::new();
+        functions.register("panic", Purity::Pure, move |_| {
+            std::panic::panic_any(Arc::clone(&thrown))
+        });
+        let panicked = functions.get("panic").unwrap().call(b"");
+        assert_eq!(kind(panicked), ErrorKind::Rejected);
+        assert_eq!(Arc::strong_count(&payload), 2);
     }
 
     #[test]

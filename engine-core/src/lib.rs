@@ -27,6 +27,7 @@ pub mod json;
 pub mod key;
 pub mod limits;
 pub mod manifest;
+pub mod panics;
 pub mod registry;
 pub mod sandboxes;
 pub mod schema;

@@ -84,6 +84,12 @@ impl Registry {
         engine: &str,
         source: &PackageSource,
     ) -> Result<Arc<dyn ExtensionPackage>> {
+        let package = self.load(engine, source);
+        self.forget_unused();
+        package
+    }
+
+    fn load(&self, engine: &str, source: &PackageSource) -> Result<Arc<dyn ExtensionPackage>> {
         factory(engine)?.check_limits(&source.manifest)?;
         let backend = self.engine(engine, EngineLimits::from(&source.manifest.limits))?;
         let key = (engine.to_owned(), hash(&source.code));
@@ -99,12 +105,12 @@ impl Registry {
             manifest: source.manifest.clone(),
             package: Arc::downgrade(&package),
         });
-        self.forget_unused();
         Ok(package)
     }
 
     /// Forgets what nobody uses any more. A list that is looked at elsewhere stays, for nobody waits for a compiler here.
     fn forget_unused(&self) {
+        self.engines.retain(|_, engine| engine.strong_count() > 0);
         self.packages
             .retain(|_, loaded| match Arc::get_mut(loaded) {
                 Some(loaded) => {
@@ -136,9 +142,94 @@ pub fn hash(code: &Code) -> PackageHash {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::engine::CodeReport;
+    use crate::error::{Error, ErrorKind};
+    use crate::factory::{EngineKind, ExtEngineFactory, Registration};
+    use crate::limits::{Capabilities, Limits};
+    use crate::manifest::Policy;
 
-    use super::Registry;
+    /// Makes engines that load nothing.
+    #[derive(Debug)]
+    struct Refusing;
+
+    inventory::submit!(Registration(&Refusing));
+
+    impl ExtEngineFactory for Refusing {
+        fn kind(&self) -> EngineKind {
+            EngineKind::Builtin
+        }
+
+        fn name(&self) -> &'static str {
+            "refusing"
+        }
+
+        fn version(&self) -> &'static str {
+            "1"
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::ALL_KEPT
+        }
+
+        fn create(&self, _: &EngineLimits) -> Result<Arc<dyn ExtEngine>> {
+            Ok(Arc::new(Self))
+        }
+    }
+
+    impl ExtEngine for Refusing {
+        fn name(&self) -> &'static str {
+            "refusing"
+        }
+
+        fn load_cached(
+            &self,
+            _: &PackageSource,
+            _: Option<&CodeCache>,
+        ) -> Result<Arc<dyn ExtensionPackage>> {
+            Err(Error::new(ErrorKind::Package, "refused"))
+        }
+
+        fn inspect(&self, _: &Code) -> Result<CodeReport> {
+            Ok(CodeReport::default())
+        }
+    }
+
+    #[test]
+    fn a_package_that_does_not_load_leaves_nothing_behind() {
+        let registry = Registry::default();
+        let source = PackageSource {
+            manifest: Arc::new(PackageManifest {
+                name: "refused".into(),
+                catalog: Arc::new(Catalog::default()),
+                extensions: Vec::new(),
+                limits: Limits::default(),
+                policy: Policy::Keep,
+                waived: Vec::new(),
+            }),
+            code: Code::Native("refused".into()),
+        };
+        let refused = registry.package("refusing", &source).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Package);
+        assert!(registry.packages.is_empty() && registry.engines.is_empty());
+    }
+
+    #[test]
+    fn only_engines_in_use_are_kept() {
+        let registry = Registry::default();
+        let [used, unused] = [1, 2].map(|stack| {
+            let limits = Limits {
+                stack,
+                ..Limits::default()
+            };
+            registry.engine("refusing", EngineLimits::from(&limits))
+        });
+        drop(unused);
+        registry.forget_unused();
+        assert_eq!(registry.engines.len(), 1);
+        drop(used);
+    }
 
     #[test]
     fn only_lists_that_somebody_looks_at_outlive_their_packages() {

@@ -5,6 +5,8 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use engine_core::cache::{CodeCache, CodeKey};
@@ -24,10 +26,18 @@ fn entries(cache: &CodeCache) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some()).collect()
 }
 
+fn keep(cache: &CodeCache, code: &[u8], content: &[u8]) {
+    #[allow(unsafe_code, reason = "what is put is run elsewhere")]
+    // SAFETY: no engine is here that would run it.
+    unsafe {
+        cache.put(&key(code), content);
+    }
+}
+
 /// Puts content under a key and gives the file that it is in.
 fn put(cache: &CodeCache, code: &[u8], content: &[u8]) -> PathBuf {
     let before = entries(cache);
-    cache.put(&key(code), content);
+    keep(cache, code, content);
     let after = entries(cache);
     let mut new = after.into_iter().filter(|path| !before.contains(path));
     new.next().expect("a new entry")
@@ -46,11 +56,30 @@ fn what_was_put_is_found_by_this_process_and_the_next() {
     let folder = TempDir::new().unwrap();
     let first = cache(&folder);
     assert_eq!(first.get(&key(b"a")), None);
-    first.put(&key(b"a"), b"compiled");
+    keep(&first, b"a", b"compiled");
     assert_eq!(first.get(&key(b"a")).unwrap(), b"compiled");
     assert_eq!(cache(&folder).get(&key(b"a")).unwrap(), b"compiled");
-    first.put(&key(b"a"), b"again");
+    keep(&first, b"a", b"again");
     assert_eq!(first.get(&key(b"a")).unwrap(), b"again");
+}
+
+#[test]
+fn openings_at_the_same_time_have_one_secret_and_leave_no_draft() {
+    for _ in 0..100 {
+        let folder = TempDir::new().unwrap();
+        let start = Barrier::new(8);
+        let open = || {
+            start.wait();
+            cache(&folder)
+        };
+        let caches: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert!(entries(&caches[0]).is_empty());
+        keep(&caches[0], b"a", b"compiled");
+        assert!(caches.iter().all(|cache| cache.get(&key(b"a")).is_some()));
+    }
 }
 
 #[test]
@@ -159,7 +188,7 @@ fn beyond_its_capacity_the_least_recently_used_entry_goes() {
         cache.get(&key(b"a")).is_some(),
         "which makes it the last one used"
     );
-    cache.put(&key(b"c"), &[0; 68]);
+    keep(&cache, b"c", &[0; 68]);
     assert!(cache.get(&key(b"b")).is_none());
     assert!(cache.get(&key(b"a")).is_some() && cache.get(&key(b"c")).is_some());
 }

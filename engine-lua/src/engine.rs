@@ -19,7 +19,7 @@ use crate::sandbox::Sandbox;
 
 /// Engine `lua`, shared by the process.
 #[derive(Debug)]
-pub struct LuaEngine {
+pub(crate) struct LuaEngine {
     limits: EngineLimits,
     ticker: Arc<Ticker>,
 }

@@ -15,7 +15,7 @@ use crate::sandbox::Sandbox;
 
 /// One instance of a package, on the thread that made it.
 #[derive(Debug)]
-pub struct LuaInstance {
+pub(crate) struct LuaInstance {
     chunk: Arc<Chunk>,
     sandboxes: Sandboxes<Box<Sandbox>>,
     buffers: Buffers,

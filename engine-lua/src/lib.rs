@@ -134,7 +134,4 @@ pub mod base {
     pub use crate::watch::{Deadline, Watch};
 }
 
-pub use engine::LuaEngine;
 pub use factory::LuaFactory;
-pub use instance::LuaInstance;
-pub use package::LuaPackage;

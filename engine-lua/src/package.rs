@@ -59,7 +59,7 @@ impl fmt::Debug for Chunk {
 
 /// A compiled package, shared by all threads.
 #[derive(Debug)]
-pub struct LuaPackage {
+pub(crate) struct LuaPackage {
     chunk: Arc<Chunk>,
 }
 

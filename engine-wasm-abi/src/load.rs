@@ -221,13 +221,22 @@ pub fn compile<R: Runtime, S: 'static>(
     let (version, own) = (factory.version(), env!("CARGO_PKG_VERSION"));
     let settings = format!("{version} {own} {}", runtime.settings(&blueprint));
     let key = CodeKey::new(factory.name(), &settings, &code);
-    let kept = cache.get(&key);
-    if let Some(module) = kept.and_then(|kept| runtime.revive(&blueprint, &kept)) {
-        return Ok(module);
+    if let Some(kept) = cache.get(&key) {
+        #[allow(unsafe_code, reason = "machine code cannot be checked")]
+        // SAFETY: the entry's keyed hash was right, so it was put under this key, which names the engine, both versions and
+        // all settings; and only what `compiled` gave may be put.
+        let revived = unsafe { runtime.revive(&blueprint, &kept) };
+        if let Some(module) = revived {
+            return Ok(module);
+        }
     }
     let module = runtime.compile(&blueprint)?;
     if let Some(compiled) = module.compiled() {
-        cache.put(&key, &compiled);
+        #[allow(unsafe_code, reason = "the host will run what is put")]
+        // SAFETY: the engine that the key names made it just now, from the code and under the settings in the key.
+        unsafe {
+            cache.put(&key, &compiled);
+        }
     }
     Ok(module)
 }

@@ -301,8 +301,11 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
 
     /// The module again from what [`RuntimeModule::compiled`] gave, unless the runtime does not take it.
     ///
-    /// The bytes must be just those: machine code in them is run as it is.
-    fn revive<S: 'static>(
+    /// # Safety
+    /// The bytes are just what [`RuntimeModule::compiled`] gave for a module of this runtime: machine code in them is run as
+    /// it is.
+    #[allow(unsafe_code, reason = "machine code cannot be checked")]
+    unsafe fn revive<S: 'static>(
         self: &Arc<Self>,
         blueprint: &Blueprint<'_, S>,
         compiled: &[u8],

@@ -118,14 +118,14 @@ impl Runtime for WasmerRuntime {
         format!("{COMPILATION} {memory} {table_elements}")
     }
 
-    fn revive<S: 'static>(
+    #[allow(unsafe_code, reason = "machine code cannot be checked")]
+    unsafe fn revive<S: 'static>(
         self: &Arc<Self>,
         blueprint: &Blueprint<'_, S>,
         compiled: &[u8],
     ) -> Option<WasmerModule<S>> {
         let engine = engine(blueprint.limits);
-        #[allow(unsafe_code, reason = "machine code cannot be checked")]
-        // SAFETY: the caller's word that these are bytes that `serialize` gave; the cache holds nothing else.
+        // SAFETY: by this function's own contract these are bytes that `serialize` gave in `compiled`.
         let module = unsafe { Module::deserialize(&engine, compiled) };
         Some(WasmerModule::of(self, blueprint, engine, module.ok()?))
     }

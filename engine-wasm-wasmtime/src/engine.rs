@@ -135,13 +135,13 @@ impl Runtime for WasmtimeRuntime {
         String::new()
     }
 
-    fn revive<S: 'static>(
+    #[allow(unsafe_code, reason = "machine code cannot be checked")]
+    unsafe fn revive<S: 'static>(
         self: &Arc<Self>,
         blueprint: &Blueprint<'_, S>,
         compiled: &[u8],
     ) -> Option<WasmtimeModule<S>> {
-        #[allow(unsafe_code, reason = "machine code cannot be checked")]
-        // SAFETY: the caller's word that these are bytes that `serialize` gave; the cache holds nothing else.
+        // SAFETY: by this function's own contract these are bytes that `serialize` gave in `compiled`.
         let module = unsafe { Module::deserialize(&self.engine, compiled) };
         WasmtimeModule::link(self, blueprint, module.ok()?).ok()
     }

@@ -173,7 +173,7 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    /// A function that was found by the name in `spec`, whose type is what the same bytes say.
+    /// A function that was found by the name in `spec`, and has its type: `WasmtimeModule::link` lets no other through.
     ///
     /// # Errors
     /// `internal` where it was not found.
@@ -202,8 +202,9 @@ fn call_raw<const N: usize>(
     }
     let places: *mut [ValRaw] = &mut raw[..values.len()];
     #[allow(unsafe_code, reason = "the types are known only once the module is")]
-    // SAFETY: there are as many places as parameters or results, whichever are more; all of them are numbers, for which
-    // any bits will do; and nothing here is asynchronous.
+    // SAFETY: `WasmtimeModule::link` compared the function's own type with the one that it is called by, so there are as
+    // many places as parameters or results, whichever are more, which `call_numbers` sees to, and all of them are numbers,
+    // for which any bits will do; nothing here is asynchronous.
     unsafe {
         function.call_unchecked(store, places)?;
     }

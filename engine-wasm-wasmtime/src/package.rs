@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use engine_core::error::Result;
 use engine_wasm_abi::fuel::{FUEL_GLOBAL, REFILL_MODULE, REFILL_NAME};
-use engine_wasm_abi::inspect::ValType;
+use engine_wasm_abi::inspect::{FuncSig, ValType};
 use engine_wasm_abi::runtime::{
     Blueprint, ExportSpec, HostCall, HostFunction, NumberFunction, RuntimeModule,
 };
-use wasmtime::{Caller, FuncType, InstancePre, Linker, Module, ModuleExport, Store, Val};
+use wasmtime::{
+    Caller, ExternType, FuncType, InstancePre, Linker, Module, ModuleExport, Store, Val,
+};
 
 use crate::engine::WasmtimeRuntime;
 use crate::error::{from_compilation, from_instantiation, internal, through_guest};
@@ -52,6 +54,11 @@ impl<S: 'static> WasmtimeModule<S> {
                 })
                 .map_err(internal("linking"))?;
         }
+        // Calls of these are unchecked.
+        let mut functions = blueprint.functions.iter();
+        if let Some(other) = functions.find(|f| !fits(module.get_export(&f.name), &f.signature)) {
+            return Err(other.missing());
+        }
         let exports = blueprint.exports.iter();
         let functions = blueprint.functions.iter();
         Ok(Self {
@@ -70,6 +77,29 @@ impl<S: 'static> WasmtimeModule<S> {
             bounds: Bounds::from(blueprint.limits),
         })
     }
+}
+
+/// Whether an export is a function of just these numbers, as many as [`NumberFunction`] may have.
+fn fits(export: Option<ExternType>, signature: &FuncSig) -> bool {
+    use wasmtime::ValType as Found;
+    let Some(ExternType::Func(found)) = export else {
+        return false;
+    };
+    let alike = |(found, said): (Found, &ValType)| {
+        matches!(
+            (found, said),
+            (Found::I32, ValType::I32)
+                | (Found::I64, ValType::I64)
+                | (Found::F32, ValType::F32)
+                | (Found::F64, ValType::F64)
+        )
+    };
+    let FuncSig { params, results } = signature;
+    found.params().len() == params.len()
+        && found.results().len() == results.len()
+        && params.len().max(results.len()) <= NumberFunction::MAX_VALUES
+        && found.params().zip(params).all(alike)
+        && found.results().zip(results).all(alike)
 }
 
 /// Links a function of the host's, wrapped by its static type.

@@ -17,7 +17,8 @@
 //! # }
 //! ```
 
-pub use engine_core as core;
+/// What partitions, extensions and engines agree on.
+pub use engine_core as contract;
 pub use engine_core::error::{Error, ErrorKind, Result};
 pub use engine_core::foreign::{ForeignFunctions, Purity};
 /// The foreign functions that come built in.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
@@ -40,8 +41,11 @@ pub fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     CATCHING.set(CATCHING.get() - 1);
     result.map_err(|payload| {
         let seen = SEEN.take().unwrap_or_else(|| words(&*payload).to_owned());
-        // A payload may itself panic when it is dropped.
-        std::mem::forget(payload);
+        // A payload may itself panic when it is dropped; what that one panics with is leaked.
+        let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        if let Err(second) = dropped {
+            mem::forget(second);
+        }
         Panic(seen)
     })
 }
@@ -56,6 +60,8 @@ fn words(payload: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -67,5 +73,12 @@ mod tests {
             "no stack in {seen}"
         );
         assert_eq!(catch(|| 5), Ok(5));
+    }
+
+    #[test]
+    fn what_it_panics_with_is_freed() {
+        let payload = Arc::new(());
+        assert!(catch(|| panic::panic_any(Arc::clone(&payload))).is_err());
+        assert_eq!(Arc::strong_count(&payload), 1);
     }
 }

@@ -163,7 +163,12 @@ impl Runtime for Scripted {
         String::new()
     }
 
-    fn revive<S: 'static>(self: &Arc<Self>, _: &Blueprint<'_, S>, _: &[u8]) -> Option<Module<S>> {
+    #[allow(unsafe_code, reason = "the trait has it so; nothing is run here")]
+    unsafe fn revive<S: 'static>(
+        self: &Arc<Self>,
+        _: &Blueprint<'_, S>,
+        _: &[u8],
+    ) -> Option<Module<S>> {
         None
     }
 }

@@ -7,6 +7,7 @@ mod abi_md;
 mod blocks;
 mod life;
 mod limits;
+mod numbers;
 mod support;
 mod threads;
 mod trace;

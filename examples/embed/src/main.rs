@@ -81,7 +81,7 @@ async fn serve(application: &Arc<Application>) -> Result<()> {
         let at_least = last.map_or(0, |accepted: Accepted| accepted.offset + 1);
         for answer in application.query("Count", &json!({ "name": name }), at_least)? {
             let answer = answer.await?;
-            let count = extengine::core::value::decode(&answer.rows[0])?;
+            let count = extengine::contract::value::decode(&answer.rows[0])?;
             println!("{name}: {count:?}, with {waited} waits for a full queue");
         }
     }
