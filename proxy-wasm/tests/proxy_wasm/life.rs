@@ -422,6 +422,34 @@ fn ticks_come_when_they_are_due_and_only_once_for_a_long_sleep() {
 }
 
 #[test]
+fn what_is_recorded_adds_to_a_counter_and_sets_a_gauge() {
+    let imports = r#"
+      (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+      (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))
+      (import "env" "proxy_get_metric" (func $get (param i32 i32) (result i32)))
+    "#;
+    // The plugin starts only where it reads back what it expects of the metric of this kind.
+    let rest = r#"
+      (data (i32.const 64) "cg")
+      (func $recorded (param $kind i32) (result i64)
+        (drop (call $define (local.get $kind) (i32.add (i32.const 64) (local.get $kind)) (i32.const 1) (i32.const 200)))
+        (drop (call $record (i32.load (i32.const 200)) (i64.const 5)))
+        (drop (call $record (i32.load (i32.const 200)) (i64.const 3)))
+        (drop (call $get (i32.load (i32.const 200)) (i32.const 208)))
+        (i64.load (i32.const 208)))
+      (func (export "proxy_on_context_create") (param i32 i32))
+      (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (i32.and (i64.eq (call $recorded (i32.const 0)) (i64.const 8))
+                 (i64.eq (call $recorded (i32.const 1)) (i64.const 3))))
+    "#;
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &filter(imports, rest)));
+        let read = ["c", "g"].map(|name| bench.metric(name));
+        assert_eq!(read, [8, 3], "{engine}");
+    }
+}
+
+#[test]
 fn a_message_reaches_who_registered_the_queue() {
     for engine in ENGINES {
         let answers = r#"
