@@ -18,6 +18,8 @@ mod manager;
 #[cfg(feature = "wasm")]
 mod plain;
 mod pool;
+#[cfg(all(feature = "arrow", feature = "wasm"))]
+mod rows;
 mod signature;
 mod types;
 mod value;
