@@ -155,13 +155,14 @@ impl Manager {
     /// function that another plugin has claimed, `io` where its code cannot be read. Nothing is added then.
     pub fn add(&self, config: PluginConfig) -> Result<()> {
         config.validate()?;
+        // A slow file keeps nobody else waiting.
+        let source = read(&config)?;
         let _admin = self.0.admin();
         if self.0.plugins.contains_key(&config.name) {
             let message = "a plugin of this name is there already; change it, or delete it first";
             return Err(Error::new(ErrorKind::Exists, message).at(|| config.name));
         }
         self.0.check_claims(&config, &[])?;
-        let source = read(&config)?;
         let plugin = Arc::new(Plugin::new(config.clone()));
         self.0.claim(&plugin, &config);
         let name = config.name.clone();
@@ -178,10 +179,10 @@ impl Manager {
     /// `unknown` where there is no such plugin, `busy` where it is being loaded or changed; else as [`Manager::add`].
     pub fn change(&self, config: PluginConfig) -> Result<()> {
         config.validate()?;
+        let source = read(&config)?;
         let _admin = self.0.admin();
         let plugin = self.0.plugin(&config.name)?;
         self.0.check_claims(&config, &[])?;
-        let source = read(&config)?;
         {
             let mut progress = plugin.progress();
             if progress.loading {

@@ -1,5 +1,7 @@
 //! `extengine check` says what `run` would refuse, and nothing else.
 
+use std::fs;
+
 use serde_json::{Value as Json, json};
 
 use crate::support::{LUA, MANIFEST, application, extengine, lines};
@@ -48,4 +50,44 @@ fn problems_of_a_chunk_name_it_as_a_run_does() {
     assert_eq!(status, Some(1));
     let problem = lines[0]["report"]["problems"][0].as_str().unwrap();
     assert!(problem.starts_with("p.lua:2:"), "{problem}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_device_is_no_code() {
+    let folder = application(MANIFEST, LUA);
+    let lua = folder.path().join("p.lua");
+    fs::remove_file(&lua).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &lua).unwrap();
+    for args in [&["check", "."][..], &["check", "p.lua"], &["run", "."]] {
+        let ran = extengine(folder.path(), args, b"");
+        assert_eq!(ran.status.code(), Some(1), "{args:?}");
+        let said = [ran.stdout, ran.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("it is no regular file"), "{args:?}: {said}");
+    }
+    // Beside code that runs.
+    fs::rename(&lua, folder.path().join("null.lua")).unwrap();
+    fs::write(&lua, LUA).unwrap();
+    let ran = extengine(folder.path(), &["run", ".", "--shadow", "p=null.lua"], b"");
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert!(
+        said.contains("cannot read null.lua: it is no regular file"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_file_that_is_too_long_is_not_read_to_its_end() {
+    let folder = application(MANIFEST, LUA);
+    let file = fs::File::create(folder.path().join("long.lua")).unwrap();
+    // A file with nothing in it, and of a length that no memory has.
+    file.set_len(1 << 40).unwrap();
+    let ran = extengine(folder.path(), &["check", "long.lua"], b"");
+    assert_eq!(ran.status.code(), Some(1));
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert!(
+        said.contains("limit `code_bytes` reached: 16777216 allowed"),
+        "{said}"
+    );
 }

@@ -418,7 +418,10 @@ impl AppSpec {
     pub fn source(&self, package: usize, engine: &str, kind: EngineKind) -> Result<PackageSource> {
         let spec = &self.packages[package];
         let code = match kind {
-            EngineKind::Wasm | EngineKind::Lua => spec.file(kind).map(read_code),
+            EngineKind::Wasm | EngineKind::Lua => {
+                let file = spec.file(kind);
+                file.map(|file| read_code(file, spec.limits.code_bytes))
+            }
             EngineKind::Builtin => {
                 let name = spec.builtin.as_deref();
                 name.map(|name| Ok(Code::Native(name.into())))
@@ -486,8 +489,22 @@ fn partition(section: &Section<'_>) -> PartitionSpec {
     }
 }
 
-fn read_code(path: &Path) -> Result<Code> {
-    match std::fs::read(path) {
+/// Reads code, and of what is longer than `most` a byte more, by which the engine sees that.
+fn read_code(path: &Path, most: u64) -> Result<Code> {
+    use std::io::{self, Read as _};
+
+    let read = || {
+        // Before it is opened, which waits where it is a pipe.
+        if !std::fs::metadata(path)?.is_file() {
+            let message = "it is no regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let mut code = Vec::new();
+        let file = std::fs::File::open(path)?;
+        file.take(most.saturating_add(1)).read_to_end(&mut code)?;
+        Ok(code)
+    };
+    match read() {
         Ok(bytes) => Ok(Code::Bytes(bytes.into())),
         Err(error) => {
             let message = format!("cannot read `{}`: {error}", path.display());
