@@ -51,21 +51,6 @@ pub struct PluginStatus {
 ///
 /// Everything can be called from many threads at once. A plugin that fails, hangs or is changed leaves all others alone.
 /// A manager is a handle: clones share the plugins.
-///
-/// ```
-/// use functions::{Manager, PluginConfig, Value};
-/// # fn main() -> functions::Result<()> {
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let wat = r#"(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))"#;
-/// # std::fs::write(folder.path().join("sum.wasm"), wat::parse_str(wat).unwrap()).unwrap();
-/// let manager = Manager::new();
-/// let json = r#"{"name": "sum", "path": "sum.wasm", "functions": ["add"]}"#;
-/// manager.add(PluginConfig::from_json(json, folder.path())?)?;
-/// manager.wait_ready("sum", std::time::Duration::from_secs(60))?;
-/// assert_eq!(manager.execute("add", &[Value::I32(1), Value::I32(2)])?, Value::I32(3));
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Clone)]
 pub struct Manager(Arc<Inner>);
 
