@@ -489,23 +489,16 @@ fn partition(section: &Section<'_>) -> PartitionSpec {
     }
 }
 
-/// Reads code, and of what is longer than `most` a byte more, by which the engine sees that.
+/// Reads code, and of what is longer than `most` a byte more, by which the engine sees that. What is no regular file was
+/// refused with the manifest.
 fn read_code(path: &Path, most: u64) -> Result<Code> {
-    use std::io::{self, Read as _};
+    use std::io::Read as _;
 
-    let read = || {
-        // Before it is opened, which waits where it is a pipe.
-        if !std::fs::metadata(path)?.is_file() {
-            let message = "it is no regular file";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        let mut code = Vec::new();
-        let file = std::fs::File::open(path)?;
-        file.take(most.saturating_add(1)).read_to_end(&mut code)?;
-        Ok(code)
-    };
-    match read() {
-        Ok(bytes) => Ok(Code::Bytes(bytes.into())),
+    let mut code = Vec::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut code));
+    match read {
+        Ok(_) => Ok(Code::Bytes(code.into())),
         Err(error) => {
             let message = format!("cannot read `{}`: {error}", path.display());
             Err(Error::new(ErrorKind::Io, message).with_source(error))
