@@ -14,8 +14,10 @@ names() {
 never() {
     local crate=$1 pattern=$2
     shift 2
-    local found
-    found=$(names "$crate" "$@" | grep -E "^($pattern)\$" || true)
+    local all found
+    # By itself, so that a failure of cargo's ends this.
+    all=$(names "$crate" "$@")
+    found=$(grep -E "^($pattern)\$" <<< "$all" || true)
     if [ -n "$found" ]; then
         echo "$crate $* must not depend on: $(echo "$found" | tr '\n' ' ')"
         failed=1
@@ -26,7 +28,9 @@ never() {
 always() {
     local crate=$1 name=$2
     shift 2
-    if ! names "$crate" "$@" | grep -qx "$name"; then
+    local all
+    all=$(names "$crate" "$@")
+    if ! grep -qx "$name" <<< "$all"; then
         echo "$crate $* should depend on: $name"
         failed=1
     fi

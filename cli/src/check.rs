@@ -4,9 +4,10 @@ use std::path::Path;
 
 use extengine::contract::engine::{Code, CodeReport};
 use extengine::contract::factory::{EngineKind, EngineLimits, ExtEngineFactory, factories};
-use extengine::contract::limits::Limits;
+use extengine::contract::limits::{Limit, Limits};
 use extengine::contract::registry::Registry;
-use extengine::{AppSpec, Error, ErrorKind, Result};
+use extengine::functions::read_code;
+use extengine::{AppSpec, Application, Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
 use crate::args::Check;
@@ -29,20 +30,21 @@ pub(crate) fn check(args: &Check) -> Result<bool> {
 
 /// Checks a file on every engine of its kind.
 fn check_file(path: &Path, kind: EngineKind, lines: &mut Lines) -> Result<bool> {
-    let bytes = std::fs::read(path).map_err(|source| {
-        Error::new(
-            ErrorKind::Io,
-            format!("cannot read {}: {source}", path.display()),
-        )
-        .with_source(source)
-    })?;
+    let limits = Limits::default();
+    let bytes = read(path, &limits)?;
+    // An engine looks into code of any length; a package of such a length would need a limit of its own.
+    if bytes.len() as u64 > limits.code_bytes {
+        return Err(
+            Error::limit(Limit::CodeBytes, limits.code_bytes).at(|| path.display().to_string())
+        );
+    }
     let code = Code::Bytes(bytes.into());
     let engines = of_kind(kind)?;
     let name = path.file_stem().and_then(|name| name.to_str());
     let name = name.unwrap_or_default();
     let mut ok = true;
     for factory in engines {
-        let report = inspect(factory, &Limits::default(), &code, name)?;
+        let report = inspect(factory, &limits, &code, name)?;
         ok &= report.problems.is_empty();
         lines.put(&json!({
             "package": path.display().to_string(),
@@ -52,6 +54,21 @@ fn check_file(path: &Path, kind: EngineKind, lines: &mut Lines) -> Result<bool> 
         }))?;
     }
     Ok(ok)
+}
+
+/// Reads code, as far as it takes to see that it is longer than allowed.
+pub(crate) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    read_code(path, limits.code_bytes).map_err(|source| {
+        let message = format!("cannot read {}: {source}", path.display());
+        Error::new(ErrorKind::Io, message).with_source(source)
+    })
+}
+
+/// The limits of a package; the usual ones where there is no such package, as whoever loads its code will say.
+pub(crate) fn limits(application: &Application, package: &str) -> Limits {
+    let mut packages = application.spec().packages.iter();
+    let spec = packages.find(|spec| spec.name == package);
+    spec.map_or_else(Limits::default, |spec| spec.limits.clone())
 }
 
 fn of_kind(kind: EngineKind) -> Result<Vec<&'static dyn ExtEngineFactory>> {

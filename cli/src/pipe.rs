@@ -32,14 +32,25 @@ pub(crate) fn pipe(args: &Pipe) -> Result<bool> {
         say!("{plugin}/{function} ({level}): {message}");
     });
     load(&manager, &args.plugins)?;
-    for Rule {
-        plugin, function, ..
-    } in &rules
-    {
+    for rule in &rules {
+        let Rule {
+            plugin, function, ..
+        } = rule;
         let owner = manager.owner(function)?;
         if let Some(plugin) = plugin.as_ref().filter(|plugin| **plugin != owner) {
             let message =
                 format!("plugin `{plugin}` offers no function `{function}`; plugin `{owner}` does");
+            return Err(Error::new(ErrorKind::Unknown, message));
+        }
+        let functions = manager.status(&owner)?.functions;
+        let mut signatures = functions.iter().filter(|f| *f.name == **function);
+        let signature = signatures.find_map(|function| function.signature.as_ref());
+        if let Some(signature) = signature.filter(|s| s.params.len() != rule.count()) {
+            let (wanted, given) = (signature.params.len(), rule.count());
+            let message = format!(
+                "the rule for `{}`: {wanted} arguments wanted, {given} given: {function}{signature}",
+                rule.field
+            );
             return Err(Error::new(ErrorKind::Unknown, message));
         }
     }

@@ -59,6 +59,11 @@ impl Rule {
         }
     }
 
+    /// How many arguments it gives.
+    pub(crate) fn count(&self) -> usize {
+        self.args.len()
+    }
+
     /// The arguments that a line gives; a field that it lacks is null.
     ///
     /// # Errors

@@ -1,14 +1,14 @@
 //! `extengine run --shadow`: other code beside packages on the same commands, and what it would have done otherwise.
 
-use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use extengine::contract::engine::Code;
 use extengine::contract::say;
 use extengine::partition::{Cost, Shadow, ShadowReport};
-use extengine::{Application, Error, ErrorKind, Result};
+use extengine::{Application, Result};
 
+use crate::check::{limits, read};
 use crate::words::one_line;
 
 /// How many differences are printed.
@@ -42,10 +42,7 @@ impl<'a> Shadows<'a> {
     /// Starts one for each.
     pub(crate) fn start(application: &Application, others: &'a [Other]) -> Result<Self> {
         let shadows = others.iter().map(|other| {
-            let code = fs::read(&other.file).map_err(|source| {
-                let message = format!("cannot read {}: {source}", other.file.display());
-                Error::new(ErrorKind::Io, message).with_source(source)
-            })?;
+            let code = read(&other.file, &limits(application, &other.package))?;
             let shadow = application.shadow(&other.package, Code::Bytes(code.into()))?;
             Ok((other, shadow))
         });

@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime};
 use extengine::Application;
 use extengine::contract::engine::Code;
 use extengine::contract::say;
+use extengine::functions::read_code;
 use extengine::partition::hex;
 
+use crate::check::limits;
 use crate::words::report;
 
 /// How often the files are looked at.
@@ -60,7 +62,7 @@ impl Watched {
         let (package, file) = (&self.package, self.file.display());
         let mut versions = application.packages().into_iter();
         let before = versions.find(|status| status.name == *package);
-        match fs::read(&self.file) {
+        match read_code(&self.file, limits(application, package).code_bytes) {
             Ok(code) => match application.replace(package, Code::Bytes(code.into())) {
                 Ok(hash) if before.is_some_and(|before| before.hash == hash) => {}
                 Ok(hash) => say!(

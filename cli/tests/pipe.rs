@@ -196,6 +196,12 @@ fn what_is_wrong_is_said_before_a_line_is_read() {
             2,
             vec!["plugin `labels` offers no function `score`; plugin `delays` does"],
         ),
+        (
+            PLUGINS,
+            "x = score(null)",
+            2,
+            vec!["the rule for `x`: 2 arguments wanted, 1 given: score("],
+        ),
         (empty, "x = f(a)", 1, vec!["no plugin in"]),
         (
             broken,

@@ -60,10 +60,15 @@ impl Metric {
         fits
     }
 
-    /// Sets a gauge or a counter, or records a histogram's value.
+    /// Adds to a counter, sets a gauge, or records a histogram's value, as Envoy's WASM plugins have it.
     pub fn record(&self, value: u64) {
         let Some(buckets) = &self.buckets else {
-            return self.value.store(value, Ordering::Relaxed);
+            if self.kind == MetricKind::Counter {
+                self.value.fetch_add(value, Ordering::Relaxed);
+            } else {
+                self.value.store(value, Ordering::Relaxed);
+            }
+            return;
         };
         let bucket = BUCKETS.partition_point(|&end| end < value);
         buckets[bucket].fetch_add(1, Ordering::Relaxed);
@@ -221,6 +226,17 @@ mod tests {
         assert!(metrics.define(MetricKind::Gauge, "c").is_none());
         assert!(counter.add(2) && !counter.add(-1));
         assert_eq!(metrics.get("c").map(|metric| metric.get()), Some(2));
+    }
+
+    #[test]
+    fn what_is_recorded_adds_to_a_counter_and_sets_a_gauge() {
+        let metrics = Metrics::default();
+        for (kind, expected) in [(MetricKind::Counter, 8), (MetricKind::Gauge, 3)] {
+            let metric = metrics.define(kind, &format!("{kind:?}")).expect("new");
+            metric.record(5);
+            metric.record(3);
+            assert_eq!(metric.get(), expected, "{kind:?}");
+        }
     }
 
     #[test]

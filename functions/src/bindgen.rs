@@ -19,7 +19,7 @@ use engine_wasm_abi::memory::{abi, bytes, numbers, write};
 use engine_wasm_abi::runtime::{ExportSpec, Guest, NumberFunction};
 
 use crate::signature::{Function, Signature};
-use crate::types::bad;
+use crate::types::{Type, bad};
 use crate::value::Value;
 use crate::wasm::State;
 
@@ -83,6 +83,7 @@ impl Bindgen {
         let mut functions = Vec::new();
         for function in wanted {
             check(info, &function.name, &entry.to_string(), problems);
+            problems.extend(misfits(function));
             functions.push(NumberFunction {
                 name: function.name.clone(),
                 signature: entry.clone(),
@@ -223,6 +224,43 @@ fn check(info: &ModuleInfo, name: &str, wanted: &str, problems: &mut Vec<String>
         None => problems.push(format!(
             "no export `{name}`: the bindgen wire format has it as a function {wanted}"
         )),
+    }
+}
+
+/// What of a function's declared types no value on the wire can be.
+fn misfits(function: &Function) -> Vec<String> {
+    let name = &function.name;
+    let misfit = |what: String, ty: &Type| {
+        format!("function `{name}`: the bindgen wire format has nothing for {what}, of type {ty}")
+    };
+    let Some(Signature { params, result }) = &function.signature else {
+        return Vec::new();
+    };
+    let params = params.iter().filter(|param| !is_carried(&param.ty));
+    let params = params.map(|param| misfit(format!("parameter `{}`", param.name), &param.ty));
+    // Several results come as a list, of whatever they are.
+    let result = result.iter().filter(|ty| match bare(ty) {
+        Type::List(element) => !is_carried(element),
+        ty => !is_carried(ty),
+    });
+    let result = result.map(|ty| misfit("the result".to_owned(), ty));
+    params.chain(result).collect()
+}
+
+/// Whether a value of this type can be one on the wire; null cannot, where the type is optional.
+fn is_carried(ty: &Type) -> bool {
+    match bare(ty) {
+        Type::List(element) => matches!(bare(element), Type::Int(_)),
+        Type::Map(_) | Type::Record(_) => false,
+        _ => true,
+    }
+}
+
+/// A type without what makes it optional.
+fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Optional(ty) => bare(ty),
+        ty => ty,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine_core::error::{Error, ErrorKind, Result};
 
@@ -17,6 +17,8 @@ use crate::vm::{Code, Vm};
 /// It has one instance of each plugin that it called, and follows what the manager changes: at the next call the new version
 /// answers, or nothing does any more.
 pub struct LocalExecutor {
+    /// Tells the functions of this executor from those of others.
+    number: u64,
     manager: Manager,
     generation: u64,
     instances: Vec<Instance>,
@@ -24,9 +26,15 @@ pub struct LocalExecutor {
     names: HashMap<Box<str>, FunctionId>,
 }
 
-/// A function that a [`LocalExecutor`] has looked up, for calls without another look.
+/// A function that a [`LocalExecutor`] has looked up, for calls on that one without another look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FunctionId(usize);
+pub struct FunctionId {
+    executor: u64,
+    function: usize,
+}
+
+/// How many executors were made.
+static EXECUTORS: AtomicU64 = AtomicU64::new(0);
 
 struct Instance {
     code: Arc<dyn Code>,
@@ -51,6 +59,7 @@ impl fmt::Debug for LocalExecutor {
 impl LocalExecutor {
     pub(crate) fn new(manager: Manager) -> Self {
         Self {
+            number: EXECUTORS.fetch_add(1, Ordering::Relaxed),
             generation: manager.generation().load(Ordering::Acquire),
             manager,
             instances: Vec::new(),
@@ -70,7 +79,10 @@ impl LocalExecutor {
             None => {
                 // A name that nobody offers is not kept: there may be any number of them.
                 self.manager.find(name)?;
-                let id = FunctionId(self.resolved.len());
+                let id = FunctionId {
+                    executor: self.number,
+                    function: self.resolved.len(),
+                };
                 self.resolved.push(Resolved {
                     name: name.into(),
                     place: None,
@@ -163,17 +175,18 @@ impl LocalExecutor {
     #[inline]
     fn place(&mut self, function: FunctionId) -> Result<(usize, usize)> {
         self.follow();
-        match self.resolved.get(function.0) {
+        match self.resolved.get(function.function) {
             Some(Resolved {
                 place: Some(place), ..
-            }) => Ok(*place),
+            }) if function.executor == self.number => Ok(*place),
             _ => self.resolve(function),
         }
     }
 
     #[cold]
     fn resolve(&mut self, function: FunctionId) -> Result<(usize, usize)> {
-        let Some(resolved) = self.resolved.get_mut(function.0) else {
+        let resolved = self.resolved.get_mut(function.function);
+        let Some(resolved) = resolved.filter(|_| function.executor == self.number) else {
             let message = "a function of another executor";
             return Err(Error::new(ErrorKind::Unknown, message));
         };

@@ -51,21 +51,6 @@ pub struct PluginStatus {
 ///
 /// Everything can be called from many threads at once. A plugin that fails, hangs or is changed leaves all others alone.
 /// A manager is a handle: clones share the plugins.
-///
-/// ```
-/// use functions::{Manager, PluginConfig, Value};
-/// # fn main() -> functions::Result<()> {
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let wat = r#"(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))"#;
-/// # std::fs::write(folder.path().join("sum.wasm"), wat::parse_str(wat).unwrap()).unwrap();
-/// let manager = Manager::new();
-/// let json = r#"{"name": "sum", "path": "sum.wasm", "functions": ["add"]}"#;
-/// manager.add(PluginConfig::from_json(json, folder.path())?)?;
-/// manager.wait_ready("sum", std::time::Duration::from_secs(60))?;
-/// assert_eq!(manager.execute("add", &[Value::I32(1), Value::I32(2)])?, Value::I32(3));
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Clone)]
 pub struct Manager(Arc<Inner>);
 
@@ -155,13 +140,14 @@ impl Manager {
     /// function that another plugin has claimed, `io` where its code cannot be read. Nothing is added then.
     pub fn add(&self, config: PluginConfig) -> Result<()> {
         config.validate()?;
+        // A slow file keeps nobody else waiting.
+        let source = read(&config)?;
         let _admin = self.0.admin();
         if self.0.plugins.contains_key(&config.name) {
             let message = "a plugin of this name is there already; change it, or delete it first";
             return Err(Error::new(ErrorKind::Exists, message).at(|| config.name));
         }
         self.0.check_claims(&config, &[])?;
-        let source = read(&config)?;
         let plugin = Arc::new(Plugin::new(config.clone()));
         self.0.claim(&plugin, &config);
         let name = config.name.clone();
@@ -178,10 +164,10 @@ impl Manager {
     /// `unknown` where there is no such plugin, `busy` where it is being loaded or changed; else as [`Manager::add`].
     pub fn change(&self, config: PluginConfig) -> Result<()> {
         config.validate()?;
+        let source = read(&config)?;
         let _admin = self.0.admin();
         let plugin = self.0.plugin(&config.name)?;
         self.0.check_claims(&config, &[])?;
-        let source = read(&config)?;
         {
             let mut progress = plugin.progress();
             if progress.loading {

@@ -109,11 +109,12 @@ impl Signature {
     }
 
     /// Whether an argument is null that may not be: such a call answers null, as SQL has it, wherever rows are mapped.
+    ///
+    /// Too many arguments or too few are never null together, but what a call refuses.
     pub fn is_null_for(&self, args: &[Value]) -> bool {
-        let params = self.params.iter().zip(args);
-        params
-            .into_iter()
-            .any(|(param, value)| *value == Value::Null && !param.ty.takes_null())
+        let mut params = self.params.iter().zip(args);
+        args.len() == self.params.len()
+            && params.any(|(param, value)| *value == Value::Null && !param.ty.takes_null())
     }
 }
 
@@ -274,3 +275,19 @@ impl Parser<'_> {
 }
 
 const TYPES: &str = "a type: bool, char, i8 to i64, u8 to u64, f32, f64, text, bytes, [type], map[type] or {name: type}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_as_many_arguments_as_there_are_parameters_are_null_together() {
+        let function = Function::parse("f(a: i32, b: i32?)").unwrap();
+        let signature = function.signature.unwrap();
+        let [null, one] = [Value::Null, Value::I32(1)];
+        assert!(signature.is_null_for(&[null.clone(), one.clone()]));
+        assert!(!signature.is_null_for(&[one.clone(), null.clone()]));
+        assert!(!signature.is_null_for(&[null.clone()]));
+        assert!(!signature.is_null_for(&[null, one.clone(), one]));
+    }
+}

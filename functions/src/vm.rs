@@ -53,7 +53,7 @@ pub(crate) trait Vm {
     ///
     /// # Errors
     /// The first row's that fails.
-    #[cfg(feature = "arrow")]
+    #[cfg(all(feature = "arrow", feature = "wasm"))]
     fn call_numbers(&mut self, _function: usize, _rows: &mut dyn Numbers) -> Result<bool> {
         Ok(false)
     }
@@ -63,7 +63,7 @@ pub(crate) trait Vm {
 }
 
 /// Rows of plain numbers, each in 64 bits: an integer of 32 bits in the lower half, a float by its bits.
-#[cfg(feature = "arrow")]
+#[cfg(all(feature = "arrow", feature = "wasm"))]
 pub(crate) trait Numbers {
     /// Fills the places with the next row's arguments; false behind the last row, however often it is asked.
     fn next(&mut self, places: &mut [u64]) -> bool;

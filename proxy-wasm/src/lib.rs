@@ -5,6 +5,49 @@
 //! call the thread-local VM, made from the compiled base.
 //! [`PluginInstance`] is a plugin on a thread, which makes a [`filters::Filter`] for each stream.
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use filters::{Chain, Direction, Headers, Settings, StreamInfo, testing};
+//! use proxy_wasm::{Options, PluginConfig, ProxyWasm, Thread, VmConfig};
+//!
+//! # fn main() -> engine_core::error::Result<()> {
+//! // Pauses every request at its headers.
+//! let code = r#"(module
+//!   (memory (export "memory") 1)
+//!   (func (export "proxy_abi_version_0_2_1"))
+//!   (func (export "malloc") (param i32) (result i32) i32.const 1024)
+//!   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) i32.const 1))"#;
+//! let vm = VmConfig {
+//!     vm_id: String::new(),
+//!     code: wat::parse_str(code).unwrap().into(),
+//!     configuration: Vec::new(),
+//!     environment: Default::default(),
+//!     engine: "wasmtime".into(),
+//!     limits: Default::default(),
+//!     capabilities: None,
+//! };
+//! let process = ProxyWasm::new(Options::default());
+//! let plugin = process.load(PluginConfig {
+//!     name: "pause".into(),
+//!     root_id: String::new(),
+//!     vm,
+//!     configuration: Vec::new(),
+//!     policy: Default::default(),
+//!     backoff: Default::default(),
+//!     body_before_headers: false,
+//! })?;
+//! let worker = testing::worker();
+//! let thread = Thread::new(&process, worker.clone(), Arc::new(|_| ()));
+//! let plugin = thread.start(&plugin)?;
+//!
+//! let mut chain = Chain::new(vec![plugin.filter()], StreamInfo::default(), Settings::default(), worker);
+//! chain.headers(Direction::Request, Headers::from_iter([(":path", "/")]), true);
+//! assert!(chain.take(Direction::Request).is_none());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Everything that a guest asks of the world goes through [`filters::Worker`]; what comes back from other threads, and what
 //! has to be done later, goes through the thread's [`Mailbox`]. Nothing here waits or reads a clock of its own.
 //!

@@ -130,8 +130,8 @@ impl Shared {
                 if cas != 0 && cas != number {
                     return Err(Status::CasMismatch);
                 }
-                self.take(0, value.len())?;
-                self.give(0, old.len());
+                self.take(0, value.len().saturating_sub(old.len()))?;
+                self.give(0, old.len().saturating_sub(value.len()));
                 // 0 stands for "whatever it is".
                 let number = number.checked_add(1).unwrap_or(1);
                 entry.insert((Bytes::copy_from_slice(value), number));
@@ -150,17 +150,18 @@ impl Shared {
     /// The queue of a name, made at the first time; whoever registers it last is told of its messages.
     pub(crate) fn register(&self, vm: &Arc<str>, name: &[u8], owner: Owner) -> Result<u32, Status> {
         let place = (Arc::clone(vm), name.to_vec());
-        if !self.ids.contains_key(&place) {
-            if self.ids.len() >= self.limits.queues {
-                return Err(Status::InternalFailure);
+        let id = match self.ids.entry(place) {
+            dashmap::Entry::Occupied(entry) => *entry.get(),
+            dashmap::Entry::Vacant(entry) => {
+                self.take(0, name.len())?;
+                let Some(id) = self.next_id() else {
+                    self.give(0, name.len());
+                    return Err(Status::InternalFailure);
+                };
+                self.queues.insert(id, Queue::default());
+                *entry.insert(id)
             }
-            self.take(0, name.len())?;
-        }
-        let id = *self.ids.entry(place).or_insert_with(|| {
-            let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-            self.queues.insert(id, Queue::default());
-            id
-        });
+        };
         if let Some(queue) = self.queues.get(&id) {
             let mut owners = lock(&queue.owners);
             let known = owners.iter().position(|(known, _)| known.is(&owner));
@@ -169,6 +170,17 @@ impl Shared {
             owners.push((owner, told));
         }
         Ok(id)
+    }
+
+    /// The number of one more queue, where there may be one more: no name goes, so the last number counts them.
+    fn next_id(&self) -> Option<u32> {
+        let relaxed = Ordering::Relaxed;
+        let next = |last: u32| {
+            let next = last.checked_add(1);
+            next.filter(|next| *next as usize <= self.limits.queues)
+        };
+        let last = self.next.fetch_update(relaxed, relaxed, next).ok();
+        last.and_then(next)
     }
 
     /// The queue of a name.
@@ -362,6 +374,55 @@ mod tests {
         assert_eq!(Arc::strong_count(&goes.mailbox), 1, "nobody keeps it");
         assert_eq!(shared.enqueue(id, b"m"), Ok(()));
         assert_eq!(rung.load(Ordering::Relaxed), 101);
+    }
+
+    #[test]
+    fn a_value_makes_room_for_the_one_in_its_place() {
+        let shared = Shared::new(SharedLimits {
+            bytes: 10,
+            ..SharedLimits::default()
+        });
+        let a = vm("a");
+        let set = |value: &[u8]| shared.set(&a, b"k", value, 0);
+        for value in [b"123456789", b"987654321"] {
+            assert_eq!(set(value), Ok(()));
+        }
+        assert_eq!(set(b"1234567890"), Err(Status::InternalFailure));
+        assert_eq!(set(b"1"), Ok(()));
+        assert_eq!(shared.bytes.load(Ordering::Relaxed), 2);
+        assert_eq!(set(b"123456789"), Ok(()));
+    }
+
+    #[test]
+    fn threads_that_register_at_once_pay_once_and_keep_the_limit() {
+        let threads = 4;
+        for _ in 0..500 {
+            let shared = Shared::new(SharedLimits {
+                queues: 2,
+                ..SharedLimits::default()
+            });
+            let begin = std::sync::Barrier::new(threads);
+            // All ask for one name, then each for one of its own.
+            let register = |thread: usize| {
+                let owner = owner(&Arc::default(), 1);
+                begin.wait();
+                let same = shared.register(&vm("a"), b"same", owner.clone());
+                begin.wait();
+                let own = shared.register(&vm("a"), &[thread as u8], owner);
+                (same, own.is_ok())
+            };
+            let answers = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..threads)
+                    .map(|thread| scope.spawn(move || register(thread)))
+                    .collect();
+                let answers = threads.into_iter().map(|thread| thread.join());
+                answers.collect::<Result<Vec<_>, _>>().expect("no panic")
+            });
+            assert!(answers.iter().all(|(same, _)| *same == Ok(1)));
+            assert_eq!(answers.iter().filter(|(_, own)| *own).count(), 1);
+            let paid = shared.bytes.load(Ordering::Relaxed);
+            assert_eq!(paid, b"same".len() + 1);
+        }
     }
 
     #[test]

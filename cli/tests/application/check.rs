@@ -1,5 +1,7 @@
 //! `extengine check` says what `run` would refuse, and nothing else.
 
+use std::fs;
+
 use serde_json::{Value as Json, json};
 
 use crate::support::{LUA, MANIFEST, application, extengine, lines};
@@ -48,4 +50,36 @@ fn problems_of_a_chunk_name_it_as_a_run_does() {
     assert_eq!(status, Some(1));
     let problem = lines[0]["report"]["problems"][0].as_str().unwrap();
     assert!(problem.starts_with("p.lua:2:"), "{problem}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_device_is_no_code() {
+    let folder = application(MANIFEST, LUA);
+    std::os::unix::fs::symlink("/dev/null", folder.path().join("null.lua")).unwrap();
+    for args in [
+        &["check", "null.lua"][..],
+        &["run", ".", "--shadow", "p=null.lua"],
+    ] {
+        let ran = extengine(folder.path(), args, b"");
+        assert_eq!(ran.status.code(), Some(1), "{args:?}");
+        let said = String::from_utf8(ran.stderr).unwrap();
+        let part = "cannot read null.lua: it is no regular file";
+        assert!(said.contains(part), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_too_long_is_not_read_to_its_end() {
+    let folder = application(MANIFEST, LUA);
+    let file = fs::File::create(folder.path().join("long.lua")).unwrap();
+    // A file with nothing in it, and of a length that no memory has.
+    file.set_len(1 << 40).unwrap();
+    let ran = extengine(folder.path(), &["check", "long.lua"], b"");
+    assert_eq!(ran.status.code(), Some(1));
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert!(
+        said.contains("limit `code_bytes` reached: 16777216 allowed"),
+        "{said}"
+    );
 }

@@ -199,6 +199,31 @@ fn what_the_format_cannot_carry_is_refused_before_the_guest_runs() {
 }
 
 #[test]
+fn a_signature_that_the_format_cannot_carry_does_not_load() {
+    let load = |functions: &str| Plugins::new().add_bindgen("wasmtime", functions, "");
+    for ty in [
+        "map[i32]",
+        "{x: f64}",
+        "[[i32]]?",
+        "[text]",
+        "[f64]",
+        "map[text]?",
+    ] {
+        let error = load(&format!("'echo_text(a: i32, b: {ty}) -> text'")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Package, "{ty}");
+        let part = format!("nothing for parameter `b`, of type {ty}");
+        assert!(error.message().contains(&part), "{error}");
+    }
+    for ty in ["map[i32]", "{x: f64}", "[map[i32]]", "[[text]]"] {
+        let error = load(&format!("'echo_text(a: text) -> {ty}'")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Package, "{ty}");
+        let part = format!("nothing for the result, of type {ty}");
+        assert!(error.message().contains(&part), "{error}");
+    }
+    load("'echo_text(a: [u8]?, b: char, c: [i64?]) -> [text]'").unwrap();
+}
+
+#[test]
 fn a_declared_result_is_what_comes_back() {
     let plugins = Plugins::new();
     let functions =

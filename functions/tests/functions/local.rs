@@ -42,10 +42,23 @@ fn a_function_is_looked_up_once_and_follows_changes() {
 #[test]
 fn what_another_executor_looked_up_is_no_function_here() {
     let plugins = Plugins::new();
-    plugins.add_wat("wasmtime", "'add'", ADD).unwrap();
-    let add = plugins.manager.local().function("add").unwrap();
-    let error = plugins.manager.local().call(add, &[]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unknown);
+    let two = r#"(module
+        (func (export "one") (result i32) i32.const 1)
+        (func (export "two") (result i32) i32.const 2))"#;
+    plugins.add_wat("wasmtime", "'one', 'two'", two).unwrap();
+    let one = plugins.manager.local().function("one").unwrap();
+    let mut other = plugins.manager.local();
+    // Before and after it has looked one up itself.
+    for _ in 0..2 {
+        for error in [
+            other.call(one, &[]).unwrap_err(),
+            other.declared(one).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Unknown);
+            assert_eq!(error.message(), "a function of another executor");
+        }
+        assert_eq!(other.execute("two", &[]).unwrap(), Value::I32(2));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use engine_core::limits::Limit;
 use functions::{ErrorKind, PluginState, Value};
 
 use crate::plugin::{PATIENCE, Plugins};
@@ -99,6 +100,57 @@ fn a_plugin_that_does_not_load_is_failed_and_says_why() {
     let gone = plugins.add(&toml("c", "gone.wasm", "'three'")).unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::Io);
     assert!(gone.message().contains("gone.wasm"), "{gone}");
+}
+
+#[test]
+fn code_is_read_no_further_than_its_limit() {
+    let plugins = Plugins::new();
+    let mut long = constant("one", 1);
+    // What stands behind is a section that means nothing: a thousand bytes with an empty name.
+    long.extend([0, 0xe9, 7, 0]);
+    long.extend([0; 1_000]);
+    plugins.file("one.wasm", &long);
+    let limited = |bytes: usize| {
+        let toml = toml("a", "one.wasm", "'one'");
+        format!("{toml}\n[limits]\ncode_bytes = {bytes}")
+    };
+    let error = plugins.add(&limited(100)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit(Limit::CodeBytes), "{error}");
+    plugins.manager.delete("a").unwrap();
+    let read = |most| functions::read_code(&plugins.folder.path().join("one.wasm"), most);
+    assert_eq!(read(100).unwrap(), long[..101]);
+    assert_eq!(read(u64::MAX).unwrap(), long);
+    plugins.add(&limited(long.len())).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_is_no_code_and_keeps_nobody_waiting() {
+    let plugins = Plugins::new();
+    let pipe = plugins.folder.path().join("pipe.wasm");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    plugins.file("one.wasm", constant("one", 1));
+    plugins.add(&toml("a", "one.wasm", "'one'")).unwrap();
+    let (done, answers) = std::sync::mpsc::channel();
+    for name in ["a", "b"] {
+        let (manager, done) = (plugins.manager.clone(), done.clone());
+        let config = plugins.config(&toml(name, "pipe.wasm", "'one'"));
+        thread::spawn(move || {
+            let answer = match name {
+                "a" => manager.change(config),
+                _ => manager.add(config),
+            };
+            done.send(answer).unwrap();
+        });
+    }
+    for _ in 0..2 {
+        let answer = answers.recv_timeout(PATIENCE).unwrap();
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.message().contains("no regular file"), "{error}");
+    }
+    plugins.manager.delete("a").unwrap();
 }
 
 #[test]

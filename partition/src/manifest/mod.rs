@@ -418,7 +418,10 @@ impl AppSpec {
     pub fn source(&self, package: usize, engine: &str, kind: EngineKind) -> Result<PackageSource> {
         let spec = &self.packages[package];
         let code = match kind {
-            EngineKind::Wasm | EngineKind::Lua => spec.file(kind).map(read_code),
+            EngineKind::Wasm | EngineKind::Lua => {
+                let file = spec.file(kind);
+                file.map(|file| read_code(file, spec.limits.code_bytes))
+            }
             EngineKind::Builtin => {
                 let name = spec.builtin.as_deref();
                 name.map(|name| Ok(Code::Native(name.into())))
@@ -486,9 +489,16 @@ fn partition(section: &Section<'_>) -> PartitionSpec {
     }
 }
 
-fn read_code(path: &Path) -> Result<Code> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Code::Bytes(bytes.into())),
+/// Reads code, and of what is longer than `most` a byte more, by which the engine sees that. What is no regular file was
+/// refused with the manifest.
+fn read_code(path: &Path, most: u64) -> Result<Code> {
+    use std::io::Read as _;
+
+    let mut code = Vec::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut code));
+    match read {
+        Ok(_) => Ok(Code::Bytes(code.into())),
         Err(error) => {
             let message = format!("cannot read `{}`: {error}", path.display());
             Err(Error::new(ErrorKind::Io, message).with_source(error))

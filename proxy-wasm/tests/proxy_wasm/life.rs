@@ -422,6 +422,40 @@ fn ticks_come_when_they_are_due_and_only_once_for_a_long_sleep() {
 }
 
 #[test]
+fn what_is_recorded_adds_to_a_counter_and_sets_a_gauge() {
+    let imports = r#"
+      (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+      (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))
+      (import "env" "proxy_get_metric" (func $get (param i32 i32) (result i32)))
+    "#;
+    // What is read back of each goes into a gauge of its own.
+    let rest = r#"
+      (data (i32.const 64) "cgCG")
+      (func $metric (param $kind i32) (param $name i32) (result i32)
+        (drop (call $define (local.get $kind) (local.get $name) (i32.const 1) (i32.const 200)))
+        (i32.load (i32.const 200)))
+      (func $try (param $kind i32)
+        (local $metric i32)
+        (local.set $metric (call $metric (local.get $kind) (i32.add (i32.const 64) (local.get $kind))))
+        (drop (call $record (local.get $metric) (i64.const 5)))
+        (drop (call $record (local.get $metric) (i64.const 3)))
+        (drop (call $get (local.get $metric) (i32.const 208)))
+        (drop (call $record
+          (call $metric (i32.const 1) (i32.add (i32.const 66) (local.get $kind)))
+          (i64.load (i32.const 208)))))
+      (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (call $try (i32.const 0))
+        (call $try (i32.const 1))
+        (i32.const 1))
+    "#;
+    for engine in ENGINES {
+        let bench = Bench::new(config(engine, &filter(imports, rest)));
+        let read = ["c", "C", "g", "G"].map(|name| bench.metric(name));
+        assert_eq!(read, [8, 8, 3, 3], "{engine}");
+    }
+}
+
+#[test]
 fn a_message_reaches_who_registered_the_queue() {
     for engine in ENGINES {
         let answers = r#"

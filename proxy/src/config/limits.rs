@@ -7,6 +7,7 @@ use super::node::Value;
 use super::reader::Reader;
 use super::report::Kind;
 use super::values;
+use engine_core::limits::size as bytes;
 
 /// What is written in `extengine`, the part of a configuration that is the proxy's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +78,7 @@ fn size(reader: &Reader<'_>, field: &'static str) -> Option<u64> {
     let (_, node) = reader.field(field)?;
     let size = match &node.value {
         Value::Int(bytes) => u64::try_from(*bytes).ok(),
-        Value::Text(text) => values::size(text),
+        Value::Text(text) => bytes(text),
         _ => None,
     };
     let size = size.filter(|size| (64 << 10..=4 << 30).contains(size));

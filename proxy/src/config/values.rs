@@ -34,19 +34,6 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::new(seconds, nanoseconds))
 }
 
-/// Reads a size such as `64MiB`.
-pub(super) fn size(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match text[digits.len()..].trim() {
-        "" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 /// A float as a whole number, where it is one and a float can be sure of it.
 pub(super) fn whole(number: f64) -> Option<i64> {
     #[expect(
@@ -217,20 +204,6 @@ mod tests {
             ("99999999999999s", None),
         ] {
             assert_eq!(duration(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_have_binary_units() {
-        for (text, expected) in [
-            ("64MiB", Some(64 << 20)),
-            ("1 KiB", Some(1024)),
-            ("7", Some(7)),
-            ("64MB", None),
-            ("MiB", None),
-            ("99999999999GiB", None),
-        ] {
-            assert_eq!(size(text), expected, "{text}");
         }
     }
 

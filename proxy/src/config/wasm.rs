@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use proxy_wasm::{Backoff, FailurePolicy};
+
 use super::any::{Extension, Read, any};
 use super::node::{Key, Node, Value};
 use super::reader::{Reader, nearest};
@@ -69,36 +71,6 @@ pub struct Environment {
     pub values: BTreeMap<String, String>,
 }
 
-/// What becomes of streams after a plugin failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FailurePolicy {
-    /// They go on without it; it is loaded again as with `Closed`.
-    Open,
-    /// They are refused with 503; it is loaded again at once, unless it fails again and again.
-    #[default]
-    Closed,
-    /// They are refused with 503 until it is loaded again, which is after the back-off.
-    Reload,
-}
-
-/// Waits that double from the first to the longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// The first.
-    pub base: Duration,
-    /// The longest.
-    pub max: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            base: Duration::from_secs(1),
-            max: Duration::from_secs(10),
-        }
-    }
-}
-
 /// A plugin without streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WasmService {
@@ -145,10 +117,8 @@ impl WasmPlugin {
             root_id: reader.text("root_id"),
             vm,
             configuration: configuration(reader),
-            failure_policy: FailurePolicy::read(reader),
-            backoff: reader
-                .message("reload_config", Backoff::read)
-                .unwrap_or_default(),
+            failure_policy: failure_policy(reader),
+            backoff: reader.message("reload_config", backoff).unwrap_or_default(),
             allowed_capabilities: capabilities.unwrap_or_default(),
             allow_on_headers_stop_iteration: reader.flag("allow_on_headers_stop_iteration"),
         }
@@ -171,37 +141,36 @@ fn capability(reader: &Reader<'_>, key: &Key) {
     reader.report().problem(key.place, message);
 }
 
-impl FailurePolicy {
-    fn read(reader: &Reader<'_>) -> Self {
-        let policies = [
-            ("UNSPECIFIED", Self::Closed),
-            ("FAIL_RELOAD", Self::Reload),
-            ("FAIL_CLOSED", Self::Closed),
-            ("FAIL_OPEN", Self::Open),
-        ];
-        reader.at_most_one(&["failure_policy", "fail_open"]);
-        let policy = reader.choice("failure_policy", &policies);
-        let is_open = reader.flag("fail_open");
-        match is_open {
-            Some(true) => Self::Open,
-            _ => policy.unwrap_or_default(),
-        }
+/// Reads `failure_policy`, or `fail_open`, its older form.
+fn failure_policy(reader: &Reader<'_>) -> FailurePolicy {
+    let policies = [
+        ("UNSPECIFIED", FailurePolicy::Closed),
+        ("FAIL_RELOAD", FailurePolicy::Reload),
+        ("FAIL_CLOSED", FailurePolicy::Closed),
+        ("FAIL_OPEN", FailurePolicy::Open),
+    ];
+    reader.at_most_one(&["failure_policy", "fail_open"]);
+    let policy = reader.choice("failure_policy", &policies);
+    let is_open = reader.flag("fail_open");
+    match is_open {
+        Some(true) => FailurePolicy::Open,
+        _ => policy.unwrap_or_default(),
     }
 }
 
-impl Backoff {
-    fn read(reader: &Reader<'_>) -> Self {
-        let backoff = reader.message("backoff", |r| {
-            r.require("base_interval", "1s");
-            let base = r.duration("base_interval").unwrap_or(Self::default().base);
-            let max = r.duration("max_interval").unwrap_or(base.saturating_mul(10));
-            if base < Duration::from_millis(1) || max < base {
-                r.problem("`base_interval` is at least `0.001s`, and `max_interval` at least that: raise them");
-            }
-            Self { base, max }
-        });
-        backoff.unwrap_or_default()
-    }
+/// Reads `reload_config`.
+fn backoff(reader: &Reader<'_>) -> Backoff {
+    let backoff = reader.message("backoff", |r| {
+        r.require("base_interval", "1s");
+        let base = r.duration("base_interval");
+        let base = base.unwrap_or(Backoff::default().base);
+        let max = r.duration("max_interval").unwrap_or(base.saturating_mul(10));
+        if base < Duration::from_millis(1) || max < base {
+            r.problem("`base_interval` is at least `0.001s`, and `max_interval` at least that: raise them");
+        }
+        Backoff { base, max }
+    });
+    backoff.unwrap_or_default()
 }
 
 impl WasmVm {
