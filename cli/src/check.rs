@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use extengine::contract::engine::{Code, CodeReport};
+use extengine::contract::engine::{Code, CodeReport, read_code};
 use extengine::contract::factory::{EngineKind, EngineLimits, ExtEngineFactory, factories};
 use extengine::contract::limits::{Limit, Limits};
 use extengine::contract::registry::Registry;
-use extengine::functions::read_code;
 use extengine::{AppSpec, Application, Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 

@@ -6,9 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
 use extengine::Application;
-use extengine::contract::engine::Code;
+use extengine::contract::engine::{Code, read_code};
 use extengine::contract::say;
-use extengine::functions::read_code;
 use extengine::partition::hex;
 
 use crate::check::limits;

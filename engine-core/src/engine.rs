@@ -2,6 +2,9 @@
 
 use std::any::Any;
 use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -65,6 +68,22 @@ pub enum Code {
     Bytes(Arc<[u8]>),
     /// The name of a package of native extensions that is linked into this program.
     Native(Arc<str>),
+}
+
+/// Reads a file of code, and of one with more than `most` bytes a single one more, by which whoever loads it sees that.
+///
+/// # Errors
+/// Those of the file, also where it is no regular one: a pipe or a device may have no end.
+pub fn read_code(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Before it is opened, which waits where it is a pipe.
+    if !fs::metadata(path)?.is_file() {
+        let message = "it is no regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let mut code = Vec::new();
+    let mut file = File::open(path)?.take(most.saturating_add(1));
+    file.read_to_end(&mut code)?;
+    Ok(code)
 }
 
 /// What code offers and wants, in words.

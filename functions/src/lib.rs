@@ -44,7 +44,6 @@ mod wasm;
 
 pub use config::{Abi, PluginConfig};
 pub use engine_core::error::{Error, ErrorKind, Result};
-pub use load::read_code;
 pub use local::{FunctionId, LocalExecutor};
 pub use manager::{Manager, PluginState, PluginStatus};
 pub use signature::{Function, Param, Signature};

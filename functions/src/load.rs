@@ -1,11 +1,8 @@
 //! From a configuration to loaded code: which engine, and which convention.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::Path;
 use std::sync::Arc;
 
-use engine_core::engine::Code as Source;
+use engine_core::engine::{Code as Source, read_code};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::EngineKind;
 use engine_core::foreign::ForeignFunctions;
@@ -13,22 +10,6 @@ use engine_core::foreign::ForeignFunctions;
 use crate::config::{Abi, PluginConfig};
 use crate::contract::Contract;
 use crate::vm::{Code, Logger};
-
-/// Reads a file of code, and of one with more than `most` bytes a single one more, by which whoever loads it sees that.
-///
-/// # Errors
-/// Those of the file, also where it is no regular one: a pipe or a device may have no end.
-pub fn read_code(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // Before it is opened, which waits where it is a pipe.
-    if !fs::metadata(path)?.is_file() {
-        let message = "it is no regular file";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
-    let mut code = Vec::new();
-    let mut file = File::open(path)?.take(most.saturating_add(1));
-    file.read_to_end(&mut code)?;
-    Ok(code)
-}
 
 /// Reads a plugin's code.
 ///

@@ -287,7 +287,7 @@ mod tests {
         let [null, one] = [Value::Null, Value::I32(1)];
         assert!(signature.is_null_for(&[null.clone(), one.clone()]));
         assert!(!signature.is_null_for(&[one.clone(), null.clone()]));
-        assert!(!signature.is_null_for(&[null.clone()]));
+        assert!(!signature.is_null_for(std::slice::from_ref(&null)));
         assert!(!signature.is_null_for(&[null, one.clone(), one]));
     }
 }

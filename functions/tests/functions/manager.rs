@@ -117,7 +117,7 @@ fn code_is_read_no_further_than_its_limit() {
     let error = plugins.add(&limited(100)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit(Limit::CodeBytes), "{error}");
     plugins.manager.delete("a").unwrap();
-    let read = |most| functions::read_code(&plugins.folder.path().join("one.wasm"), most);
+    let read = |most| engine_core::engine::read_code(&plugins.folder.path().join("one.wasm"), most);
     assert_eq!(read(100).unwrap(), long[..101]);
     assert_eq!(read(u64::MAX).unwrap(), long);
     plugins.add(&limited(long.len())).unwrap();

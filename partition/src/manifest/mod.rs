@@ -48,7 +48,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_core::catalog::{Catalog, CommandSchema};
-use engine_core::engine::{Code, PackageSource};
+use engine_core::engine::{Code, PackageSource, read_code};
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::factory::{EngineKind, ExtEngineFactory, factory};
 use engine_core::foreign::ForeignFunctions;
@@ -420,7 +420,7 @@ impl AppSpec {
         let code = match kind {
             EngineKind::Wasm | EngineKind::Lua => {
                 let file = spec.file(kind);
-                file.map(|file| read_code(file, spec.limits.code_bytes))
+                file.map(|file| code(file, spec.limits.code_bytes))
             }
             EngineKind::Builtin => {
                 let name = spec.builtin.as_deref();
@@ -489,19 +489,11 @@ fn partition(section: &Section<'_>) -> PartitionSpec {
     }
 }
 
-/// Reads code, and of what is longer than `most` a byte more, by which the engine sees that. What is no regular file was
-/// refused with the manifest.
-fn read_code(path: &Path, most: u64) -> Result<Code> {
-    use std::io::Read as _;
-
-    let mut code = Vec::new();
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut code));
-    match read {
-        Ok(_) => Ok(Code::Bytes(code.into())),
-        Err(error) => {
-            let message = format!("cannot read `{}`: {error}", path.display());
-            Err(Error::new(ErrorKind::Io, message).with_source(error))
-        }
-    }
+/// Reads a package's code.
+fn code(path: &Path, most: u64) -> Result<Code> {
+    let read = read_code(path, most).map_err(|error| {
+        let message = format!("cannot read `{}`: {error}", path.display());
+        Error::new(ErrorKind::Io, message).with_source(error)
+    });
+    read.map(|bytes| Code::Bytes(bytes.into()))
 }
