@@ -281,6 +281,8 @@ macro_rules! __cases {
                     a_trap_in_initialisation_gives_no_instance
                     initialisation_has_a_deadline
                     initialisation_has_no_host
+                    every_initialiser_is_run
+                    a_segment_out_of_bounds_is_said_to_be_one
                     each_trap_is_a_trap
                     a_trap_in_malloc_is_a_trap
                     a_malloc_that_asks_its_host_breaks_the_rules
