@@ -276,6 +276,7 @@ pub const MATRIX: &[Cell] = cells! {
         "exceeded": all [a_deadline_ends_a_run_of_host_reads a_deadline_ends_a_range_without_end an_instance_works_after_a_timeout the_ledger_of_a_timeout_tells_its_time the_ledger_tells_all_of_a_long_time] sandboxed [a_deadline_ends_a_loop a_deadline_cannot_be_caught];
     }
     "limit fuel" {
+        "at the start": wasm [a_start_takes_no_fuel] lua [a_chunk_takes_no_fuel] builtin ("native code is not metered; the manifest waives the limit");
         "within": wasm [fuel_is_the_same_on_every_engine fuel_is_kept_exactly without_a_limit_there_is_no_fuel] lua [fuel_is_the_same_each_time] builtin ("native code is not metered; the manifest waives the limit");
         "exceeded": wasm [fuel_ends_a_loop fuel_is_kept_exactly] lua [fuel_ends_a_lua_loop] builtin ("native code is not metered; the manifest waives the limit");
     }

@@ -355,6 +355,7 @@ macro_rules! __cases {
                     fuel_is_the_same_on_every_engine
                     fuel_is_kept_exactly
                     without_a_limit_there_is_no_fuel
+                    a_start_takes_no_fuel
                     fuel_ends_a_loop
                     a_function_that_takes_too_long_to_compile_is_refused
                 }
@@ -376,6 +377,7 @@ macro_rules! __cases {
                     print_goes_to_the_log
                     a_name_that_is_not_utf8_is_denied
                     fuel_is_the_same_each_time
+                    a_chunk_takes_no_fuel
                     fuel_ends_a_lua_loop
                 }
             }
