@@ -48,6 +48,7 @@ pub const MATRIX: &[Cell] = cells! {
         "is of another kind": all [code_of_another_kind_is_refused] lua [bytecode_is_refused];
         "is cut off": sandboxed [truncated_code_is_refused] wasm [a_truncated_module_is_refused] builtin ("native code is linked, not read");
         "is garbage": sandboxed [garbage_is_refused] lua [a_chunk_that_does_not_load_is_refused] builtin [a_package_that_is_not_linked_in_is_refused];
+        "begins with a byte order mark": wasm ("a module is no text") lua [a_byte_order_mark_is_skipped] builtin ("native code is linked, not read");
         "has initialisers": wasm [every_initialiser_is_run] lua ("a chunk is its own initialisation") builtin ("native code is initialised with its program");
         "has a segment out of bounds": wasm [a_segment_out_of_bounds_is_said_to_be_one] lua ("Lua has no segments") builtin ("native code has no segments");
         "has many problems": wasm [every_problem_of_a_module_is_in_one_report] lua [extensions_that_the_code_lacks_are_refused] builtin [extensions_that_the_code_lacks_are_refused];

@@ -31,6 +31,23 @@ pub fn bytecode_is_refused(subject: &Subject) {
     }
 }
 
+/// A byte order mark before the text is skipped, and one within it is not.
+pub fn a_byte_order_mark_is_skipped(subject: &Subject) {
+    let chunk = "\u{feff}function Probe() return { n = 7 } end";
+    let marked = subject.package().code(chunk.as_bytes(), probe("n: int"));
+    let answer = marked.instance().call(&TestHost::new(), "Probe", json!({}));
+    assert_eq!(answer.ok().row(), json!({"n": 7}));
+    for chunk in [
+        "\u{feff}\u{feff}function Probe() end",
+        "\u{feff}function Probe(",
+    ] {
+        let setup = subject.package().code(chunk.as_bytes(), probe(""));
+        let (kind, report) = setup.refusal();
+        assert_eq!(kind, ErrorKind::Package);
+        assert!(report.contains("suite.lua:1"), "{report}");
+    }
+}
+
 /// A global of the extension's name that is no function is none.
 pub fn a_global_that_is_no_function_is_no_extension(subject: &Subject) {
     for chunk in ["Probe = 5", "Probe = {}", "local function Probe() end"] {

@@ -363,6 +363,7 @@ macro_rules! __cases {
             lua {
                 lua {
                     bytecode_is_refused
+                    a_byte_order_mark_is_skipped
                     a_global_that_is_no_function_is_no_extension
                     a_chunk_that_does_not_load_is_refused
                     numbers_are_not_rounded
