@@ -48,6 +48,9 @@ pub const MATRIX: &[Cell] = cells! {
         "is of another kind": all [code_of_another_kind_is_refused] lua [bytecode_is_refused];
         "is cut off": sandboxed [truncated_code_is_refused] wasm [a_truncated_module_is_refused] builtin ("native code is linked, not read");
         "is garbage": sandboxed [garbage_is_refused] lua [a_chunk_that_does_not_load_is_refused] builtin [a_package_that_is_not_linked_in_is_refused];
+        "begins with a byte order mark": wasm ("a module is no text") lua [a_byte_order_mark_is_skipped] builtin ("native code is linked, not read");
+        "has initialisers": wasm [every_initialiser_is_run] lua ("a chunk is its own initialisation") builtin ("native code is initialised with its program");
+        "has a segment out of bounds": wasm [a_segment_out_of_bounds_is_said_to_be_one] lua ("Lua has no segments") builtin ("native code has no segments");
         "has many problems": wasm [every_problem_of_a_module_is_in_one_report] lua [extensions_that_the_code_lacks_are_refused] builtin [extensions_that_the_code_lacks_are_refused];
         "needs what not every engine has": wasm [a_proposal_that_not_every_engine_runs_is_refused a_start_function_is_refused] lua ("there is one Lua engine") builtin ("there is one native engine");
         "has the inner name of another": all [two_packages_with_the_same_inner_name_are_two] sandboxed [packages_share_no_memory];
@@ -274,6 +277,7 @@ pub const MATRIX: &[Cell] = cells! {
         "exceeded": all [a_deadline_ends_a_run_of_host_reads a_deadline_ends_a_range_without_end an_instance_works_after_a_timeout the_ledger_of_a_timeout_tells_its_time the_ledger_tells_all_of_a_long_time] sandboxed [a_deadline_ends_a_loop a_deadline_cannot_be_caught];
     }
     "limit fuel" {
+        "at the start": wasm [a_start_takes_no_fuel] lua [a_chunk_takes_no_fuel] builtin ("native code is not metered; the manifest waives the limit");
         "within": wasm [fuel_is_the_same_on_every_engine fuel_is_kept_exactly without_a_limit_there_is_no_fuel] lua [fuel_is_the_same_each_time] builtin ("native code is not metered; the manifest waives the limit");
         "exceeded": wasm [fuel_ends_a_loop fuel_is_kept_exactly] lua [fuel_ends_a_lua_loop] builtin ("native code is not metered; the manifest waives the limit");
     }

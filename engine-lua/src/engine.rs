@@ -48,7 +48,7 @@ impl LuaEngine {
             return Err(format!("{name}: a NUL byte; a package is Lua text"));
         }
         let bytecode = compiler()
-            .compile(source)
+            .compile(without_mark(source))
             .map_err(|error| syntax(&name, &error))?;
         let glue = compiler().set_debug_level(0);
         let glue = glue.compile(glue::source(manifest));
@@ -70,6 +70,11 @@ impl LuaEngine {
             .map_err(|error| error.message().to_owned())?;
         Ok((chunk, sandbox))
     }
+}
+
+/// A text without the byte order mark that some editors begin a file of UTF-8 with.
+pub fn without_mark(source: &[u8]) -> &[u8] {
+    source.strip_prefix(b"\xef\xbb\xbf").unwrap_or(source)
 }
 
 /// The settings under which every chunk is compiled, so that a package behaves the same everywhere.

@@ -128,7 +128,7 @@ mod watch;
 /// The sandbox without packages, for crates that run Luau for something else.
 pub mod base {
     pub use crate::countdown::{Turn, ticker};
-    pub use crate::engine::compiler;
+    pub use crate::engine::{compiler, without_mark};
     pub use crate::error::{Cause, raise, syntax};
     pub use crate::library::{compile_once, install, load};
     pub use crate::watch::{Deadline, Watch};

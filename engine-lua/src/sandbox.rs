@@ -64,6 +64,7 @@ impl Sandbox {
         };
         let extensions = (1..).zip(&chunk.manifest.extensions).map(extension);
         let extensions = extensions.collect::<mlua::Result<_>>().map_err(lua)?;
+        watch.meter();
         Ok(Self {
             extensions,
             ..sandbox

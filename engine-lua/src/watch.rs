@@ -33,6 +33,8 @@ pub struct Deadline {
 pub struct Watch {
     ticker: Arc<Ticker>,
     limits: Limits,
+    /// The fuel of each invocation; what runs before the first has none.
+    fuel: Cell<Option<u64>>,
     /// Bytes that the empty sandbox takes; they are the engine's, not the guest's.
     base: Cell<usize>,
     /// Bytes of the virtual machine at which the guest may be over its limit.
@@ -46,12 +48,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch that keeps the `memory`, `stack` and `fuel` of these limits; it must have a virtual machine to
-    /// [guard](Self::guard).
+    /// A watch that keeps the `memory` and `stack` of these limits, and the `fuel` from [`meter`](Self::meter) on; it
+    /// must have a virtual machine to [guard](Self::guard).
     pub fn new(ticker: Arc<Ticker>, limits: Limits, deadline: Deadline) -> Self {
         Self {
             ticker,
             limits,
+            fuel: Cell::new(None),
             base: Cell::new(0),
             most: Cell::new(0),
             deadline: Cell::new(deadline),
@@ -104,14 +107,17 @@ impl Watch {
         turn
     }
 
+    /// Keeps the limit on fuel from the next turn on: what a chunk does when a sandbox is made is no invocation's.
+    pub(crate) fn meter(&self) {
+        self.fuel.set(self.limits.fuel);
+    }
+
     /// Waits for the next interrupt that matters.
     fn wait(&self) {
         let steps = self.steps.get();
         let look = LOOK_EVERY - steps % LOOK_EVERY;
-        let fuel = self
-            .limits
-            .fuel
-            .map(|fuel| fuel.saturating_add(1).saturating_sub(steps));
+        let fuel = self.fuel.get();
+        let fuel = fuel.map(|fuel| fuel.saturating_add(1).saturating_sub(steps));
         let wait = look.min(fuel.unwrap_or(look)).max(1) as u32;
         self.wait.set(wait);
         countdown::start(wait, self.most.get());
@@ -148,7 +154,7 @@ impl Watch {
         self.wait.set(1);
         countdown::start(1, self.most.get());
         self.check()?;
-        if let Some(fuel) = self.limits.fuel
+        if let Some(fuel) = self.fuel.get()
             && steps > fuel
         {
             return Err(self.fail(Error::limit(Limit::Fuel, fuel)));
@@ -192,7 +198,7 @@ impl Watch {
 
     /// Interrupts so far, where fuel is limited.
     pub(crate) fn fuel(&self) -> Option<u64> {
-        self.limits.fuel.map(|_| self.steps())
+        self.fuel.get().map(|_| self.steps())
     }
 
     /// Loses the invocation, unless it is lost already, and gives back the error that stands.

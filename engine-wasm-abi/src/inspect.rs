@@ -1,6 +1,7 @@
 //! Inspects a WASM module: what it offers and needs, and everything that is wrong with it.
 
 mod info;
+mod weight;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use wasmparser::{
     CompositeInnerType, Encoding, ExportSectionReader, ExternalKind, FuncValidatorAllocations,
-    FunctionBody, ImportSectionReader, KnownCustom, Name, Operator, Parser, Payload, TypeRef,
+    FunctionBody, ImportSectionReader, KnownCustom, Name, Parser, Payload, TypeRef,
     TypeSectionReader, ValidPayload, Validator, WasmFeatures,
 };
 
@@ -16,6 +17,8 @@ pub use info::{
     Export, FuncSig, Import, ItemType, LargestFunction, Memory, ModuleInfo, Producer, Table,
     ValType,
 };
+
+use weight::Weight;
 
 /// The WASM proposals that a guest may use: what every WASM engine here runs alike.
 ///
@@ -28,15 +31,6 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
 
 /// A module with more problems than this is described well enough by the first ones.
 const MAX_PROBLEMS: usize = 100;
-
-/// The most that a function's locals times its blocks may be, where a loop counts as [`LOOP`] blocks.
-///
-/// Where paths meet, a compiler asks for each local which value it has, and nothing interrupts it. Functions of real guests
-/// stay below 9,000, and what is just allowed is compiled in seconds.
-const MAX_JOINS: u64 = 1 << 16;
-
-/// How many blocks a loop counts as: within it, each local may have changed in the round before.
-const LOOP: u64 = 4;
 
 /// What [`inspect`] found out about a module.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -308,30 +302,10 @@ impl<'a> Inspector<'a> {
 
     /// Reports a function that would take too long to compile.
     fn weigh(&mut self, index: u32, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
-        let signature = self.functions.get(index as usize).and_then(Option::as_ref);
-        let mut locals = signature.map_or(0, |signature| signature.params.len() as u64);
-        for group in body.get_locals_reader()? {
-            locals += u64::from(group?.0);
-        }
-        // A block has three bytes at least, and most functions are too short to be looked into.
-        let most_blocks = body.range().len() as u64 / 3;
-        if locals.saturating_mul(LOOP * most_blocks) <= MAX_JOINS {
-            return Ok(());
-        }
-        let (mut loops, mut blocks) = (0, 0);
-        for operator in body.get_operators_reader()? {
-            match operator? {
-                Operator::Loop { .. } => loops += 1,
-                Operator::Block { .. } | Operator::If { .. } => blocks += 1,
-                _ => {}
-            }
-        }
-        if locals.saturating_mul(LOOP * loops + blocks) > MAX_JOINS {
-            let message = format!(
-                "{locals} locals with {loops} loops and {blocks} other blocks take too long to compile: \
-                 locals times blocks, of which a loop counts as {LOOP}, are more than {MAX_JOINS}; split it"
-            );
-            self.report(Some(index), body.range().start, message);
+        let signature = self.functions.get(index as usize).cloned().flatten();
+        let weight = Weight::of(body, signature.as_deref(), &self.types, &self.functions)?;
+        for problem in weight.problems() {
+            self.report(Some(index), body.range().start, problem);
         }
         Ok(())
     }

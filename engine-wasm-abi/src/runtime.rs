@@ -270,6 +270,13 @@ pub fn fuel_error(out: OutOfFuel) -> Error {
     Error::limit(Limit::Fuel, out.limit).with_source(out)
 }
 
+/// The error of a module whose segment of data or elements lies beyond its memory or table.
+pub fn segment_error(of: &str, place: &str) -> Error {
+    let message =
+        format!("an instance cannot be made: a segment of {of} does not fit into its {place}");
+    Error::new(ErrorKind::Trap, message)
+}
+
 /// A WASM runtime with the limits that are an engine's own.
 pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// Whether code is metered even where fuel is not limited, because deadlines rest on it.

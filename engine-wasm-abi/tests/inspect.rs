@@ -31,10 +31,10 @@ fn nested(locals: usize, block: &str, blocks: usize) -> Vec<u8> {
 #[test]
 fn a_function_that_takes_too_long_to_compile_is_a_problem() {
     for (locals, block, blocks, fits) in [
-        (256, "block", 256, true),
-        (257, "block", 256, false),
-        (128, "loop", 128, true),
-        (128, "loop", 129, false),
+        (252, "block", 256, true),
+        (253, "block", 256, false),
+        (124, "loop", 128, true),
+        (124, "loop", 129, false),
         (1_002, "loop", 50, false),
         (40_000, "block", 1, true),
     ] {
@@ -50,6 +50,99 @@ fn a_function_that_takes_too_long_to_compile_is_a_problem() {
             assert!(problems[0].starts_with(&named), "{problems:?}");
         }
     }
+}
+
+/// What is wrong with a module of one function: this one.
+fn problems_of(types: &str, function: &str) -> Vec<String> {
+    let text = format!("(module {types} (func $slow {function}))");
+    let problems = inspect_text(&text).problems;
+    problems
+        .into_iter()
+        .map(|problem| problem.message)
+        .collect()
+}
+
+/// A function with `bound` of something is taken, and with one more it is refused in these words.
+fn bounded(types: &str, function: impl Fn(usize) -> String, bound: usize, words: &str) {
+    assert_eq!(problems_of(types, &function(bound)), [""; 0]);
+    let problems = problems_of(types, &function(bound + 1));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("function 0 `slow`: "),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains(words), "{problems:?}");
+}
+
+#[test]
+fn the_loops_of_a_function_are_bounded() {
+    let loops = |n| "(loop)".repeat(n);
+    bounded(
+        "",
+        loops,
+        1_000,
+        "1001 loops take too long to compile: 1000 are allowed",
+    );
+}
+
+#[test]
+fn blocks_without_locals_are_bounded() {
+    let blocks = |n| "(block)".repeat(n);
+    let words = "0 locals with 0 loops and 16385 other blocks";
+    bounded("", blocks, 16_384, words);
+}
+
+#[test]
+fn branches_times_locals_are_bounded() {
+    let branches = |n: usize| {
+        let branches = "(br_if 0 (i32.const 0))".repeat(n);
+        format!("(local {}) {branches}", "i32 ".repeat(1_020))
+    };
+    bounded("", branches, 1_024, "1020 locals with 1025 branches");
+    let tables = |n: usize| {
+        let tables = "(br_table 0 1 0 1 0 1 0 (i32.const 0))".repeat(n);
+        format!("(local {}) (block {tables})", "i32 ".repeat(1_020))
+    };
+    bounded("", tables, 512, "1020 locals with 1026 branches");
+}
+
+#[test]
+fn the_values_that_blocks_carry_are_bounded() {
+    let types = "(type $wide (func (param i32 i32) (result i32 i32 i32)))";
+    for block in ["loop", "block"] {
+        let blocks = |n: usize| {
+            let block = format!(
+                "i32.const 0 i32.const 0 {block} (type $wide) i32.const 0 end drop drop drop "
+            );
+            block.repeat(n / 4)
+        };
+        // Loops are bounded themselves, at fewer than these.
+        let most = if block == "loop" { 1_000 * 4 } else { 4_096 };
+        assert_eq!(problems_of(types, &blocks(most)), [""; 0]);
+        let problems = problems_of(types, &blocks(4_100));
+        let words = "4100 values that blocks, branches and calls carry take too long to compile";
+        assert!(
+            problems.iter().any(|problem| problem.contains(words)),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
+fn the_values_that_calls_and_branches_carry_are_bounded() {
+    let types = "(type $many (func (result i32 i32))) (table 1 funcref)";
+    let calls = |n: usize| "i32.const 0 call_indirect (type $many) drop drop ".repeat(n);
+    bounded(types, calls, 4_096, "4097 values");
+    let itself = |n: usize| {
+        let calls = "call $slow drop drop ".repeat(n);
+        format!("(result i32 i32) {calls} i32.const 0 i32.const 0")
+    };
+    bounded("", itself, 4_096, "4097 values");
+    let branches = |n: usize| {
+        let branches = "i32.const 0 br_if 0 ".repeat(n);
+        format!("(result i32 i32) i32.const 0 i32.const 0 {branches}")
+    };
+    bounded("", branches, 4_096, "4097 values");
 }
 
 const EVERYTHING: &str = r#"

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use engine_core::error::{Error, ErrorKind};
 use engine_core::limits::Limit;
+use engine_wasm_abi::runtime::segment_error;
 use wasmer::sys::vm::TrapCode;
 use wasmer::{CompileError, InstantiationError, LinkError, RuntimeError};
 
@@ -35,7 +36,11 @@ pub(crate) fn from_call(error: RuntimeError, stack: u32) -> Error {
 pub(crate) fn from_instantiation(error: InstantiationError) -> Error {
     match error {
         InstantiationError::Link(LinkError::Trap(error)) | InstantiationError::Start(error) => {
-            Error::new(ErrorKind::Trap, error.message())
+            match error.clone().to_trap() {
+                Some(TrapCode::HeapAccessOutOfBounds) => segment_error("data", "memory"),
+                Some(TrapCode::TableAccessOutOfBounds) => segment_error("elements", "table"),
+                _ => Error::new(ErrorKind::Trap, error.message()),
+            }
         }
         InstantiationError::Link(LinkError::Resource(_)) => Error::new(
             ErrorKind::Busy,

@@ -49,10 +49,18 @@ impl ExtEngineFactory for WasmerFactory {
         let wanted = manifest.limits.stack;
         match stack::size() {
             Some(made) if made != wanted as usize && !manifest.waived.contains(&Limit::Stack) => {
-                let message = format!(
-                    "engine `wasmer` has one stack size in a process, here {made} bytes, and cannot keep a limit \
-                     `stack` of {wanted}: give all packages the same, or waive `stack` in the manifest"
-                );
+                let message = if stack::RANGE.contains(&(wanted as usize)) {
+                    format!(
+                        "engine `wasmer` has one stack size in a process, here {made} bytes, and cannot keep a limit \
+                         `stack` of {wanted}: give all packages the same, or waive `stack` in the manifest"
+                    )
+                } else {
+                    let (least, most) = stack::RANGE.into_inner();
+                    format!(
+                        "engine `wasmer` has stacks of {least} to {most} bytes and cannot keep a limit `stack` of \
+                         {wanted}: give a limit in this range, or waive `stack` in the manifest"
+                    )
+                };
                 let error = Error::new(ErrorKind::NotKept, message);
                 Err(error.at(|| manifest.name.to_string()))
             }

@@ -3,9 +3,13 @@
 //! Wasmer takes stacks from one pool for the whole process and wants of each only that it be large enough. So a limit
 //! is kept only if all stacks are of its size, and nobody else in the process may change wasmer's setting.
 
+use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
-use wasmer::sys::vm::{get_stack_size, set_stack_size};
+use wasmer::sys::vm::{MAX_STACK_SIZE, get_stack_size, set_stack_size};
+
+/// The sizes in bytes that wasmer makes stacks of; it takes the nearest to any other.
+pub(crate) const RANGE: RangeInclusive<usize> = (8 << 10)..=MAX_STACK_SIZE;
 
 static SIZE: OnceLock<usize> = OnceLock::new();
 

@@ -2,7 +2,7 @@
 
 use engine_core::error::{Error, ErrorKind};
 use engine_core::limits::Limit;
-use engine_wasm_abi::runtime::Budget;
+use engine_wasm_abi::runtime::{Budget, segment_error};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 /// Sends one of our errors through the guest's frames, out of which [`from_call`] takes it again.
@@ -37,6 +37,8 @@ pub(crate) fn from_instantiation(error: wasmtime::Error) -> Error {
         return Error::new(ErrorKind::Busy, message).with_source(error);
     }
     match error.downcast_ref::<Trap>() {
+        Some(Trap::MemoryOutOfBounds) => segment_error("data", "memory"),
+        Some(Trap::TableOutOfBounds) => segment_error("elements", "table"),
         Some(trap) => Error::new(ErrorKind::Trap, trap.to_string()),
         None => internal("making an instance")(error),
     }

@@ -17,6 +17,10 @@ use crate::engine::WasmtimeRuntime;
 use crate::error::{from_compilation, from_instantiation, internal, through_guest};
 use crate::instance::{Bounds, Data, Live, Numbers, refill};
 
+/// Ticks within which an instance is made: without a deadline, code that wasmtime makes of initialisers and segments would
+/// be interrupted at once. It has no loops and calls nothing of the guest's, so it needs no nearer end.
+const FAR: u64 = 1 << 40;
+
 /// A compiled module.
 pub struct WasmtimeModule<S: 'static> {
     runtime: Arc<WasmtimeRuntime>,
@@ -173,6 +177,7 @@ impl<S: 'static> RuntimeModule<S> for WasmtimeModule<S> {
         let data = Data::new(Arc::clone(&self.runtime), state, self.bounds);
         let mut store = Store::new(&self.runtime.engine, data);
         store.limiter(|data| &mut data.bounds);
+        store.set_epoch_deadline(FAR);
         let instance = self
             .linked
             .instantiate(&mut store)

@@ -224,7 +224,7 @@ impl LuaFilters {
         if !refused.is_empty() {
             return Err(LoadError(refused.join("\n")));
         }
-        let bytecode = base::compiler().compile(source);
+        let bytecode = base::compiler().compile(base::without_mark(source.as_bytes()));
         let script = Arc::new(Script {
             name: name.to_owned(),
             bytecode: bytecode.map_err(|error| LoadError(base::syntax(name, &error)))?,

@@ -2,7 +2,7 @@
 
 use engine_core::error::ErrorKind;
 use engine_core::limits::Limit;
-use engine_core::manifest::{ExtensionDecl, ExtensionKind};
+use engine_core::manifest::{ExtensionDecl, ExtensionKind, Policy};
 use serde_json::json;
 
 use crate::host::{TIME, TestHost};
@@ -28,6 +28,23 @@ pub fn bytecode_is_refused(subject: &Subject) {
     for code in [&b"\x1bLua"[..], b"\x1bLJ\x02", b"\x06\x03\0", b"\x03\x01\0"] {
         let setup = subject.package().code(code, probe(""));
         assert_eq!(setup.refusal().0, ErrorKind::Package);
+    }
+}
+
+/// A byte order mark before the text is skipped, and one within it is not.
+pub fn a_byte_order_mark_is_skipped(subject: &Subject) {
+    let chunk = "\u{feff}function Probe() return { n = 7 } end";
+    let marked = subject.package().code(chunk.as_bytes(), probe("n: int"));
+    let answer = marked.instance().call(&TestHost::new(), "Probe", json!({}));
+    assert_eq!(answer.ok().row(), json!({"n": 7}));
+    for chunk in [
+        "\u{feff}\u{feff}function Probe() end",
+        "\u{feff}function Probe(",
+    ] {
+        let setup = subject.package().code(chunk.as_bytes(), probe(""));
+        let (kind, report) = setup.refusal();
+        assert_eq!(kind, ErrorKind::Package);
+        assert!(report.contains("suite.lua:1"), "{report}");
     }
 }
 
@@ -198,6 +215,28 @@ pub fn fuel_is_the_same_each_time(subject: &Subject) {
     for _ in 0..2 {
         let answer = instance.call(&TestHost::new(), "Probe", json!({}));
         answer.hits(Limit::Fuel);
+    }
+}
+
+/// The chunk that starts a sandbox takes no fuel, whichever sandbox it starts, and an invocation has all of its own.
+pub fn a_chunk_takes_no_fuel(subject: &Subject) {
+    let body = "local n = 0 for i = 1, 100 do n = n + 1 end return { n = n }";
+    let burn = |chunk: &str, fuel, policy| {
+        let text = format!("{chunk} function Probe() {body} end");
+        let setup = fuelled(subject, body, fuel).policy(policy);
+        let mut instance = setup.code(text.as_bytes(), probe("n: int")).instance();
+        let mut call = || {
+            let answer = instance.call(&TestHost::new(), "Probe", json!({})).ok();
+            answer.ledger.fuel.expect("fuel is counted")
+        };
+        let burnt = call();
+        assert_eq!(call(), burnt, "{policy:?}");
+        burnt
+    };
+    let burnt = burn("", 1_000_000, Policy::Keep);
+    for policy in [Policy::Keep, Policy::Fresh] {
+        let chunk = "local n = 0 for i = 1, 100000 do n = n + 1 end";
+        assert_eq!(burn(chunk, burnt, policy), burnt);
     }
 }
 

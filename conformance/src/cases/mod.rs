@@ -282,6 +282,8 @@ macro_rules! __cases {
                     a_trap_in_initialisation_gives_no_instance
                     initialisation_has_a_deadline
                     initialisation_has_no_host
+                    every_initialiser_is_run
+                    a_segment_out_of_bounds_is_said_to_be_one
                     each_trap_is_a_trap
                     a_trap_in_malloc_is_a_trap
                     a_malloc_that_asks_its_host_breaks_the_rules
@@ -354,6 +356,7 @@ macro_rules! __cases {
                     fuel_is_the_same_on_every_engine
                     fuel_is_kept_exactly
                     without_a_limit_there_is_no_fuel
+                    a_start_takes_no_fuel
                     fuel_ends_a_loop
                     a_function_that_takes_too_long_to_compile_is_refused
                 }
@@ -361,6 +364,7 @@ macro_rules! __cases {
             lua {
                 lua {
                     bytecode_is_refused
+                    a_byte_order_mark_is_skipped
                     a_global_that_is_no_function_is_no_extension
                     a_chunk_that_does_not_load_is_refused
                     numbers_are_not_rounded
@@ -375,6 +379,7 @@ macro_rules! __cases {
                     print_goes_to_the_log
                     a_name_that_is_not_utf8_is_denied
                     fuel_is_the_same_each_time
+                    a_chunk_takes_no_fuel
                     fuel_ends_a_lua_loop
                 }
             }

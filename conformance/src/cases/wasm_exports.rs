@@ -173,6 +173,57 @@ pub fn initialisation_has_no_host(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::Abi);
 }
 
+/// Whatever a module may initialise its globals, tables and memory with is there when the guest runs.
+pub fn every_initialiser_is_run(subject: &Subject) {
+    let memory = r#"(memory (export "memory") 400)"#;
+    for (items, value, answer) in [
+        (
+            "(global $sum i32 (i32.add (i32.const 3) (i32.const 4)))",
+            "(global.get $sum)",
+            7,
+        ),
+        ("(func $z) (elem func $z)", "(i32.const 7)", 7),
+        (
+            "(func $z) (global $f funcref (ref.func $z)) (elem declare func $z)",
+            "(ref.is_null (global.get $f))",
+            0,
+        ),
+        (
+            "(func $z) (table $t 10 funcref) (elem (i32.const 4) funcref (ref.func $z) (ref.null func))",
+            "(i32.sub (ref.is_null (table.get $t (i32.const 5))) (ref.is_null (table.get $t (i32.const 4))))",
+            1,
+        ),
+        (
+            r#"(data (i32.const 0x1400000) "\07")"#,
+            "(i32.load8_u (i32.const 0x1400000))",
+            7,
+        ),
+    ] {
+        let guest = Guest::default().with("memory", memory).and(items);
+        let mut instance = setup(subject, &guest.asking(value)).instance();
+        let row = instance.call(&TestHost::new(), "Probe", json!({})).ok();
+        assert_eq!(row.row(), json!({"n": answer}), "{items}");
+    }
+}
+
+/// A segment beyond its memory or table gives no instance, and the error says what it is.
+pub fn a_segment_out_of_bounds_is_said_to_be_one(subject: &Subject) {
+    for (items, words) in [
+        (
+            r#"(data (i32.const 0x20000) "\07")"#,
+            "a segment of data does not fit into its memory",
+        ),
+        (
+            "(func $z) (table 1 funcref) (elem (i32.const 1) func $z)",
+            "a segment of elements does not fit into its table",
+        ),
+    ] {
+        let error = start_error(setup(subject, &Guest::default().and(items)));
+        assert_eq!(error.kind(), ErrorKind::Trap, "{items}: {error}");
+        assert!(error.message().contains(words), "{items}: {error}");
+    }
+}
+
 /// A trap in the run is a trap, whichever instruction it comes from.
 pub fn each_trap_is_a_trap(subject: &Subject) {
     for body in [

@@ -146,6 +146,22 @@ pub fn fuel_is_kept_exactly(subject: &Subject) {
     }
 }
 
+/// What starts a guest takes no fuel, and an invocation has all of its own.
+pub fn a_start_takes_no_fuel(subject: &Subject) {
+    let start = r#"(func (export "WasmInit") (local $i i32)
+        (loop $again
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get $i) (i32.const 100000)))))"#;
+    for policy in [Policy::Keep, Policy::Fresh] {
+        let setup = setup(subject, &worker().with("init", start)).policy(policy);
+        let mut instance = setup.limits(|limits| limits.fuel = Some(FUEL)).instance();
+        for _ in 0..2 {
+            let answer = instance.call(&TestHost::new(), "Probe", json!({})).ok();
+            assert_eq!(answer.ledger.fuel, Some(FUEL));
+        }
+    }
+}
+
 /// Without a limit on fuel the ledger has none.
 pub fn without_a_limit_there_is_no_fuel(subject: &Subject) {
     assert_eq!(call(subject, &worker()).ok().ledger.fuel, None);

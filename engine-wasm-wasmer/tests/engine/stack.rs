@@ -24,6 +24,30 @@ fn a_stack_of_another_size_is_refused_unless_it_is_waived() {
 }
 
 #[test]
+fn a_stack_of_a_size_that_no_stack_has_is_refused_with_the_range() {
+    for (bytes, in_range) in [
+        ((8 << 10) - 1, false),
+        (8 << 10, true),
+        (100 << 20, true),
+        ((100 << 20) + 1, false),
+    ] {
+        let other = Limits {
+            stack: bytes,
+            ..limits()
+        };
+        // Settles the size.
+        engine(&limits());
+        let package = source(&Guest::default().wat(), other.clone(), Policy::Keep);
+        let refused = engine(&other).load(&package).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotKept);
+        let ranged = refused
+            .message()
+            .contains("stacks of 8192 to 104857600 bytes");
+        assert_eq!(ranged, !in_range, "{refused}");
+    }
+}
+
+#[test]
 fn frames_larger_than_a_guard_page_end_at_the_stack_limit() {
     // What was loaded before the call and is added up after it has its place in the frame: 8 KB.
     let locals = 1..=1_000;

@@ -23,6 +23,14 @@ fn sizes_of_both_bodies_become_headers() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_script_is_skipped() {
+    let mut stream =
+        Stream::new("\u{feff}function envoy_on_request(h) h:headers():add('x-marked', 'yes') end");
+    stream.request(true);
+    assert!(stream.out(Request).contains("x-marked=yes"));
+}
+
+#[test]
 fn a_service_decides_whether_a_request_passes() {
     let script = "local AUTH = { [':method'] = 'POST', [':path'] = '/auth', [':authority'] = 'a',
             ['set-cookie'] = { 'lang=lua', 'type=binding' } }
