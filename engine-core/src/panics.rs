@@ -11,6 +11,11 @@ pub fn text_of(payload: &dyn Any) -> &str {
     text.unwrap_or("with a value that is no text")
 }
 
+/// What something gives, unless it panics: its payload is freed then, and `None` given.
+pub fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(free).ok()
+}
+
 /// Frees the payload of a caught panic, whose own `drop` may panic in turn; what that one panics with is leaked.
 pub fn free(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

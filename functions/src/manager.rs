@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
@@ -12,6 +11,7 @@ use dashmap::DashMap;
 use engine_core::engine::Code as Source;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::foreign::ForeignFunctions;
+use engine_core::panics::caught;
 
 use crate::config::PluginConfig;
 use crate::load::{load, read};
@@ -357,8 +357,8 @@ impl Manager {
         let loading = Arc::clone(&plugin);
         let spawned = thread.spawn(move || {
             let start = || Running::start(&config, source, &manager.0);
-            let started = catch_unwind(AssertUnwindSafe(start));
-            let panicked = |_| {
+            let started = caught(start);
+            let panicked = || {
                 Err(Error::new(
                     ErrorKind::Internal,
                     "the host panicked while it loaded this",

@@ -1,6 +1,5 @@
 //! The sandboxes of one plugin, each on a thread of its own, behind one bounded queue.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::thread;
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::panics::caught;
 
 use crate::vm::{Code, Vm};
 
@@ -166,16 +166,16 @@ impl Worker {
                 vm = self.start();
             }
             let done = match &mut vm {
-                Ok(vm) => catch_unwind(AssertUnwindSafe(|| {
+                Ok(vm) => caught(|| {
                     task(Ok(&mut **vm));
                     vm.prepare();
-                })),
+                }),
                 Err(error) => {
                     task(Err(error.clone()));
                     continue;
                 }
             };
-            if done.is_err() {
+            if done.is_none() {
                 // What the panic left behind is not looked at again.
                 vm = self.start();
             }
@@ -184,7 +184,7 @@ impl Worker {
 
     /// Makes a sandbox; where that fails, so does the next task alone, and the thread stays.
     fn start(&self) -> Result<Box<dyn Vm>> {
-        catch_unwind(AssertUnwindSafe(|| self.code.start())).unwrap_or_else(|_| {
+        caught(|| self.code.start()).unwrap_or_else(|| {
             let message = "the host panicked while it started an instance";
             Err(Error::new(ErrorKind::Internal, message))
         })

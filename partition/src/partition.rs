@@ -3,13 +3,13 @@
 mod opening;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, TrySendError};
 use engine_core::error::{Error, ErrorKind, Result};
+use engine_core::panics::caught;
 
 use crate::answer::{self, Answer};
 use crate::appender::Appender;
@@ -88,8 +88,7 @@ impl Shared {
 
 /// Turns a panic into an error, so that nobody waits for a thread that is gone.
 pub(crate) fn catch<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, format!("{what} panicked"))))
+    caught(run).unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, format!("{what} panicked"))))
 }
 
 /// A running partition.

@@ -197,9 +197,9 @@ impl Shared {
         self.take(1, message.len())?;
         let mut messages = lock(&queue.messages);
         messages.push_back(Bytes::copy_from_slice(message));
-        let waiting = messages.len();
+        // Before anybody puts the next one: of two who count one after the other in the wrong order, one would be silent.
+        let owner = queue.told(messages.len());
         drop(messages);
-        let owner = queue.told(waiting);
         drop(queue);
         if let Some(owner) = owner {
             owner.ring(id);
@@ -422,6 +422,26 @@ mod tests {
             assert_eq!(answers.iter().filter(|(_, own)| *own).count(), 1);
             let paid = shared.bytes.load(Ordering::Relaxed);
             assert_eq!(paid, b"same".len() + 1);
+        }
+    }
+
+    #[test]
+    fn who_reads_a_queue_is_told_of_each_message_however_many_put_them_at_once() {
+        for _ in 0..50 {
+            let shared = Shared::default();
+            let rung = Arc::new(AtomicU32::new(0));
+            let id = shared.register(&vm("a"), b"q", owner(&rung, 1));
+            let id = id.expect("room");
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for _ in 0..100 {
+                            shared.enqueue(id, b"m").expect("room");
+                        }
+                    });
+                }
+            });
+            assert_eq!(rung.load(Ordering::Relaxed), 400);
         }
     }
 
