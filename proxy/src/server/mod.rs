@@ -11,6 +11,7 @@ mod counts;
 mod end;
 mod generation;
 mod http;
+mod lines;
 mod main_thread;
 mod parts;
 mod pieces;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use filters::Level;
 
 pub use generation::{Generation, Options};
+pub use lines::Lines;
 pub use main_thread::{Proxy, stop_signal};
 
 /// Takes a line of the log: its level, the filter's or the part's name, and the words.

@@ -49,6 +49,8 @@ struct Outlet {
     ended: bool,
     /// How many bytes are still to come by the message's own word; none where it says nothing.
     left: Option<u64>,
+    /// Who took the pieces has all that he was promised, and only the end is to come.
+    is_served: bool,
 }
 
 impl Outlet {
@@ -87,6 +89,10 @@ impl Outlet {
 
     /// Hands over what there is room for.
     fn flush(&mut self) {
+        if self.is_served {
+            let mut rest = self.queue.drain(..);
+            self.ended |= rest.any(|piece| matches!(piece, Piece::End));
+        }
         while let Some(send) = &self.send
             && send.has_room()
             && let Some(piece) = self.queue.pop_front()
@@ -101,6 +107,14 @@ impl Outlet {
                 self.send = None;
             }
         }
+    }
+
+    /// Takes note that nobody takes pieces any more; answers whether all that were promised are taken.
+    fn close(&mut self) -> bool {
+        let send = self.send.take();
+        let is_taken = self.queue.is_empty() && send.is_some_and(|send| send.is_empty());
+        self.is_served = is_taken && self.left == Some(0);
+        self.is_served
     }
 
     /// Waits until there is room for the first piece; answers false where nobody takes it any more.
@@ -200,7 +214,7 @@ impl Drop for Stream {
         self.counts.response(seen.info().status);
         let manager = self.connection.manager();
         for format in manager.into_iter().flat_map(|manager| &manager.access_logs) {
-            access::log(format, &seen);
+            access::log(format, &seen, &self.connection.site.generation.lines);
         }
     }
 }
@@ -314,7 +328,7 @@ impl Stream {
                 () = self.chain.event() => {}
                 frame = next(&mut self.body), if read => self.request(frame),
                 came = self.service.next(), if answer => self.response(came),
-                there = self.client.room() => if !there {
+                there = self.client.room() => if !there && !self.is_served() {
                     self.over = Some(self.left());
                 },
                 there = self.server.room() => if !there {
@@ -343,8 +357,17 @@ impl Stream {
         self.chain.stream().info_mut().flag.get_or_insert(flag);
     }
 
-    /// The client is gone, or was left.
+    /// Whether a client who takes no more has all of the answer. HTTP/1 lets go of a body with the last byte that its
+    /// `content-length` promises; the service's own end, which the filters are to hear of, may come later.
+    fn is_served(&mut self) -> bool {
+        !self.connection.life.is_http2.get() && self.client.close()
+    }
+
+    /// The client is gone, or was left; that concerns nobody where he has it all.
     fn left(&self) -> EndReason {
+        if self.client.is_served {
+            return EndReason::Done;
+        }
         if self.connection.life.is_cut.get() {
             self.chain.stream().info_mut().details = "drain_time_over".into();
         } else {
@@ -436,6 +459,11 @@ impl Stream {
         match came {
             FromService::Head(Ok((response, address))) => {
                 let (parts, body) = response.into_parts();
+                if headers::is_coded(&parts) {
+                    self.service = Service::None;
+                    let words = "upstream answered in a transfer coding other than `chunked`";
+                    return self.fail(502, words, "upstream_transfer_coding");
+                }
                 let end = body.is_end_stream();
                 self.service = if end {
                     Service::None
@@ -563,12 +591,16 @@ impl Stream {
         }
     }
 
-    /// Says that what filters let pass of a body is not what its headers said, which are gone.
+    /// Says that a body, as filters let it pass, is not what its headers said, which are gone.
     fn misframed(&self, what: &str) {
-        let line = format!(
-            "a filter changed the length of a {what} behind its `content-length`: \
-             it has to hold the headers as long, or to remove that one"
-        );
+        let line = if self.chain.has_filters() {
+            format!(
+                "a filter changed the length of a {what} behind its `content-length`: \
+                 it has to hold the headers as long, or to remove that one"
+            )
+        } else {
+            format!("the length of a {what} is not what its `content-length` says")
+        };
         self.chain
             .stream()
             .worker()

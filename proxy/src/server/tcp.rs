@@ -50,7 +50,7 @@ pub(crate) async fn to_cluster(connection: &Rc<Connection>, client: BoxIo) {
     )
     .await;
     for format in &proxy.access_logs {
-        access::log(format, &chain.stream());
+        access::log(format, &chain.stream(), &site.generation.lines);
     }
 }
 
