@@ -13,6 +13,7 @@ mod generation;
 mod http;
 mod lines;
 mod main_thread;
+mod outlet;
 mod parts;
 mod pieces;
 mod refuse;
