@@ -1,31 +1,44 @@
 //! `extengine proxy`: serves, or checks, a configuration in Envoy's form.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use extengine::Result;
 use extengine::contract::say;
 use extengine::filters::Level;
+use extengine::filters::metrics::Metrics;
 use extengine::proxy::config::Notice;
-use extengine::proxy::{Listening, Options, Proxy, stop_signal};
+use extengine::proxy::{Lines, Listening, Options, Proxy, stop_signal};
 use extengine::proxy_wasm::ProxyWasm;
+use extengine::{Error, ErrorKind, Result};
 
 use crate::args::{Mode, ProxyArgs};
 use crate::words::logged;
 
+/// How long the end waits for lines of the log that nobody reads.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Runs the verb.
 pub(crate) fn proxy(args: &ProxyArgs) -> Result<bool> {
+    let metrics = Arc::<Metrics>::default();
+    // A worker whose line nobody reads goes on without it.
+    let lines = Lines::new(io::stderr(), &metrics, "log.lines_dropped_total").map_err(|error| {
+        Error::new(ErrorKind::Io, format!("no thread for the log: {error}")).with_source(error)
+    })?;
+    let lines = Arc::new(lines);
+    let log = Arc::clone(&lines);
     let options = Options {
         engine: args.engine.clone(),
         concurrency: args.concurrency.map_or_else(cores, usize::from),
         level: args.log_level,
-        log: Arc::new(|level: Level, name, line| {
-            say!("{} {name}: {}", level.name(), logged(name, line));
+        log: Arc::new(move |level: Level, name, line| {
+            log.put(format!("{} {name}: {}\n", level.name(), logged(name, line)));
         }),
         wasm: Arc::new(ProxyWasm::new(extengine::proxy_wasm::Options {
             foreign: extengine::foreign::builtin(),
             ..extengine::proxy_wasm::Options::default()
         })),
-        metrics: Arc::default(),
+        metrics,
     };
     let proxy = Proxy::new(&args.config, options)?;
     let file = args.config.display();
@@ -46,7 +59,9 @@ pub(crate) fn proxy(args: &ProxyArgs) -> Result<bool> {
                     say!("listening on {address} ({name})");
                 }
             };
-            proxy.run(started, stop_signal())?;
+            let done = proxy.run(started, stop_signal());
+            lines.flush(LAST);
+            done?;
         }
     }
     Ok(true)

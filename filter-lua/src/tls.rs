@@ -1,18 +1,15 @@
 //! The client's side of TLS as scripts see it, and what its certificate says.
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use filters::certificate;
 use filters::stream::TlsInfo;
 use mlua::{UserData, UserDataMethods};
-use rsa::sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use x509_cert::der::{Decode, Tag, Tagged};
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
 use crate::run::Run;
@@ -46,7 +43,7 @@ impl Tls {
     }
 
     /// Something of the client's certificate as it was sent.
-    fn der(&self, tell: impl FnOnce(&[u8]) -> String) -> mlua::Result<String> {
+    fn der<T: Default>(&self, tell: impl FnOnce(&[u8]) -> T) -> mlua::Result<T> {
         self.tell(|tls| tls.peer.as_deref().map(tell).unwrap_or_default())
     }
 }
@@ -63,7 +60,7 @@ impl UserData for Tls {
             this.tell(|tls| tls.version.clone())
         });
         methods.add_method("sha256PeerCertificateDigest", |_, this, ()| {
-            this.der(|der| hex(&Sha256::digest(der)))
+            this.der(certificate::digest)
         });
         for name in [
             "urlEncodedPemEncodedPeerCertificate",
@@ -78,29 +75,19 @@ impl UserData for Tls {
             })
         });
         methods.add_method("issuerPeerCertificate", |_, this, ()| {
-            this.peer(|peer| written(&peer.tbs_certificate.issuer))
+            this.der(|der| certificate::issuer(der).unwrap_or_default())
         });
         methods.add_method("subjectPeerCertificate", |_, this, ()| {
-            this.peer(|peer| written(&peer.tbs_certificate.subject))
+            this.der(|der| certificate::subject(der).unwrap_or_default())
         });
         methods.add_method("parsedSubjectPeerCertificate", |_, this, ()| {
             this.peer(|peer| Some(ParsedName(peer.tbs_certificate.subject.clone())))
         });
         methods.add_method("uriSanPeerCertificate", |_, this, ()| {
-            this.peer(|peer| {
-                names(peer, |name| match name {
-                    GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
-                    _ => None,
-                })
-            })
+            this.der(certificate::uri_names)
         });
         methods.add_method("dnsSansPeerCertificate", |_, this, ()| {
-            this.peer(|peer| {
-                names(peer, |name| match name {
-                    GeneralName::DnsName(dns) => Some(dns.to_string()),
-                    _ => None,
-                })
-            })
+            this.der(certificate::dns_names)
         });
         methods.add_method("oidsPeerCertificate", |_, this, ()| {
             this.peer(|peer| {
@@ -181,19 +168,6 @@ impl UserData for ParsedName {
             Ok(this.texts(ORGANIZATION_NAME))
         });
     }
-}
-
-fn names(peer: &Certificate, pick: impl Fn(&GeneralName) -> Option<String>) -> Vec<String> {
-    let names = peer.tbs_certificate.get::<SubjectAltName>();
-    let names = names.ok().flatten().map(|(_, names)| names.0);
-    names.iter().flatten().filter_map(pick).collect()
-}
-
-/// A name as RFC 2253 has it; what cannot be written is left out.
-fn written(name: &Name) -> String {
-    let mut text = String::new();
-    let _ = write!(text, "{name}");
-    text
 }
 
 fn hex(bytes: &[u8]) -> String {

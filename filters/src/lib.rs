@@ -32,6 +32,8 @@
 
 pub mod body;
 pub mod callout;
+#[cfg(feature = "certificates")]
+pub mod certificate;
 pub mod chain;
 pub mod filter;
 pub mod handle;

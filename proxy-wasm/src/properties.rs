@@ -5,9 +5,12 @@
 //! Of what the configuration says, numbers are floats in 8 bytes, and lists are maps whose names are the entries.
 //! Source of the names: the attributes that Envoy documents.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use filters::{
     Direction, Headers, Json, Metadata, MetadataOf, NodeId, ResponseFlag, StreamInfo, StreamRef,
+    certificate,
 };
 
 use crate::abi::Status;
@@ -17,6 +20,29 @@ use crate::pairs;
 /// Properties that one stream may keep, and their bytes.
 const MOST: usize = 1_000;
 const MAX_BYTES: usize = 64 << 10;
+
+/// What the host speaks of: where it has nothing to say, no filter does so in its place.
+const HOSTS: [&[u8]; 19] = [
+    b"node",
+    b"xds",
+    b"request",
+    b"response",
+    b"source",
+    b"destination",
+    b"upstream",
+    b"connection",
+    b"metadata",
+    b"listener_name",
+    b"listener_direction",
+    b"listener_metadata",
+    b"filter_chain_name",
+    b"cluster_name",
+    b"cluster_metadata",
+    b"route_name",
+    b"route_metadata",
+    b"virtual_host_name",
+    b"virtual_host_metadata",
+];
 
 /// The value of a path, where there is one.
 pub(crate) fn get(state: &State, path: &[u8]) -> Option<Bytes> {
@@ -31,14 +57,15 @@ pub(crate) fn get(state: &State, path: &[u8]) -> Option<Bytes> {
         [b"plugin_vm_id"] => return some(&config.vm.vm_id),
         _ => {}
     }
-    let stream = context.stream.as_ref();
-    if let Some(value) = stream.and_then(|stream| stream.properties().get(path).cloned()) {
-        return Some(value);
-    }
     if let [b"node", rest @ ..] | [b"xds", b"node", rest @ ..] = parts.as_slice() {
         return of_node(state.worker.node()?, rest);
     }
-    of_stream(stream?, &parts)
+    let stream = context.stream.as_ref()?;
+    if parts.first().is_some_and(|group| HOSTS.contains(group)) {
+        return of_stream(stream, &parts);
+    }
+    let value = stream.properties().get(path).cloned();
+    value
 }
 
 /// Gives a stream a property.
@@ -97,13 +124,36 @@ fn of_stream(stream: &StreamRef, parts: &[&[u8]]) -> Option<Bytes> {
         (b"connection", [b"tls_version"]) => some(&info.tls.as_ref()?.version),
         (b"xds", rest) => of_configuration(stream, &info, rest),
         (b"listener_name", []) => some(&info.listener),
-        (b"metadata", [b"filter_metadata", filter, key]) => {
-            let filter = std::str::from_utf8(filter).ok()?;
-            let key = std::str::from_utf8(key).ok()?;
-            stream.metadata().get(filter)?.get(key).cloned()
+        (b"connection", [what]) => of_certificate(info.tls.as_ref()?.peer.as_ref()?, what),
+        (b"metadata", [b"filter_metadata", filter, rest @ ..]) => {
+            let metadata = stream.metadata();
+            of_dynamic(metadata.get(std::str::from_utf8(filter).ok()?)?, rest)
         }
         _ => of_configuration(stream, &info, parts),
     }
+}
+
+/// What the client's certificate says.
+fn of_certificate(der: &[u8], what: &[u8]) -> Option<Bytes> {
+    match what {
+        b"subject_peer_certificate" => some(certificate::subject(der)?),
+        b"uri_san_peer_certificate" => some(certificate::uri_names(der).first()?),
+        b"dns_san_peer_certificate" => some(certificate::dns_names(der).first()?),
+        b"sha256_peer_certificate_digest" => some(certificate::digest(der)),
+        _ => None,
+    }
+}
+
+/// What filters told one another under one name: values in JSON, which read as those of the configuration do.
+fn of_dynamic(values: &BTreeMap<String, Bytes>, rest: &[&[u8]]) -> Option<Bytes> {
+    let parse = |value: &Bytes| std::str::from_utf8(value).ok()?.parse::<Json>().ok();
+    let Some((key, rest)) = rest.split_first() else {
+        let fields = values.iter();
+        let fields = fields.map(|(key, value)| Some((key.clone(), parse(value)?)));
+        return of_json(&Json::Object(fields.collect::<Option<_>>()?), &[]);
+    };
+    let value = values.get(std::str::from_utf8(key).ok()?)?;
+    of_json(&parse(value)?, rest)
 }
 
 /// What the configuration says of where a stream is, with `xds` before it or without.

@@ -209,17 +209,21 @@ impl Vm {
         if let Some(context) = &context {
             self.culprit.set(context.root.plugin as usize);
         }
-        let line = format!("`{name}` failed: {error}");
-        state.worker.log(Level::Error, plugin, &line);
+        let mut line = format!("`{name}` failed: {error}");
         let metrics = state.worker.metrics();
         metrics.count(&format!("wasm.{plugin}.failures"));
-        match error.kind() {
-            ErrorKind::Limit(Limit::Deadline) => metrics.count(&format!("wasm.{plugin}.deadlines")),
-            ErrorKind::Limit(Limit::Memory) => {
-                metrics.count(&format!("wasm.{plugin}.memory_limits"))
-            }
-            _ => {}
+        let limit = match error.kind() {
+            ErrorKind::Limit(Limit::Deadline) => Some(("deadline", "deadlines")),
+            ErrorKind::Limit(Limit::Memory) => Some(("memory", "memory_limits")),
+            _ => None,
+        };
+        if let Some((field, count)) = limit {
+            metrics.count(&format!("wasm.{plugin}.{count}"));
+            line.push_str(&format!(
+                "; `extengine.wasm.{field}` says how much it may use"
+            ));
         }
+        state.worker.log(Level::Error, plugin, &line);
         // Its calls are given up with it.
         let calls = state.calls.take();
         drop(calls);

@@ -1,7 +1,9 @@
 //! Headers between filters, which see pseudo-headers in one ordered list, and the HTTP stack, which has parts and maps.
 
 use filters::Headers;
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http::{request, response};
@@ -18,6 +20,7 @@ static HOP_BY_HOP: [HeaderName; 5] = [
 /// Makes a request of headers with `:method`, `:path` and `:authority`.
 ///
 /// Its address is whole, with scheme (`http` where there is no `:scheme`) and authority, and it has no `host`.
+/// What is sent does not wait for a `100 Continue`, so it says nothing of one either.
 ///
 /// # Errors
 /// In words, where a pseudo-header is missing or HTTP does not take a name or value.
@@ -41,6 +44,9 @@ pub(crate) fn request<B>(headers: &Headers, body: B) -> Result<Request<B>, Strin
     *request.uri_mut() = Uri::from_parts(address).map_err(|error| error.to_string())?;
     *request.headers_mut() = map(headers, &[":method", ":path", ":authority", ":scheme"])?;
     request.headers_mut().remove(HOST);
+    if waits(headers.all(EXPECT)) {
+        request.headers_mut().remove(EXPECT);
+    }
     Ok(request)
 }
 
@@ -63,6 +69,8 @@ pub(crate) fn response<B>(headers: &Headers, body: B) -> Result<Response<B>, Str
 ///
 /// `:authority` is that of the address, or `host`; it is missing where a request has neither.
 /// There is one `cookie`, of which a client of HTTP/2 may make several.
+/// An `expect: 100-continue` is gone: it was answered here, and a service that answered it finally, without reading the body,
+/// would take the body for another request.
 pub(crate) fn from_request(parts: &request::Parts, scheme: &'static str) -> Headers {
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let authority = match parts.uri.authority() {
@@ -77,6 +85,15 @@ pub(crate) fn from_request(parts: &request::Parts, scheme: &'static str) -> Head
     headers.add(":method", parts.method.as_str());
     headers.add(":scheme", scheme);
     append(&mut headers, &parts.headers, Some(&HOST));
+    if waits(
+        parts
+            .headers
+            .get_all(EXPECT)
+            .into_iter()
+            .map(HeaderValue::as_bytes),
+    ) {
+        headers.remove(EXPECT);
+    }
     if headers.all(COOKIE).nth(1).is_some() {
         let cookies: Vec<_> = headers.all(COOKIE).collect();
         let cookie = cookies.join(&b"; "[..]);
@@ -85,12 +102,24 @@ pub(crate) fn from_request(parts: &request::Parts, scheme: &'static str) -> Head
     headers
 }
 
-/// The headers of a response, `:status` first.
+/// The headers of a response, `:status` first. One that came in chunks has their length, whatever it says.
 pub(crate) fn from_response(parts: &response::Parts) -> Headers {
     let mut headers = room(&parts.headers);
     headers.add(":status", parts.status.as_str());
-    append(&mut headers, &parts.headers, None);
+    let in_chunks = parts.headers.contains_key(TRANSFER_ENCODING);
+    append(
+        &mut headers,
+        &parts.headers,
+        in_chunks.then_some(&CONTENT_LENGTH),
+    );
     headers
+}
+
+/// Whether a response's body is coded for its way in another manner than in chunks, which nobody undoes.
+pub(crate) fn is_coded(parts: &response::Parts) -> bool {
+    let codings = parts.headers.get_all(TRANSFER_ENCODING);
+    let mut codings = codings.into_iter().map(HeaderValue::as_bytes);
+    codings.any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// The headers of a map without pseudo-headers.
@@ -150,6 +179,14 @@ fn append(headers: &mut Headers, map: &HeaderMap, without: Option<&HeaderName>) 
         .iter()
         .filter(|(name, _)| !hop.has(name) && without != Some(name));
     headers.extend(wanted);
+}
+
+/// Whether one of these values of `expect` says that the sender waits before he sends a body.
+fn waits<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> bool {
+    values.any(|value| {
+        let mut expected = value.split(|byte| *byte == b',');
+        expected.any(|one| one.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
+    })
 }
 
 /// Which names speak of one connection alone.
@@ -304,6 +341,21 @@ mod tests {
         parts.headers.insert("connection", "x-end".parse().unwrap());
         let back = from_request(&parts, "https");
         assert_eq!(back.len(), 4);
+    }
+
+    #[test]
+    fn nobody_hears_that_a_client_waits() {
+        for (value, stays) in [
+            ("100-continue", false),
+            ("a, 100-Continue", false),
+            ("other", true),
+        ] {
+            let sent = request(&with("expect", value), ()).unwrap();
+            assert_eq!(sent.headers().contains_key(EXPECT), stays, "{value}");
+            let came = Request::get("http://a/").header(EXPECT, value).body(());
+            let headers = from_request(&came.unwrap().into_parts().0, "http");
+            assert_eq!(headers.get("expect").is_some(), stays, "{value}");
+        }
     }
 
     #[test]

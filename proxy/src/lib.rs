@@ -23,4 +23,4 @@ mod server;
 mod tls;
 mod upstream;
 
-pub use server::{Generation, Listening, LogSink, Options, Proxy, stop_signal};
+pub use server::{Generation, Lines, Listening, LogSink, Options, Proxy, stop_signal};

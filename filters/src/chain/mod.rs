@@ -259,6 +259,11 @@ impl Chain {
         Some(part)
     }
 
+    /// Whether a filter may have changed what passes.
+    pub fn has_filters(&self) -> bool {
+        !self.filters.is_empty()
+    }
+
     /// What is known of the length of a body whose headers were taken just now.
     pub fn length(&self, direction: Direction) -> Length {
         let out = &self.out[direction as usize];

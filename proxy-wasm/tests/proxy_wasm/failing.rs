@@ -437,6 +437,8 @@ fn a_guest_that_never_returns_hits_its_deadline() {
         request(&mut chain, true);
         assert_eq!(reply(&mut chain).expect("an answer").0, "503", "{engine}");
         assert_eq!(bench.metric("wasm.probe.deadlines"), 1, "{engine}");
+        let lines = bench.lines().join("\n");
+        assert!(lines.contains("`extengine.wasm.deadline`"), "{lines}");
     }
 }
 

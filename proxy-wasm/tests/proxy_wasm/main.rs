@@ -6,4 +6,5 @@ mod harness;
 mod life;
 mod matrix;
 mod others;
+mod properties;
 mod streams;

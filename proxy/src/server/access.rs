@@ -1,17 +1,15 @@
 //! Lines of access logs, written to standard output.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use filters::{Direction, Headers, StreamRef};
 
+use super::lines::Lines;
 use crate::config::{LogFormat, LogHeaders, LogPiece, LogValue};
 
 /// Writes a stream's line.
-pub(crate) fn log(format: &LogFormat, stream: &StreamRef) {
-    let line = line(format, stream);
-    // Where nobody reads, nothing is missed.
-    let _ = std::io::stdout().lock().write_all(line.as_bytes());
+pub(crate) fn log(format: &LogFormat, stream: &StreamRef, lines: &Lines) {
+    lines.put(line(format, stream));
 }
 
 /// A stream's line.

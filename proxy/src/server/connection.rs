@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     pub(crate) listener: usize,
     pub(crate) chain: usize,
     id: u64,
-    peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     local: Option<SocketAddr>,
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) life: Life,
@@ -140,14 +140,7 @@ fn no_tls(connection: &Connection, error: &std::io::Error) {
     if error.kind() == ErrorKind::UnexpectedEof {
         return site.world.log(Level::Debug, "proxy", &line);
     }
-    match site.may_complain() {
-        Some(0) => site.world.log(Level::Warn, "proxy", &line),
-        Some(others) => {
-            let line = format!("{line}; {others} others before it failed as well");
-            site.world.log(Level::Warn, "proxy", &line);
-        }
-        None => site.world.log(Level::Debug, "proxy", &line),
-    }
+    site.no_tls.say(&site.world, &line);
 }
 
 async fn handshake(connection: &mut Connection, socket: TcpStream) -> std::io::Result<BoxIo> {

@@ -48,6 +48,13 @@ impl Counts {
         self.count(Event::Response(status / 100));
     }
 
+    /// A client does not speak HTTP.
+    pub(crate) fn protocol_error(&self) {
+        let prefix = &self.prefix;
+        self.metrics
+            .count(&format!("http.{prefix}.protocol_errors_total"));
+    }
+
     fn count(&self, event: Event) {
         let mut known = self.known.borrow_mut();
         let metric = known.entry(event).or_insert_with(|| {

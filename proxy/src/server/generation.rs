@@ -9,6 +9,7 @@ use filters::metrics::Metrics;
 use proxy_wasm::ProxyWasm;
 
 use super::LogSink;
+use super::lines::Lines;
 use super::parts::Parts;
 use crate::config::Bootstrap;
 use crate::upstream;
@@ -51,6 +52,8 @@ pub struct Generation {
     pub(crate) upstreams: Arc<[upstream::Blueprint]>,
     /// Where native filters' tasks run.
     pub(crate) tasks: tokio::runtime::Handle,
+    /// Where access logs go.
+    pub(crate) lines: Arc<Lines>,
 }
 
 impl Generation {
@@ -63,6 +66,7 @@ impl Generation {
         file: String,
         options: &Options,
         tasks: &tokio::runtime::Handle,
+        lines: &Arc<Lines>,
     ) -> Result<Arc<Self>> {
         let mut problems = Vec::new();
         let upstreams = upstream::prepare(&bootstrap.clusters);
@@ -78,6 +82,7 @@ impl Generation {
                 parts,
                 upstreams,
                 tasks: tasks.clone(),
+                lines: Arc::clone(lines),
             })),
             _ => Err(refused(&file, &problems)),
         }

@@ -16,6 +16,7 @@ use super::counts::Counts;
 use super::end::{self, Drain, Lingering};
 use super::stream;
 use crate::config::{ChainEnd, Codec, HttpConnectionManager};
+use crate::upstream::{BoxError, words};
 
 /// Bytes of a request's head of HTTP/1 that are neither names nor values.
 const FRAMING: usize = 1 << 10;
@@ -66,17 +67,30 @@ pub(crate) async fn serve(connection: &Rc<Connection>, io: BoxIo) {
     let serving = builder.serve_connection(TokioIo::new(io), service);
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
-        // How a connection ends concerns its streams, which know it.
-        _ = serving.as_mut() => return,
+        ended = serving.as_mut() => return refused(connection, &counts, ended),
         () = due(connection, manager) => {}
     }
     serving.as_mut().graceful_shutdown();
     tokio::select! {
-        _ = serving.as_mut() => {}
+        ended = serving.as_mut() => refused(connection, &counts, ended),
         // The client does not do his part.
         () = connection.life.stalled(manager.drain_timeout) => {}
         () = end::expired(site.draining()) => connection.life.is_cut.set(true),
     }
+}
+
+/// Takes note of an end for which no stream stands: the client sent what HTTP/1 has no sense for. All other ends concern
+/// streams, which know them.
+fn refused(connection: &Connection, counts: &Counts, ended: Result<(), BoxError>) {
+    let Err(error) = ended else { return };
+    let is_parse = error.downcast_ref::<hyper::Error>();
+    if !is_parse.is_some_and(hyper::Error::is_parse) {
+        return;
+    }
+    counts.protocol_error();
+    let site = &connection.site;
+    let line = format!("no HTTP with {}: {}", connection.peer, words(&*error));
+    site.no_http.say(&site.world, &line);
 }
 
 /// Waits until a connection should take no more streams.

@@ -6,14 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use engine_core::error::Result;
+use engine_core::error::{Error, ErrorKind, Result};
 use filters::Level;
+use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use super::Listening;
 use super::admin::Admin;
 use super::end::Drain;
 use super::generation::{Generation, Options};
+use super::lines::Lines;
 use super::site::Site;
 use super::worker::{self, Sockets, WorkerThread, io, runtime};
 use crate::config::{Config, Notice};
@@ -21,13 +23,32 @@ use crate::config::{Config, Notice};
 /// How often the configuration's file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long a worker may take for its end once its streams have had their time.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long lines and tasks that are left at the end have.
+const LAST: Duration = Duration::from_secs(1);
+
 /// A proxy that is about to serve.
 #[derive(Debug)]
 pub struct Proxy {
     path: PathBuf,
     options: Options,
     /// Where native filters' tasks run: a task that blocks holds up no worker.
-    tasks: tokio::runtime::Runtime,
+    tasks: Tasks,
+    lines: Arc<Lines>,
+}
+
+/// A runtime whose end waits for no task that is stuck.
+#[derive(Debug)]
+struct Tasks(Option<Runtime>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(LAST);
+        }
+    }
 }
 
 /// Done when the process is asked to end: by SIGTERM or SIGINT. A second one of them ends the process at once.
@@ -59,16 +80,19 @@ impl Proxy {
     /// A proxy for the configuration in a file.
     ///
     /// # Errors
-    /// `io` where the system has no threads for the tasks of native filters.
+    /// `io` where the system has no threads for the tasks of native filters, and for the access logs.
     pub fn new(path: &Path, options: Options) -> Result<Self> {
         let tasks = tokio::runtime::Builder::new_multi_thread()
             .thread_name("filter-task")
             .enable_all()
             .build();
+        let dropped = "access_log.lines_dropped_total";
+        let lines = Lines::new(std::io::stdout(), &options.metrics, dropped).map_err(io)?;
         Ok(Self {
             path: path.to_owned(),
             options,
-            tasks: tasks.map_err(io)?,
+            tasks: Tasks(Some(tasks.map_err(io)?)),
+            lines: Arc::new(lines),
         })
     }
 
@@ -90,7 +114,7 @@ impl Proxy {
     ///
     /// Where the file changes to another configuration that can be served, new connections are; old ones are told to end,
     /// and their streams end on what they began on, within 10 minutes. Where it cannot, that is logged and nothing changes.
-    /// At the end streams have 25 seconds.
+    /// At the end streams have 25 seconds; nothing that is stuck then is waited for.
     ///
     /// # Errors
     /// Those of the first configuration, and `io` where an address cannot be listened on.
@@ -101,7 +125,11 @@ impl Proxy {
     ) -> Result<()> {
         let runtime = runtime()?;
         let local = LocalSet::new();
-        local.block_on(&runtime, self.serve(started, stop))
+        let served = local.block_on(&runtime, self.serve(started, stop));
+        drop(local);
+        // A name that is still being looked up is of no use any more.
+        runtime.shutdown_background();
+        served
     }
 
     async fn serve<F: Future<Output = ()>>(
@@ -160,21 +188,25 @@ impl Proxy {
                 }
             }
         }
-        let joined = tokio::task::spawn_blocking(move || {
-            for worker in workers {
-                worker.stop();
-            }
-        });
-        // A worker that panicked has said so itself.
-        let _ = joined.await;
+        let time = Drain::Stopping.bound().unwrap_or_default() + GRACE;
+        let stuck = worker::stop_all(&workers, time).await;
+        if stuck > 0 {
+            self.log(
+                Level::Error,
+                &format!("{stuck} workers did not end in time"),
+            );
+        }
+        self.lines.flush(LAST);
         Ok(())
     }
 
     fn prepare(&self) -> Result<(Arc<Generation>, Vec<Notice>)> {
         let Config { bootstrap, notices } = Config::load(&self.path)?;
         let file = self.path.display().to_string();
-        let tasks = self.tasks.handle();
-        let generation = Generation::prepare(bootstrap, file, &self.options, tasks)?;
+        let tasks = self.tasks.0.as_ref();
+        let tasks = tasks.ok_or_else(|| Error::new(ErrorKind::Stopped, "the proxy has ended"))?;
+        let tasks = tasks.handle();
+        let generation = Generation::prepare(bootstrap, file, &self.options, tasks, &self.lines)?;
         Ok((generation, notices))
     }
 
@@ -195,7 +227,7 @@ impl Proxy {
             *admin = moved;
         }
         for notice in notices {
-            self.log(Level::Warn, &notice.to_string());
+            self.log(Level::Info, &format!("{}:{notice}", self.path.display()));
         }
         self.options.metrics.count("proxy.reloads_total");
         Ok(site)

@@ -11,7 +11,9 @@ mod counts;
 mod end;
 mod generation;
 mod http;
+mod lines;
 mod main_thread;
+mod outlet;
 mod parts;
 mod pieces;
 mod refuse;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use filters::Level;
 
 pub use generation::{Generation, Options};
+pub use lines::Lines;
 pub use main_thread::{Proxy, stop_signal};
 
 /// Takes a line of the log: its level, the filter's or the part's name, and the words.

@@ -55,6 +55,11 @@ impl Sender {
         !pipe.closed && pipe.pieces.len() < ROOM
     }
 
+    /// Whether all pieces were taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().pieces.is_empty()
+    }
+
     /// Puts a piece behind all others; whoever does looks for [room](Self::has_room) first.
     pub(crate) fn put(&self, piece: Piece) {
         let mut pipe = self.0.borrow_mut();

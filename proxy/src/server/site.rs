@@ -39,12 +39,36 @@ pub(crate) struct Site {
     /// Whether connections should end; kept by whoever drives the site.
     draining: watch::Sender<Drain>,
     pub(crate) connections: Cell<usize>,
-    /// When a failed handshake was last said at a level that operators see, and how many have failed since.
-    complained: Cell<(Option<Instant>, u64)>,
+    /// Handshakes that failed.
+    pub(crate) no_tls: Complaints,
+    /// Clients that do not speak HTTP.
+    pub(crate) no_http: Complaints,
 }
 
-/// How long failed handshakes are only counted once one was said.
+/// How long complaints are only for who debugs once there was one for operators.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// What strangers can make fail as often as they like: when that was last said at a level that operators see, and how often
+/// it has happened since.
+#[derive(Default)]
+pub(crate) struct Complaints(Cell<(Option<Instant>, u64)>);
+
+impl Complaints {
+    /// Says one.
+    pub(crate) fn say(&self, world: &World, line: &str) {
+        let (last, others) = self.0.get();
+        if last.is_some_and(|last| last.elapsed() < QUIET) {
+            self.0.set((last, others + 1));
+            return world.log(Level::Debug, "proxy", line);
+        }
+        self.0.set((Some(Instant::now()), 0));
+        if others == 0 {
+            return world.log(Level::Warn, "proxy", line);
+        }
+        let line = format!("{line}; {others} others before it failed as well");
+        world.log(Level::Warn, "proxy", &line);
+    }
+}
 
 /// What a site offers to its filters.
 pub(crate) struct World {
@@ -127,7 +151,8 @@ impl Site {
             },
             draining,
             connections: Cell::new(0),
-            complained: Cell::default(),
+            no_tls: Complaints::default(),
+            no_http: Complaints::default(),
         });
         let bootstrap = &generation.bootstrap;
         let singletons = bootstrap
@@ -198,17 +223,6 @@ impl Site {
             #[cfg(not(feature = "lua"))]
             HttpFilterKind::Lua(_) => None,
         }
-    }
-
-    /// Whether a failed handshake may be said now; answers how many others have failed since the last one that was.
-    pub(crate) fn may_complain(&self) -> Option<u64> {
-        let (last, others) = self.complained.get();
-        if last.is_some_and(|last| last.elapsed() < QUIET) {
-            self.complained.set((last, others + 1));
-            return None;
-        }
-        self.complained.set((Some(Instant::now()), 0));
-        Some(others)
     }
 
     /// Lets every connection end as soon as it can.

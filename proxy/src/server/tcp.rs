@@ -50,7 +50,7 @@ pub(crate) async fn to_cluster(connection: &Rc<Connection>, client: BoxIo) {
     )
     .await;
     for format in &proxy.access_logs {
-        access::log(format, &chain.stream());
+        access::log(format, &chain.stream(), &site.generation.lines);
     }
 }
 
@@ -98,7 +98,7 @@ impl Side {
     /// Writes what waits, and reads where that is wanted; answers what was read, nothing at the end.
     ///
     /// It may be given up at any time: what was written is gone from the queue, and what was read is answered.
-    async fn run(&mut self, may_read: bool) -> std::io::Result<Option<Bytes>> {
+    async fn run(&mut self, may_read: bool) -> Came {
         let writes = self.wants_to_write();
         let Self {
             read, write, queue, ..
@@ -147,38 +147,104 @@ impl Side {
 async fn drive(
     connection: &Rc<Connection>,
     client: BoxIo,
-    connect: impl Future<Output = Result<(BoxIo, Option<SocketAddr>), String>>,
+    connect: impl Future<Output = Connected>,
     idle: Duration,
     cluster: &str,
     http: Option<&HttpConnectionManager>,
 ) -> Chain {
-    let site = &connection.site;
-    let worker = Rc::clone(&site.world) as Rc<dyn Worker>;
-    let settings = Settings {
-        limit: connection.listener().buffer_limit as usize,
-    };
-    let mut info = connection.info("TCP");
-    cluster.clone_into(&mut info.cluster);
-    let mut chain = Chain::tcp(connection.network_filters(), info, settings, worker);
-    chain.surround(Rc::new(Way::tcp(connection)));
-    let mut client = Side::new(client);
-    let mut server: Option<Side> = None;
-    let mut early = VecDeque::new();
-    let mut early_end = false;
-    let mut connecting = false;
-    let mut failed = false;
-    // When something last went to the client, whether he has had his time since HTTP ended, and connections theirs.
-    let mut moved = Instant::now();
-    let mut left = false;
-    let mut cut = false;
-    let expired = end::expired(site.draining());
+    let mut relay = Relay::new(connection, client, cluster, http);
+    let expired = end::expired(connection.site.draining());
     tokio::pin!(connect, expired);
-    chain.connection();
+    relay.chain.connection();
     loop {
-        while let Some(part) = chain.take(Direction::Request) {
+        relay.take();
+        if relay.is_over() {
+            return relay.finish();
+        }
+        let (read_client, read_server) = relay.reads();
+        let (moved, patience) = (relay.moved, relay.patience());
+        let connects = relay.connecting && relay.server.is_none();
+        let is_cut = relay.cut;
+        tokio::select! {
+            () = relay.chain.event() => {}
+            came = relay.client.run(read_client) => relay.from_client(came),
+            came = run(&mut relay.server, read_server) => relay.from_server(came),
+            connected = &mut connect, if connects => relay.connected(connected),
+            () = sleep(idle) => relay.failed = true,
+            () = until(moved, patience) => relay.left = true,
+            () = &mut expired, if !is_cut => relay.cut = true,
+        }
+    }
+}
+
+/// What stands behind the filters, with its address where it has one, or why it is not there.
+type Connected = Result<(BoxIo, Option<SocketAddr>), String>;
+
+/// What came from a side: bytes, none at its end, or nothing where something was written.
+type Came = std::io::Result<Option<Bytes>>;
+
+/// A connection's filters between its two sides.
+struct Relay<'a> {
+    connection: &'a Connection,
+    cluster: &'a str,
+    /// HTTP, where that stands behind the filters.
+    http: Option<&'a HttpConnectionManager>,
+    limit: usize,
+    chain: Chain,
+    client: Side,
+    server: Option<Side>,
+    /// What is for the server, and whether that is all, while there is none.
+    early: VecDeque<Bytes>,
+    early_end: bool,
+    /// The filters let the server be connected to.
+    connecting: bool,
+    failed: bool,
+    /// When something last went to the client.
+    moved: Instant,
+    /// The client has had his time since HTTP ended.
+    left: bool,
+    /// Connections have had their time.
+    cut: bool,
+}
+
+impl<'a> Relay<'a> {
+    fn new(
+        connection: &'a Rc<Connection>,
+        client: BoxIo,
+        cluster: &'a str,
+        http: Option<&'a HttpConnectionManager>,
+    ) -> Self {
+        let worker = Rc::clone(&connection.site.world) as Rc<dyn Worker>;
+        let limit = connection.listener().buffer_limit as usize;
+        let mut info = connection.info("TCP");
+        cluster.clone_into(&mut info.cluster);
+        let filters = connection.network_filters();
+        let mut chain = Chain::tcp(filters, info, Settings { limit }, worker);
+        chain.surround(Rc::new(Way::tcp(connection)));
+        Self {
+            connection,
+            cluster,
+            http,
+            limit,
+            chain,
+            client: Side::new(client),
+            server: None,
+            early: VecDeque::new(),
+            early_end: false,
+            connecting: false,
+            failed: false,
+            moved: Instant::now(),
+            left: false,
+            cut: false,
+        }
+    }
+
+    /// Takes what the filters let pass.
+    fn take(&mut self) {
+        while let Some(part) = self.chain.take(Direction::Request) {
             match part {
-                Part::Headers { .. } => connecting = true,
-                Part::Data { data, end } => match &mut server {
+                Part::Headers { .. } => self.connecting = true,
+                Part::Data { data, end } => match &mut self.server {
                     // Nobody reads there any more.
                     Some(server) if server.shut => {}
                     Some(server) => {
@@ -186,119 +252,147 @@ async fn drive(
                         server.end |= end;
                     }
                     None => {
-                        early.extend((!data.is_empty()).then_some(data));
-                        early_end |= end;
+                        self.early.extend((!data.is_empty()).then_some(data));
+                        self.early_end |= end;
                     }
                 },
                 Part::Trailers => {}
             }
         }
-        while let Some(part) = chain.take(Direction::Response) {
+        while let Some(part) = self.chain.take(Direction::Response) {
             if let Part::Data { data, end } = part {
-                client.queue.extend((!data.is_empty()).then_some(data));
-                client.end |= end;
+                self.client.queue.extend((!data.is_empty()).then_some(data));
+                self.client.end |= end;
             }
-        }
-        let server_shut = server.as_ref().is_some_and(|server| server.shut);
-        let behind = server.as_ref().map(|server| server.read.is_none());
-        if cut && (http.is_none() || behind != Some(false)) {
-            chain.stream().info_mut().details = "drain_time_over".into();
-            failed = true;
-        }
-        // A client of HTTP who sends on is read for a while: he would be reset otherwise, and might miss the answer.
-        let unread = if http.is_some() { left } else { server_shut };
-        failed |= left && !client.shut;
-        let done = client.shut && (client.read.is_none() || unread);
-        if chain.is_closing() || failed || done {
-            break;
-        }
-        let patience = match http {
-            Some(manager) if behind == Some(true) => {
-                if client.shut {
-                    Some(manager.delayed_close_timeout)
-                } else if chain.is_held(Direction::Response) {
-                    Some(manager.idle_timeout).filter(|time| !time.is_zero())
-                } else {
-                    Some(manager.delayed_close_timeout.max(STALLED))
-                }
-            }
-            _ => None,
-        };
-        let limit = settings.limit;
-        let to_server = server
-            .as_ref()
-            .map_or_else(|| early.iter().map(Bytes::len).sum(), Side::queued);
-        let read_client = !chain.is_full(Direction::Request) && to_server < limit;
-        let read_server = !chain.is_full(Direction::Response) && client.queued() < limit;
-        let has_server = server.is_some();
-        tokio::select! {
-            () = chain.event() => {}
-            came = client.run(read_client) => match came {
-                Ok(Some(data)) => {
-                    let end = data.is_empty();
-                    chain.data(Direction::Request, data, end);
-                    if end {
-                        chain.closed(Direction::Request, false);
-                    }
-                }
-                Ok(None) => moved = Instant::now(),
-                Err(_) => {
-                    chain.closed(Direction::Request, false);
-                    failed = true;
-                }
-            },
-            came = async { match &mut server { Some(server) => server.run(read_server).await, None => pending().await } } => match came {
-                Ok(Some(data)) => {
-                    moved = Instant::now();
-                    let end = data.is_empty();
-                    chain.data(Direction::Response, data, end);
-                    if end {
-                        chain.closed(Direction::Response, false);
-                    }
-                }
-                Ok(None) => {}
-                Err(_) => match &mut server {
-                    // It takes nothing more: the client has what it said still to come.
-                    Some(server) if !server.shut && (http.is_some() || server.read.is_none()) => {
-                        server.queue.clear();
-                        server.shut = true;
-                    }
-                    _ => {
-                        chain.closed(Direction::Response, false);
-                        failed = true;
-                    }
-                },
-            },
-            connected = &mut connect, if connecting && !has_server => match connected {
-                Ok((io, address)) => {
-                    let mut side = Side::new(io);
-                    side.queue.append(&mut early);
-                    side.end = early_end;
-                    server = Some(side);
-                    chain.stream().info_mut().upstream = address;
-                }
-                Err(error) => {
-                    site.world.log(Level::Debug, "proxy", &format!("cluster `{cluster}`: {error}"));
-                    let stream = chain.stream();
-                    let mut info = stream.info_mut();
-                    info.details = error;
-                    info.flag = Some(ResponseFlag::UpstreamConnectionFailure);
-                    failed = true;
-                }
-            },
-            () = sleep(idle) => failed = true,
-            () = until(moved, patience) => left = true,
-            () = &mut expired, if !cut => cut = true,
         }
     }
-    let reason = if chain.is_closing() || failed {
-        chain.closed(Direction::Request, true);
-        EndReason::Reset
-    } else {
-        EndReason::Done
-    };
-    chain.finish(reason);
-    chain
+
+    /// Whether the server has said all; none where there is no server.
+    fn has_heard(&self) -> Option<bool> {
+        self.server.as_ref().map(|server| server.read.is_none())
+    }
+
+    /// Whether the connection is at its end, well or badly.
+    fn is_over(&mut self) -> bool {
+        if self.cut && (self.http.is_none() || self.has_heard() != Some(false)) {
+            self.chain.stream().info_mut().details = "drain_time_over".into();
+            self.failed = true;
+        }
+        // A client of HTTP who sends on is read for a while: he would be reset otherwise, and might miss the answer.
+        let is_unread = match self.http {
+            Some(_) => self.left,
+            None => self.server.as_ref().is_some_and(|server| server.shut),
+        };
+        self.failed |= self.left && !self.client.shut;
+        let is_done = self.client.shut && (self.client.read.is_none() || is_unread);
+        self.chain.is_closing() || self.failed || is_done
+    }
+
+    /// How long the client has since something last went to him, where HTTP has ended.
+    fn patience(&self) -> Option<Duration> {
+        let manager = self.http.filter(|_| self.has_heard() == Some(true))?;
+        if self.client.shut {
+            Some(manager.delayed_close_timeout)
+        } else if self.chain.is_held(Direction::Response) {
+            Some(manager.idle_timeout).filter(|time| !time.is_zero())
+        } else {
+            Some(manager.delayed_close_timeout.max(STALLED))
+        }
+    }
+
+    /// Whether there is room for more of the client's, and of the server's.
+    fn reads(&self) -> (bool, bool) {
+        let to_server = match &self.server {
+            Some(server) => server.queued(),
+            None => self.early.iter().map(Bytes::len).sum(),
+        };
+        let of_client = !self.chain.is_full(Direction::Request) && to_server < self.limit;
+        let to_client = self.client.queued();
+        let of_server = !self.chain.is_full(Direction::Response) && to_client < self.limit;
+        (of_client, of_server)
+    }
+
+    fn from_client(&mut self, came: Came) {
+        match came {
+            Ok(Some(data)) => self.data(Direction::Request, data),
+            Ok(None) => self.moved = Instant::now(),
+            Err(_) => {
+                self.chain.closed(Direction::Request, false);
+                self.failed = true;
+            }
+        }
+    }
+
+    fn from_server(&mut self, came: Came) {
+        match came {
+            Ok(Some(data)) => {
+                self.moved = Instant::now();
+                self.data(Direction::Response, data);
+            }
+            Ok(None) => {}
+            Err(_) => match &mut self.server {
+                // It takes nothing more: the client has what it said still to come.
+                Some(server) if !server.shut && (self.http.is_some() || server.read.is_none()) => {
+                    server.queue.clear();
+                    server.shut = true;
+                }
+                _ => {
+                    self.chain.closed(Direction::Response, false);
+                    self.failed = true;
+                }
+            },
+        }
+    }
+
+    /// Tells the filters what came, an end where that is nothing.
+    fn data(&mut self, direction: Direction, data: Bytes) {
+        let end = data.is_empty();
+        self.chain.data(direction, data, end);
+        if end {
+            self.chain.closed(direction, false);
+        }
+    }
+
+    fn connected(&mut self, connected: Connected) {
+        let stream = self.chain.stream();
+        match connected {
+            Ok((io, address)) => {
+                let mut side = Side::new(io);
+                side.queue.append(&mut self.early);
+                side.end = self.early_end;
+                self.server = Some(side);
+                stream.info_mut().upstream = address;
+            }
+            Err(error) => {
+                let line = format!("cluster `{}`: {error}", self.cluster);
+                self.connection.site.world.log(Level::Debug, "proxy", &line);
+                let mut info = stream.info_mut();
+                info.details = error;
+                info.flag = Some(ResponseFlag::UpstreamConnectionFailure);
+                self.failed = true;
+            }
+        }
+    }
+
+    /// Tells the filters of the end.
+    fn finish(mut self) -> Chain {
+        let reason = if self.chain.is_closing() || self.failed {
+            self.chain.closed(Direction::Request, true);
+            EndReason::Reset
+        } else {
+            EndReason::Done
+        };
+        self.chain.finish(reason);
+        self.chain
+    }
+}
+
+/// Lets a side that is there [run](Side::run).
+async fn run(side: &mut Option<Side>, may_read: bool) -> Came {
+    match side {
+        Some(side) => side.run(may_read).await,
+        None => pending().await,
+    }
 }
 
 /// Waits until a time after another is over; for ever where there is none.

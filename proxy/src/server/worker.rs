@@ -5,12 +5,14 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use engine_core::error::{Error, ErrorKind, Result};
 use filters::{Level, Worker as _};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle as Task, LocalSet, spawn_local};
+use tokio::time::{Instant, sleep};
 
 use super::connection::serve;
 use super::end::Drain;
@@ -73,12 +75,22 @@ impl WorkerThread {
         let gone = || Error::new(ErrorKind::Stopped, "a worker has stopped");
         answer.await.map_err(|_| gone())
     }
+}
 
-    /// Lets the worker end its connections, and waits for its end.
-    pub(crate) fn stop(self) {
-        let _ = self.orders.send(Order::Stop);
-        // A worker that panicked has said so itself.
-        let _ = self.thread.join();
+/// Lets all workers end their connections, and waits for their ends for a time; answers how many have not ended then.
+pub(crate) async fn stop_all(workers: &[WorkerThread], time: Duration) -> usize {
+    for worker in workers {
+        // One that has stopped has said why itself.
+        let _ = worker.orders.send(Order::Stop);
+    }
+    let until = Instant::now() + time;
+    loop {
+        let running = workers.iter().filter(|worker| !worker.thread.is_finished());
+        let running = running.count();
+        if running == 0 || Instant::now() >= until {
+            return running;
+        }
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -199,7 +211,7 @@ async fn obey(mut orders: mpsc::UnboundedReceiver<Order>) {
     sites.extend(serving.map(|serving| serving.retire(Drain::Stopping)));
     // Connections keep to the time that they have.
     while sites.iter().any(|site| site.connections.get() > 0) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -218,7 +230,7 @@ async fn accept(site: Rc<Site>, number: usize, listener: TcpListener) {
                 let line = format!("listener `{name}` cannot accept: {error}");
                 site.world.log(Level::Error, "proxy", &line);
                 // Out of descriptors, most likely: others will be given back.
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
         }
     }
@@ -265,4 +277,26 @@ fn bind(address: SocketAddr) -> Result<StdListener> {
         let message = format!("cannot listen on {address}: {error}");
         Error::new(ErrorKind::Io, message).with_source(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_is_stuck_is_not_waited_for() {
+        let (release, stuck) = std::sync::mpsc::channel::<()>();
+        let (orders, _) = mpsc::unbounded_channel();
+        let thread = std::thread::spawn(move || {
+            let _ = stuck.recv();
+        });
+        let workers = [
+            WorkerThread { orders, thread },
+            WorkerThread::spawn(1).expect("a thread"),
+        ];
+        let soon = Duration::from_millis(500);
+        assert_eq!(stop_all(&workers, soon).await, 1);
+        drop(release);
+        assert_eq!(stop_all(&workers, Duration::from_secs(60)).await, 0);
+    }
 }

@@ -33,6 +33,7 @@ use crate::tls;
 
 pub(crate) use body::{BoxBody, BoxError, ResponseBody};
 pub(crate) use connect::Stream;
+pub(crate) use pool::words;
 
 use endpoints::{Endpoint, Endpoints};
 use pool::{Client, Pool};

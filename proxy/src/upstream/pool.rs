@@ -307,7 +307,7 @@ impl Client {
 }
 
 /// An error with what it comes from.
-fn words(error: &dyn std::error::Error) -> String {
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

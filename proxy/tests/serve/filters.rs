@@ -283,7 +283,7 @@ fn a_plugin_that_failed_is_away_for_as_long_as_its_policy_says(engine: &str) {
 }
 
 /// Logs `response.flags`, eight bytes, when a stream is over.
-fn flags() -> String {
+pub(crate) fn flags() -> String {
     module(
         r#"
           (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))

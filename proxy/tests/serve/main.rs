@@ -8,6 +8,7 @@ mod harness;
 mod mixed;
 mod requests;
 mod running;
+mod services;
 mod soak;
 mod tls;
 mod ways;

@@ -43,7 +43,7 @@ const NATIVE: &str = r#"
           - name: native
             typed_config: {"@type": type.googleapis.com/extengine.filters.http.native.v1.Native, name: test.trace}"#;
 
-fn lua(code: &str) -> String {
+pub(crate) fn lua(code: &str) -> String {
     format!(
         r#"
           - name: envoy.filters.http.lua

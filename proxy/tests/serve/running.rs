@@ -34,6 +34,17 @@ fn another_configuration_is_taken_up_and_a_broken_one_is_not() {
     assert_eq!(running.get("/").body, "two");
 }
 
+#[test]
+fn a_notice_of_a_later_configuration_says_its_file() {
+    let text = config("", &direct("/", "x"), &[]);
+    let running = Running::new(&text, &[], 1);
+    let text = text.replacen("admin: {", "admin: {access_log_path: /dev/null, ", 1);
+    running.write(&again(&running, &text));
+    running.wait_for("was taken up", 1);
+    let path = running.path();
+    running.wait_for(&format!("info proxy: {}:2:", path.display()), 1);
+}
+
 fn a_filter_that_refuses_its_configuration_refuses_the_proxy(engine: &str) {
     let refusing = module(
         "",
