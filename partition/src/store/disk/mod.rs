@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::Sender;
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::TakeRow;
@@ -42,7 +41,6 @@ pub(super) use files::link;
 pub struct DiskStore {
     rows: Arc<Rows>,
     position: Position,
-    wake: Option<Sender<()>>,
     keeper: Option<JoinHandle>,
 }
 
@@ -127,6 +125,8 @@ impl DiskStore {
             strategy: Arc::new(Leveled::default().with_table_target_size(buffer)),
             held: Mutex::default(),
             group: Mutex::default(),
+            wake: Mutex::default(),
+            compacting: Mutex::default(),
             failed: Mutex::default(),
             kept: Condvar::new(),
             closing: AtomicBool::new(false),
@@ -146,10 +146,12 @@ impl DiskStore {
             platform.spawn("extengine-store", task)
         };
         let keeper = keeper.map_err(io("start a thread for", folder))?;
+        *locked(&rows.wake) = Some(wake);
+        // The last opening may have ended before its keeper was done.
+        rows.wake_keeper();
         Ok(Self {
             rows,
             position,
-            wake: Some(wake),
             keeper: Some(keeper),
         })
     }
@@ -158,7 +160,7 @@ impl DiskStore {
 impl Drop for DiskStore {
     fn drop(&mut self) {
         self.rows.closing.store(true, Ordering::Relaxed);
-        self.wake = None;
+        *locked(&self.rows.wake) = None;
         if let Some(keeper) = self.keeper.take() {
             // A panic of the keeper was caught before.
             drop(keeper.join());
@@ -211,10 +213,7 @@ impl StateStore for DiskStore {
         }
         rows.tree.rotate_memtable();
         drop(group);
-        // Where the channel is full, the keeper is yet to come.
-        if let Some(wake) = &self.wake {
-            let _ = wake.try_send(());
-        }
+        rows.wake_keeper();
         rows.wait_for_keeper()
     }
 
