@@ -132,7 +132,8 @@ fn partition<'a>(
     let mut stored = None;
     if facts.store == StoreKind::Disk {
         let copy = place.copy("verify-store")?;
-        let opened = copy.0.open(&catalog).and_then(|store| {
+        let opened = copy.0.check().and_then(|()| copy.0.open(&catalog));
+        let opened = opened.and_then(|store| {
             let hash = rows::hash(&catalog, &[store.snapshot()?])?;
             Ok((store, hash))
         });

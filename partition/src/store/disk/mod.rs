@@ -19,13 +19,12 @@ use engine_core::host::TakeRow;
 use lsm_tree::compaction::Leveled;
 use lsm_tree::{AbstractTree, Cache, Config, SeqNo, SequenceNumberCounter};
 
-use self::files::{check_tables, damaged, failure, tree_folder};
+use self::files::{check_tables, damaged, open_tree, tree_folder};
 use self::rows::{POSITION, Rows};
 use self::snapshot::DiskSnapshot;
 use super::{Snapshot, StateStore, View, Write};
 use crate::folder::io;
 use crate::log::Position;
-use crate::partition::catch;
 use crate::platform::{JoinHandle, Platform};
 
 mod files;
@@ -35,7 +34,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub(super) use files::link;
+pub(super) use files::{check, link};
 
 /// Rows on disk.
 pub struct DiskStore {
@@ -99,17 +98,9 @@ impl DiskStore {
         );
         // Two tables that wait, the one that is filled, and as much again for what a row costs beside its bytes.
         let buffer = (memory / 8).clamp(64 << 10, 64 << 20);
-        let tree = catch("opening the store", || {
-            Config::new(&path, next.clone(), whole.clone())
-                .use_cache(Arc::new(Cache::with_capacity_bytes(memory / 2)))
-                .open()
-                .map_err(|error| failure(folder, error))
-        });
-        let tree = tree.map_err(|error| match error.kind() {
-            // The tree gives up on some damage with a panic.
-            ErrorKind::Internal => damaged(folder, error.message()),
-            _ => error,
-        })?;
+        let config = Config::new(&path, next.clone(), whole.clone());
+        let cache = Arc::new(Cache::with_capacity_bytes(memory / 2));
+        let tree = open_tree(folder, config.use_cache(cache))?;
         let begin = tree
             .get_highest_persisted_seqno()
             .map_or(1, |last| last + 1);
