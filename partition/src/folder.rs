@@ -1,6 +1,6 @@
 //! The data folder: whose it is, how many partitions it has, and what its log and its rows were written under.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,9 @@ pub struct FolderFacts {
     /// The commands that the logs may have, those that are no longer declared among them.
     #[serde(default)]
     pub commands: BTreeMap<String, CommandFacts>,
+    /// The commands that each asynchronous projector counts, also of those that are no longer declared.
+    #[serde(default)]
+    pub projectors: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The schemas of a storage, as texts, and who writes it.
@@ -96,6 +99,20 @@ pub struct CommandFacts {
     pub route: Option<String>,
 }
 
+/// Whether a partition in a data folder, whatever its number, has a log.
+fn has_log(platform: &dyn Platform, data: &Path) -> Result<bool> {
+    let names = match platform.files().list(data) {
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        names => names.map_err(io("list", data))?,
+    };
+    for name in names.iter().filter(|name| name.starts_with("partition-")) {
+        if SegmentLog::is_there(platform, &log_folder(&data.join(name))).map_err(log_error)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The folder of one partition.
 pub(crate) fn of_partition(data: &Path, number: u32) -> PathBuf {
     data.join(format!("partition-{number}"))
@@ -120,6 +137,7 @@ impl FolderFacts {
     fn of(spec: &AppSpec) -> Self {
         let storages = spec.catalog.storages().filter(|(id, _)| !id.is_system());
         let commands = spec.of_kind(ExtensionKind::Command);
+        let projectors = spec.extensions.iter().filter(|e| e.asynchronous);
         Self {
             format: FORMAT,
             application: spec.name.clone(),
@@ -148,6 +166,9 @@ impl FolderFacts {
                     (decl.name.to_string(), facts)
                 })
                 .collect(),
+            projectors: projectors
+                .map(|e| (e.decl.name.to_string(), e.on.iter().cloned().collect()))
+                .collect(),
         }
     }
 
@@ -162,17 +183,32 @@ impl FolderFacts {
             let new = self.commands.entry(name.clone());
             new.or_insert_with(|| old.clone());
         }
+        for (name, old) in &found.projectors {
+            let new = self.projectors.entry(name.clone());
+            new.or_insert_with(|| old.clone());
+        }
     }
 
     /// Reads what a data folder says of itself; nothing where there is no folder yet.
     ///
     /// # Errors
-    /// `corrupt` where it is not readable or of another version, `io`.
+    /// `corrupt` where it is not readable, of another version, or gone from beside a log; `io`.
     pub fn read(platform: &dyn Platform, data: &Path) -> Result<Option<Self>> {
         let path = data.join("application.json");
         let files = platform.files();
         if !files.exists(&path).map_err(io("look for", &path))? {
-            return Ok(None);
+            return match has_log(platform, data)? {
+                false => Ok(None),
+                // It was durable before there was any log.
+                true => Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!(
+                        "{} is gone, and the logs beside it say nothing of what they were written under: restore it, or the \
+                         data folder, from a copy",
+                        path.display()
+                    ),
+                )),
+            };
         }
         let text = files.read(&path).map_err(io("read", &path))?;
         let facts: Self = serde_json::from_slice(&text).map_err(|source| {
@@ -251,7 +287,8 @@ pub(crate) struct Claim {
     pub(crate) facts: Arc<Facts>,
     /// Storages that would get another writer, which none with rows may.
     moved: Vec<(StorageId, Error)>,
-    /// Asynchronous projectors that write nothing of what they wrote, which none that has counted may.
+    /// Asynchronous projectors that write nothing of what they wrote, or count commands that they passed over, which none
+    /// that has counted may.
     renewed: Vec<(String, Error)>,
     pub(crate) lock: FolderLock,
 }
@@ -333,6 +370,7 @@ pub(crate) fn claim(platform: &Arc<dyn Platform>, data: &Path, spec: &AppSpec) -
             found.check_logs(&**platform, data)?;
             moved = moves(found, &facts, spec, data);
             renewed = renewals(found, spec, data);
+            renewed.extend(additions(found, &facts, data));
             facts.go_on_from(found);
             // Nothing is written before it is.
             facts.opened = true;
@@ -416,6 +454,26 @@ fn renewals(found: &FolderFacts, spec: &AppSpec, data: &Path) -> Vec<(String, Er
         is_new.then(|| (name, mismatch(message)))
     });
     renewed.collect()
+}
+
+/// The asynchronous projectors that would count commands which they passed over so far, each with why one that has counted
+/// may not. An earlier build did not say what they count, and a command that is new has nothing that was passed over.
+fn additions<'a>(
+    found: &'a FolderFacts,
+    facts: &'a FolderFacts,
+    data: &'a Path,
+) -> impl Iterator<Item = (String, Error)> + 'a {
+    let projectors = facts.projectors.iter();
+    projectors.filter_map(move |(name, on)| {
+        let mut added = on.difference(found.projectors.get(name)?);
+        let command = added.find(|command| found.commands.contains_key(*command))?;
+        let message = format!(
+            "asynchronous projector `{name}` in {} has counted without `{command}`, which its `on` names now, and would \
+             leave out those that came so far: give it a new name and new storages, and it begins at the first command",
+            data.display()
+        );
+        Some((name.clone(), mismatch(message)))
+    })
 }
 
 /// Notes in a claimed data folder that every partition is open, and has a log from now on.

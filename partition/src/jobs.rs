@@ -63,6 +63,13 @@ impl Jobs {
         }
     }
 
+    /// The jobs whose due times are settled beyond the time of the opening, and up to when: the clock was ahead once.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = (usize, i64)> {
+        let jobs = self.jobs.iter();
+        let settled = jobs.filter_map(|job| Some((job.extension, job.through?)));
+        settled.filter(|(_, through)| *through > self.opened)
+    }
+
     /// Begins a round.
     pub(crate) fn begin_round(&mut self) {
         self.turn = 0;

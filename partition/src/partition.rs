@@ -21,6 +21,7 @@ use crate::ids::MAX_ID;
 use crate::jobs::Jobs;
 use crate::lineup::Lineup;
 use crate::log::LogReader;
+use crate::manifest::utc;
 use crate::platform::{self, JoinHandle, Platform};
 use crate::program::{Loaded, Program};
 use crate::projector::Projector;
@@ -128,6 +129,12 @@ impl Partition {
             true => Jobs::new(&program, &state, shared.platform.now()),
             false => Jobs::none(),
         };
+        for (job, through) in jobs.ahead() {
+            let (job, through) = (program.name_of(job), utc(through));
+            shared.notice(&format!(
+                "job `{job}` counts as run up to {through}, which is ahead of the clock, and is not due before"
+            ));
+        }
         let reader = log.reader();
         let max_entry = max_entry(&*log, program.spec());
         let appender = match &shared.checkpoints {

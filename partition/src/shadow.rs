@@ -1,8 +1,8 @@
 //! A version of a package that runs beside the current one, on the commands of the log, and changes nothing.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use engine_core::error::{Error, ErrorKind, Result};
@@ -50,7 +50,8 @@ pub struct ShadowReport {
 
 /// A shadow at work; it ends when this is dropped, and when the application is closed.
 ///
-/// It holds a snapshot until then: end it before the application is opened again.
+/// It holds a snapshot until then: end it before the application is opened again. It also holds the log from where it is on,
+/// as an asynchronous projector does.
 #[derive(Debug)]
 pub struct Shadow {
     report: Arc<Mutex<ShadowReport>>,
@@ -89,6 +90,22 @@ pub(crate) struct Refused {
     pub(crate) kind: ErrorKind,
 }
 
+/// What the writer knows of a shadow, for as long as its thread is there.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub(crate) refused: Sender<Refused>,
+    /// Up to where it has read the log.
+    read: Weak<AtomicU64>,
+}
+
+impl Follower {
+    /// From where on the log is still to be read; none once the thread has ended.
+    pub(crate) fn needs(&self) -> Option<Position> {
+        let read = self.read.upgrade()?;
+        Some(Position::from_u64(read.load(Ordering::Relaxed)))
+    }
+}
+
 /// The thread of a shadow on one partition.
 pub(crate) struct Thread {
     shared: Arc<Shared>,
@@ -123,7 +140,12 @@ impl Thread {
         // What comes behind this position is in the snapshot, or is read from the log.
         let position = shared.board.read().position;
         let base = snapshot(&writer)?;
-        if writer.send(Message::Shadow(tell)).is_err() {
+        let read = Arc::new(AtomicU64::new(position.to_u64()));
+        let follower = Follower {
+            refused: tell,
+            read: Arc::downgrade(&read),
+        };
+        if writer.send(Message::Shadow(follower)).is_err() {
             return Err(answer::stopped());
         }
         let base = base.wait()?;
@@ -134,7 +156,7 @@ impl Thread {
         let task = move || {
             let ended = catch("a shadow", || {
                 let mut work = Work::new(&own, writer, base, version, refused, &report);
-                work.follow(&*log, position, &told)
+                work.follow(&*log, &read, &told)
             });
             if let Err(error) = ended {
                 lock(&report).failed.get_or_insert(error);
@@ -231,8 +253,9 @@ impl<'a> Work<'a> {
     }
 
     /// Follows the log until it is told to stop, or the partition closes.
-    fn follow(&mut self, log: &dyn LogReader, from: Position, stop: &Stop) -> Result<()> {
+    fn follow(&mut self, log: &dyn LogReader, read: &AtomicU64, stop: &Stop) -> Result<()> {
         let catalog = self.shared.program.spec().catalog.clone();
+        let from = Position::from_u64(read.load(Ordering::Relaxed));
         let mut cursor = log.read(from.max(log.oldest())).map_err(log_error)?;
         loop {
             // What it is told to finish was durable before it was told.
@@ -244,6 +267,7 @@ impl<'a> Work<'a> {
                 let group = Group::read(group.bytes, &catalog)?;
                 self.group(&group);
                 self.renew()?;
+                read.store(cursor.position().to_u64(), Ordering::Relaxed);
             }
             self.refused(self.offset);
             let position = cursor.position();

@@ -177,7 +177,8 @@ fn open_store<'a>(
 ) -> Result<(Vec<Scratch<'a>>, Option<Stored>)> {
     let catalog = state.catalog.clone();
     let copy = place.copy("verify-store")?;
-    let opened = copy.0.open(&catalog).and_then(|store| {
+    let opened = copy.0.check().and_then(|()| copy.0.open(&catalog));
+    let opened = opened.and_then(|store| {
         let hash = rows::hash(&catalog, &[store.snapshot()?])?;
         Ok((store, hash))
     });

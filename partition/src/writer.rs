@@ -21,7 +21,7 @@ use crate::log::GroupBuffer;
 use crate::partition::{Accepted, Shared, catch};
 use crate::record::{GroupHead, GroupWriter};
 use crate::runner::Runner;
-use crate::shadow::Refused;
+use crate::shadow::Follower;
 use crate::state::State;
 use crate::store::Snapshot;
 
@@ -43,7 +43,7 @@ pub(crate) struct Writer {
     /// What is durable; its ids and jobs alone are ahead, as far as `offset`.
     state: State,
     jobs: Jobs,
-    shadows: Vec<Sender<Refused>>,
+    shadows: Vec<Follower>,
     appender: Appender,
     /// The largest entry of a group.
     max_entry: usize,

@@ -64,8 +64,7 @@ pub(crate) fn get(state: &State, path: &[u8]) -> Option<Bytes> {
     if parts.first().is_some_and(|group| HOSTS.contains(group)) {
         return of_stream(stream, &parts);
     }
-    let value = stream.properties().get(path).cloned();
-    value
+    stream.properties().get(path).cloned()
 }
 
 /// Gives a stream a property.

@@ -60,6 +60,7 @@ use toml::de::DeTable;
 
 use crate::store::StoreKind;
 use problems::Problems;
+pub(crate) use schedule::utc;
 pub use schedule::{Cron, Schedule};
 use section::{Section, check_name};
 

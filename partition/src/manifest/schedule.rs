@@ -141,7 +141,7 @@ impl Cron {
 
     /// Whether a day since the Unix epoch is named.
     fn has_day(&self, days: i64) -> bool {
-        let (month, day) = civil(days);
+        let (_, month, day) = civil(days);
         // The epoch was a Thursday.
         let weekday = has(self.weekdays, (days + 4).rem_euclid(7));
         let day = has(self.days, day);
@@ -157,15 +157,28 @@ fn has(bits: u64, number: i64) -> bool {
     bits >> number & 1 == 1
 }
 
-/// Month and day of the Gregorian calendar, by Howard Hinnant's `civil_from_days`.
-fn civil(days: i64) -> (i64, i64) {
-    let day_of_era = (days + 719_468).rem_euclid(146_097);
+/// A time in microseconds since the Unix epoch as people write it, to the second.
+pub(crate) fn utc(time: i64) -> String {
+    let (year, month, day) = civil(time.div_euclid(DAY));
+    let second = time.rem_euclid(DAY) / SECOND;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of the Gregorian calendar, by Howard Hinnant's `civil_from_days`.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let (era, day_of_era) = (
+        (days + 719_468).div_euclid(146_097),
+        (days + 719_468).rem_euclid(146_097),
+    );
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    ((shifted + 2) % 12 + 1, day)
+    let month = (shifted + 2) % 12 + 1;
+    // Years of this calendar begin in March.
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 /// Reads one field: parts with commas, each `*`, a number or a range, the first and the last with a step perhaps.
@@ -219,7 +232,7 @@ mod tests {
         let mut days = 0;
         while date != (year, month, day) {
             days += 1;
-            let (month, day) = civil(days);
+            let (_, month, day) = civil(days);
             date = (date.0 + i64::from((month, day) == (1, 1)), month, day);
         }
         days * DAY + (hour * 60 + minute) * MINUTE
@@ -264,15 +277,15 @@ mod tests {
     #[test]
     fn the_calendar_is_the_gregorian_one() {
         // Known from `date -u -d @…`.
-        for (seconds, month_and_day) in [
-            (0, (1, 1)),
-            (951_782_400, (2, 29)),
-            (1_709_164_800, (2, 29)),
-            (1_735_603_200, (12, 31)),
-            (4_107_542_400, (3, 1)),
-            (-86_400, (12, 31)),
+        for (seconds, date) in [
+            (0, (1970, 1, 1)),
+            (951_782_400, (2000, 2, 29)),
+            (1_709_164_800, (2024, 2, 29)),
+            (1_735_603_200, (2024, 12, 31)),
+            (4_107_542_400, (2100, 3, 1)),
+            (-86_400, (1969, 12, 31)),
         ] {
-            assert_eq!(civil(seconds / 86_400), month_and_day, "{seconds}");
+            assert_eq!(civil(seconds / 86_400), date, "{seconds}");
         }
         assert_eq!(at(2026, 11, 21, 22, 47), 1_795_301_220 * SECOND);
     }

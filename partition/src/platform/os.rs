@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::io::ErrorKind::{InvalidInput, PermissionDenied};
+use std::io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -132,13 +132,16 @@ impl Files for OsFiles {
         let mut options = fs::OpenOptions::new();
         let options = options.write(true).create(true).truncate(false);
         let file = match options.open(&path) {
-            // Whoever reads there looks for one who writes elsewhere, and without the file there is none.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            // A lock needs no right to write, nor does whoever only reads there.
+            Err(error) if matches!(error.kind(), ReadOnlyFilesystem | PermissionDenied) => {
                 match fs::File::open(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // Whoever reads there looks for one who writes elsewhere, and without the file there is none.
+                    Err(missing)
+                        if missing.kind() == NotFound && error.kind() == ReadOnlyFilesystem =>
+                    {
                         return Ok(FolderLock::new(()));
                     }
-                    opened => opened?,
+                    opened => opened.map_err(|_| error)?,
                 }
             }
             opened => opened?,
@@ -178,6 +181,19 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::{Files, OsFiles, fs};
+
+    #[test]
+    fn a_lock_that_is_there_needs_no_right_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(OsFiles.lock(folder.path()).unwrap());
+        let path = folder.path().join("lock");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o444)).unwrap();
+        let held = OsFiles.lock(folder.path()).unwrap();
+        let refused = OsFiles.lock(folder.path()).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
+        drop(held);
+        OsFiles.lock(folder.path()).unwrap();
+    }
 
     #[test]
     fn a_folder_that_exists_is_taken_even_where_the_one_above_it_cannot_be_read() {

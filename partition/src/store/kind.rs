@@ -84,6 +84,18 @@ impl<'a> StorePlace<'a> {
         }
     }
 
+    /// Checks every byte of a store's files, which nobody has open, if it has any.
+    ///
+    /// # Errors
+    /// `corrupt`, `io`.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.kind {
+            #[cfg(feature = "disk")]
+            StoreKind::Disk => super::disk::check(&self.folder),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes the store.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use crate::ids::Order;
 use crate::log::Position;
 use crate::partition::catch;
 use crate::platform::{self, JoinHandle};
+use crate::shadow::Follower;
 
 /// A checkpoint that is being written.
 pub(super) struct Checkpointing {
@@ -124,7 +125,7 @@ impl Writer {
     }
 
     /// Lets the log forget what the manifest does not retain: only below the oldest kept checkpoint, which is the one
-    /// before the last, and every projector's position.
+    /// before the last, and every projector's and shadow's position.
     fn forget(&mut self, position: Position) -> Result<()> {
         const { assert!(checkpoint::KEPT == 2) };
         let before = self.state.checkpointed.replace(position);
@@ -135,7 +136,8 @@ impl Writer {
         }
     }
 
-    /// Lets the log forget what is below a position and every asynchronous projector's, but for so many bytes.
+    /// Lets the log forget what is below a position and that of every asynchronous projector and shadow, but for so many
+    /// bytes.
     fn forget_below(&mut self, position: Position, retain: u64) -> Result<()> {
         let projectors = self.shared.program.async_projectors();
         let projected = projectors.map(|projector| {
@@ -143,7 +145,9 @@ impl Writer {
             let progress = self.state.projections.get(name).copied();
             Position::from_u64(progress.unwrap_or_default().after)
         });
-        let task = Task::Forget(projected.fold(position, Position::min), retain);
+        let followed = self.shadows.iter().filter_map(Follower::needs);
+        let needed = projected.chain(followed).fold(position, Position::min);
+        let task = Task::Forget(needed, retain);
         if !self.appender.has_thread() {
             return self.appender.perform(task).map(drop);
         }

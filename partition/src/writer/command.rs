@@ -58,7 +58,7 @@ impl Writer {
             kind: error.kind(),
         };
         self.shadows.retain(|shadow| {
-            let sent = shadow.try_send(refused.clone());
+            let sent = shadow.refused.try_send(refused.clone());
             !matches!(sent, Err(TrySendError::Disconnected(_)))
         });
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::Sender;
 use engine_core::catalog::StorageId;
 use engine_core::error::Result;
 
@@ -12,7 +11,7 @@ use crate::log::Position;
 use crate::partition::{Accepted, Shared};
 use crate::program::Loaded;
 use crate::record::Projection;
-use crate::shadow::Refused;
+use crate::shadow::Follower;
 use crate::store::{Bytes, Snapshot, StateStore};
 
 /// What the writer is asked.
@@ -27,8 +26,8 @@ pub(crate) enum Message {
     Snapshot(answer::Sender<(u64, Arc<dyn Snapshot>)>),
     /// Make the instance of a version of a package that is about to be taken up.
     Warm(usize, Arc<Loaded>, answer::Sender<()>),
-    /// Tell a shadow of the commands that are refused from now on, until it is gone.
-    Shadow(Sender<Refused>),
+    /// Tell a shadow of the commands that are refused from now on, and keep the log for it, until it is gone.
+    Shadow(Follower),
     /// Write a checkpoint.
     Checkpoint(answer::Sender<()>),
     /// A checkpoint of so many bytes was written, or none.

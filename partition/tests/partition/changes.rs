@@ -5,7 +5,7 @@ use std::path::Path;
 use engine_core::error::{Error, ErrorKind};
 use engine_core::manifest::Verb;
 use partition::application::Application;
-use partition::platform::Platform;
+use partition::platform::{Access, Platform};
 use partition::replay::Which;
 use partition::verify::verify;
 use serde_json::{Value as Json, json};
@@ -199,6 +199,58 @@ fn a_new_storage_is_filled_under_a_new_name_and_not_under_the_old_one() {
 }
 
 const ARGS: &str = "args = \"ops: [{verb: text, id: int, n: int}], by: text?\"\nresult = \"n: int\"\nroute = \"by\"";
+
+/// An application whose projector counts one of two commands, and its manifest with both.
+fn counting_one() -> (App, String) {
+    let other = "[extensions.Other]\nkind = \"command\"\nargs = \"\"\n\n[extensions.Sum]";
+    let app = App::new().replace("[extensions.Sum]", other);
+    app.native.set("Other", |_| Ok(()));
+    let (begin, end) = app.manifest.split_once("[extensions.Sum]").unwrap();
+    let end = end.replacen("on = [\"Do\"]", "on = [\"Do\", \"Other\"]", 1);
+    let both = format!("{begin}[extensions.Sum]{end}");
+    (app, both)
+}
+
+#[test]
+fn a_projector_that_has_counted_gets_no_command_that_it_passed_over() {
+    let (mut app, both) = counting_one();
+    let one = app.manifest.clone();
+    // One that has counted nothing gets it.
+    app.open().close().unwrap();
+    app.manifest = both.clone();
+    app.open().close().unwrap();
+    app.manifest = one.clone();
+    let mut app = ran(app, 5);
+    app.manifest = both.clone();
+    says(&refused(&app), &["`Sum`", "`Other`", "a new name"]);
+    app.manifest = one;
+    let mut app = ran(app, 1);
+    // An earlier build did not say what it counts.
+    let path = Path::new(DATA).join("application.json");
+    let files = app.platform.files();
+    let mut facts: Json = serde_json::from_slice(&files.read(&path).unwrap()).unwrap();
+    assert_eq!(facts["projectors"], json!({"Sum": ["Do"]}));
+    facts.as_object_mut().unwrap().remove("projectors");
+    let file = files.open(&path, Access::Truncate).unwrap();
+    file.write_all_at(facts.to_string().as_bytes(), 0).unwrap();
+    app.manifest = both;
+    app.open().close().unwrap();
+}
+
+#[test]
+fn a_projector_gets_a_command_that_is_new() {
+    let app = ran(App::new(), 5);
+    let (other, both) = counting_one();
+    drop(other);
+    let package = |manifest: &str| {
+        let rest = manifest.split("builtin = \"").nth(1).unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    };
+    let manifest = both.replace(&package(&both), &package(&app.manifest));
+    let app = App { manifest, ..app };
+    app.native.set("Other", |_| Ok(()));
+    assert_eq!(total(&ran(app, 2).open()), (7, 7));
+}
 
 #[test]
 fn the_field_that_chooses_among_partitions_stays() {

@@ -188,6 +188,33 @@ fn a_number_of_partitions_that_no_folder_has_is_damage() {
 }
 
 #[test]
+fn a_log_without_the_file_that_says_whose_it_is_is_damage_and_not_a_new_folder() {
+    let app = closed();
+    let machine = app.platform.clone();
+    let files = machine.files();
+    files
+        .remove(&Path::new(DATA).join("application.json"))
+        .unwrap();
+    let refused = app.try_open().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+    assert!(refused.message().contains("is gone"), "{refused}");
+    let found = verify(&app.arc_platform(), Path::new(DATA)).unwrap_err();
+    assert_eq!(found.message(), refused.message());
+    // Nor is it new with other partitions, or where only one of them is left.
+    let app = app.partitions(2);
+    assert_eq!(kind(app.try_open()), ErrorKind::Corrupt);
+    let [first, second] = [0, 1].map(|n| Path::new(DATA).join(format!("partition-{n}/log")));
+    files.create_dir_all(&second).unwrap();
+    for name in files.list(&first).unwrap() {
+        let bytes = files.read(&first.join(&name)).unwrap();
+        files.remove(&first.join(&name)).unwrap();
+        let moved = files.open(&second.join(&name), Access::CreateNew).unwrap();
+        moved.write_all_at(&bytes, 0).unwrap();
+    }
+    assert_eq!(kind(app.try_open()), ErrorKind::Corrupt);
+}
+
+#[test]
 fn a_log_that_is_gone_is_damage_and_not_a_new_partition() {
     for emptied in [false, true] {
         let app = closed();

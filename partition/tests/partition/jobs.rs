@@ -174,6 +174,26 @@ fn a_due_time_is_not_run_for_again_after_a_restart() {
 }
 
 #[test]
+fn a_job_that_a_clock_ahead_has_silenced_is_named_at_the_opening() {
+    let app = app("every = \"10s\"");
+    app.open().close().unwrap();
+    assert_eq!(app.notices(), "");
+    // The first of January 2050.
+    app.platform.set_now(2_524_608_000 * SECOND);
+    let application = app.open();
+    settle(&application).unwrap();
+    application.close().unwrap();
+    assert_eq!(app.notices(), "");
+    app.platform.set_now(1_700_000_000 * SECOND);
+    app.open().close().unwrap();
+    let notices = app.notices();
+    assert!(
+        notices.contains("job `Tick` counts as run up to 2050-01-01T00:00:00Z"),
+        "{notices}"
+    );
+}
+
+#[test]
 fn a_power_cut_at_any_operation_leaves_each_due_time_once() {
     let mut operation = 0;
     loop {

@@ -123,6 +123,39 @@ fn a_shadow_that_fails_or_hangs_harms_no_command() {
 }
 
 #[test]
+fn a_slow_shadow_holds_the_log_until_it_has_read_it() {
+    let app = App::new()
+        .with("retention_bytes = 1")
+        .replace("16 KiB", "1 KiB");
+    let application = app.open();
+    let (native, code) = other_at_7(&app, |_| reject("no"));
+    let (hung, go) = std::sync::mpsc::channel::<()>();
+    let go = std::sync::Mutex::new(go);
+    native.set("Lucky", move |_| {
+        // Until the test lets it go.
+        go.lock().unwrap().recv().ok();
+        Ok(())
+    });
+    let shadow = application.shadow("main", code).unwrap();
+    let work = || {
+        for _ in 0..4 {
+            (0..20).for_each(|n| drop(run(&application, &put(1, n)).unwrap()));
+            application.settle().unwrap();
+            application.checkpoint().unwrap();
+        }
+    };
+    work();
+    let first = "00000000000000000000.log";
+    assert_eq!(app.files("log", first).len(), 1);
+    drop(hung);
+    let report = shadow.finish();
+    assert!(report.failed.is_none(), "{report:?}");
+    assert_eq!((report.commands, report.differing), (80, 4));
+    work();
+    assert_eq!(app.files("log", first).len(), 0);
+}
+
+#[test]
 fn what_runs_again_beside_a_shadow_does_not_count_against_a_version_on_trial() {
     let app = App::new().replace(
         "limits = ",

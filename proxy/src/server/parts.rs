@@ -7,7 +7,7 @@ use engine_core::limits::Limits;
 #[cfg(feature = "lua")]
 use filter_lua::{LuaConfig, LuaFilters, LuaLimits, LuaRoute, LuaRouteConfig};
 use filters::native::NativeConfig;
-use proxy_wasm::{Backoff, FailurePolicy, Plugin, PluginConfig, VmConfig};
+use proxy_wasm::{Plugin, PluginConfig, VmConfig};
 use tokio_rustls::rustls::ServerConfig;
 
 use super::generation::Options;
@@ -262,15 +262,8 @@ impl Preparing<'_> {
                 capabilities: (!capabilities.is_empty()).then(|| capabilities.clone()),
             },
             configuration: plugin.configuration.clone(),
-            policy: match plugin.failure_policy {
-                crate::config::FailurePolicy::Open => FailurePolicy::Open,
-                crate::config::FailurePolicy::Closed => FailurePolicy::Closed,
-                crate::config::FailurePolicy::Reload => FailurePolicy::Reload,
-            },
-            backoff: Backoff {
-                base: plugin.backoff.base,
-                max: plugin.backoff.max,
-            },
+            policy: plugin.failure_policy,
+            backoff: plugin.backoff,
             body_before_headers: plugin.allow_on_headers_stop_iteration.unwrap_or(false),
         };
         match self.options.wasm.load(config) {

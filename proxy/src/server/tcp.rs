@@ -167,8 +167,8 @@ async fn drive(
         let is_cut = relay.cut;
         tokio::select! {
             () = relay.chain.event() => {}
-            came = relay.client.run(read_client) => relay.from_client(came),
-            came = run(&mut relay.server, read_server) => relay.from_server(came),
+            came = relay.client.run(read_client) => relay.client_sent(came),
+            came = run(&mut relay.server, read_server) => relay.server_sent(came),
             connected = &mut connect, if connects => relay.connected(connected),
             () = sleep(idle) => relay.failed = true,
             () = until(moved, patience) => relay.left = true,
@@ -312,7 +312,7 @@ impl<'a> Relay<'a> {
         (of_client, of_server)
     }
 
-    fn from_client(&mut self, came: Came) {
+    fn client_sent(&mut self, came: Came) {
         match came {
             Ok(Some(data)) => self.data(Direction::Request, data),
             Ok(None) => self.moved = Instant::now(),
@@ -323,7 +323,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    fn from_server(&mut self, came: Came) {
+    fn server_sent(&mut self, came: Came) {
         match came {
             Ok(Some(data)) => {
                 self.moved = Instant::now();

@@ -1,10 +1,14 @@
 //! The files of a tree beside what the tree itself does with them, and what its failures mean.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use engine_core::error::{Error, ErrorKind, Result};
+use lsm_tree::{AbstractTree, AnyTree, Config};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::folder::io;
+use crate::partition::catch;
 
 /// The folder of the tree's tables, in the tree's folder.
 const TABLES: &str = "tables";
@@ -29,6 +33,57 @@ pub(super) fn check_tables(folder: &Path, tree: &Path) -> Result<()> {
         Some((expected, [0])) if *expected == checksum => Ok(()),
         _ => Err(damaged(folder, "its list of tables has another checksum")),
     }
+}
+
+/// Compares each table of a store that nobody has open with its checksum in the list of tables, which says that it is the
+/// table of this store, and whole.
+///
+/// # Errors
+/// `corrupt`, `io`.
+pub(in crate::store) fn check(folder: &Path) -> Result<()> {
+    let path = tree_folder(folder);
+    if !path.try_exists().map_err(io("look for", &path))? {
+        return Ok(());
+    }
+    check_tables(folder, &path)?;
+    let tree = open_tree(folder, Config::new(&path, <_>::default(), <_>::default()))?;
+    for table in tree.current_version().iter_tables() {
+        let name = table.id().to_string();
+        let path = path.join(TABLES).join(&name);
+        let hash = hash(&path).map_err(|error| failure(folder, error.into()))?;
+        if hash != table.checksum().into_u128() {
+            let what = format!("table {name} is not the one that its list of tables has");
+            return Err(damaged(folder, &what));
+        }
+    }
+    Ok(())
+}
+
+/// The XXH3 of a file.
+fn hash(path: &Path) -> std::io::Result<u128> {
+    let mut file = std::fs::File::open(path)?;
+    let (mut hash, mut bytes) = (Xxh3::new(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut bytes)? {
+            0 => return Ok(hash.digest128()),
+            len => hash.update(&bytes[..len]),
+        }
+    }
+}
+
+/// Opens a tree, whose list of tables was checked before.
+///
+/// # Errors
+/// `corrupt`, `io`.
+pub(super) fn open_tree(folder: &Path, config: Config) -> Result<AnyTree> {
+    let tree = catch("opening the store", || {
+        config.open().map_err(|error| failure(folder, error))
+    });
+    tree.map_err(|error| match error.kind() {
+        // The tree gives up on some damage with a panic.
+        ErrorKind::Internal => damaged(folder, error.message()),
+        _ => error,
+    })
 }
 
 /// Makes `to` the folder of a store with the rows of the one in `from`, which stays as it is: the tables, which never

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Receiver;
-use engine_core::error::Result;
+use engine_core::error::{Error, ErrorKind, Result};
 use lsm_tree::{AbstractTree, SeqNo};
 
 use super::files::failure;
@@ -14,6 +14,10 @@ use crate::partition::catch;
 
 /// How many full tables in memory may wait for the keeper before the writer waits too.
 const WAITING: usize = 2;
+
+/// From how many runs of tables on the newest level is compacted before another one comes. The tree keeps their number in
+/// one byte, and does not notice where it is larger.
+pub(super) const RUNS: usize = 200;
 
 impl Rows {
     /// Below which sequence number only the last write of each key is needed.
@@ -28,11 +32,29 @@ impl Rows {
         let group = locked(&self.group);
         self.tree.rotate_memtable();
         drop(group);
-        self.flush()
+        self.flush()?;
+        self.wake_keeper();
+        Ok(())
+    }
+
+    /// Tells the keeper that there may be something to do.
+    pub(super) fn wake_keeper(&self) {
+        if let Some(wake) = &*locked(&self.wake) {
+            // Where the channel is full, the keeper is yet to come.
+            let _ = wake.try_send(());
+        }
     }
 
     /// Writes the full tables in memory to files, durably.
     fn flush(&self) -> Result<()> {
+        while self.tree.l0_run_count() >= RUNS {
+            let before = self.levels();
+            self.compact()?;
+            if self.levels() == before {
+                let what = "it has too many tables, and they cannot be merged";
+                return Err(Error::new(ErrorKind::Internal, what));
+            }
+        }
         let one = self.tree.get_flush_lock();
         let flushed = self.tree.flush(&one, self.needed());
         drop(one);
@@ -64,11 +86,18 @@ impl Rows {
                 return Ok(());
             }
             before = Some(now);
-            let compacted = self.tree.compact(self.strategy.clone(), self.needed());
-            compacted.map_err(|error| failure(&self.folder, error))?;
+            self.compact()?;
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// One step of compaction, behind the one that another thread is at, whose tables it could not have.
+    fn compact(&self) -> Result<()> {
+        let one = locked(&self.compacting);
+        let compacted = self.tree.compact(self.strategy.clone(), self.needed());
+        drop(one);
+        compacted.map_err(|error| failure(&self.folder, error))
     }
 
     fn levels(&self) -> ([usize; 7], u64) {

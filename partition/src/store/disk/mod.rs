@@ -13,20 +13,18 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::Sender;
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, ErrorKind, Result};
 use engine_core::host::TakeRow;
 use lsm_tree::compaction::Leveled;
 use lsm_tree::{AbstractTree, Cache, Config, SeqNo, SequenceNumberCounter};
 
-use self::files::{check_tables, damaged, failure, tree_folder};
+use self::files::{check_tables, damaged, open_tree, tree_folder};
 use self::rows::{POSITION, Rows};
 use self::snapshot::DiskSnapshot;
 use super::{Snapshot, StateStore, View, Write};
 use crate::folder::io;
 use crate::log::Position;
-use crate::partition::catch;
 use crate::platform::{JoinHandle, Platform};
 
 mod files;
@@ -36,13 +34,12 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub(super) use files::link;
+pub(super) use files::{check, link};
 
 /// Rows on disk.
 pub struct DiskStore {
     rows: Arc<Rows>,
     position: Position,
-    wake: Option<Sender<()>>,
     keeper: Option<JoinHandle>,
 }
 
@@ -101,17 +98,9 @@ impl DiskStore {
         );
         // Two tables that wait, the one that is filled, and as much again for what a row costs beside its bytes.
         let buffer = (memory / 8).clamp(64 << 10, 64 << 20);
-        let tree = catch("opening the store", || {
-            Config::new(&path, next.clone(), whole.clone())
-                .use_cache(Arc::new(Cache::with_capacity_bytes(memory / 2)))
-                .open()
-                .map_err(|error| failure(folder, error))
-        });
-        let tree = tree.map_err(|error| match error.kind() {
-            // The tree gives up on some damage with a panic.
-            ErrorKind::Internal => damaged(folder, error.message()),
-            _ => error,
-        })?;
+        let config = Config::new(&path, next.clone(), whole.clone());
+        let cache = Arc::new(Cache::with_capacity_bytes(memory / 2));
+        let tree = open_tree(folder, config.use_cache(cache))?;
         let begin = tree
             .get_highest_persisted_seqno()
             .map_or(1, |last| last + 1);
@@ -127,6 +116,8 @@ impl DiskStore {
             strategy: Arc::new(Leveled::default().with_table_target_size(buffer)),
             held: Mutex::default(),
             group: Mutex::default(),
+            wake: Mutex::default(),
+            compacting: Mutex::default(),
             failed: Mutex::default(),
             kept: Condvar::new(),
             closing: AtomicBool::new(false),
@@ -146,10 +137,12 @@ impl DiskStore {
             platform.spawn("extengine-store", task)
         };
         let keeper = keeper.map_err(io("start a thread for", folder))?;
+        *locked(&rows.wake) = Some(wake);
+        // The last opening may have ended before its keeper was done.
+        rows.wake_keeper();
         Ok(Self {
             rows,
             position,
-            wake: Some(wake),
             keeper: Some(keeper),
         })
     }
@@ -158,7 +151,7 @@ impl DiskStore {
 impl Drop for DiskStore {
     fn drop(&mut self) {
         self.rows.closing.store(true, Ordering::Relaxed);
-        self.wake = None;
+        *locked(&self.rows.wake) = None;
         if let Some(keeper) = self.keeper.take() {
             // A panic of the keeper was caught before.
             drop(keeper.join());
@@ -211,10 +204,7 @@ impl StateStore for DiskStore {
         }
         rows.tree.rotate_memtable();
         drop(group);
-        // Where the channel is full, the keeper is yet to come.
-        if let Some(wake) = &self.wake {
-            let _ = wake.try_send(());
-        }
+        rows.wake_keeper();
         rows.wait_for_keeper()
     }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 
+use crossbeam_channel::Sender;
 use engine_core::catalog::StorageId;
 use engine_core::error::{Error, Result};
 use engine_core::host::TakeRow;
@@ -41,6 +42,10 @@ pub(super) struct Rows {
     pub(super) held: Mutex<BTreeMap<SeqNo, usize>>,
     /// Held while a group is written, and while the table in memory is replaced.
     pub(super) group: Mutex<()>,
+    /// Wakes the keeper, until the store is dropped.
+    pub(super) wake: Mutex<Option<Sender<()>>>,
+    /// Held during a step of compaction.
+    pub(super) compacting: Mutex<()>,
     /// What the keeper failed at.
     pub(super) failed: Mutex<Option<Error>>,
     /// The keeper has done something, or failed.

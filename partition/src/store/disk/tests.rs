@@ -1,14 +1,16 @@
 //! The store on disk keeps the contract, through flushes, compactions, openings and damage.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use engine_core::catalog::StorageId;
 use engine_core::error::ErrorKind;
 use lsm_tree::AbstractTree;
 use proptest::prelude::*;
 
-use super::DiskStore;
 use super::files::tree_folder;
+use super::keeper::RUNS;
+use super::{DiskStore, locked};
 use crate::log::Position;
 use crate::platform::OsPlatform;
 use crate::store::suite::{self, Model, STORAGES, check, keeps_the_contract, writes};
@@ -115,6 +117,76 @@ fn rows_that_are_written_again_and_again_take_no_more_and_more_space() {
     // Twenty megabytes were written; ten kilobytes are the state.
     let space = store.rows.tree.disk_space();
     assert!(space < 2 << 20, "{space}");
+}
+
+/// Waits for the keeper.
+fn comes_true(what: &str, is_true: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_true() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// As many checkpoints as files that they leave would be too many, each behind a row of few.
+fn checkpoints(store: &mut DiskStore, count: u64) {
+    for n in 1..=count {
+        let group = &mut [row((n % 7) as u16, &n.to_be_bytes())].into_iter();
+        store.apply(Position::from_u64(n), group).unwrap();
+        store.snapshot().unwrap().persist().unwrap();
+    }
+}
+
+#[test]
+fn checkpoints_of_little_each_leave_few_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    checkpoints(&mut store, 300);
+    comes_true("the tables are merged", || {
+        store.rows.tree.table_count() < 8
+    });
+    drop(store);
+    assert_eq!(open(folder.path()).position(), Position::from_u64(300));
+}
+
+#[test]
+fn a_store_without_its_keeper_never_has_more_runs_of_tables_than_it_can_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    *locked(&store.rows.wake) = None;
+    checkpoints(&mut store, 300);
+    let runs = store.rows.tree.l0_run_count();
+    // Or the keeper was there all the same.
+    assert!((50..=RUNS).contains(&runs), "{runs}");
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(store.position(), Position::from_u64(300));
+    comes_true("the tables are merged", || {
+        store.rows.tree.table_count() < 8
+    });
+}
+
+#[test]
+fn checkpoints_of_rows_that_are_written_again_and_again_take_no_more_and_more_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = OsPlatform::new().unwrap();
+    // So much memory that only checkpoints write files.
+    let store = DiskStore::open(&platform, folder.path(), NAMES.into_iter(), 64 << 20);
+    let mut store = store.unwrap();
+    let mut first = 0;
+    for n in 1..100 {
+        let group = (0..100).map(|key| row(key, &[(key + n) as u8; 1_000]));
+        store
+            .apply(Position::from_u64(n.into()), &mut { group })
+            .unwrap();
+        store.snapshot().unwrap().persist().unwrap();
+        if n == 1 {
+            first = store.rows.tree.disk_space();
+        }
+    }
+    comes_true("the store is small", || {
+        store.rows.tree.disk_space() < 5 * first
+    });
 }
 
 #[test]
