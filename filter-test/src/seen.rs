@@ -52,8 +52,10 @@ impl Stream {
         let mut chain = make(filters, info, Settings::default(), worker);
         let stream = chain.stream();
         for (path, value) in setup.properties.iter().flatten() {
-            let mut properties = stream.properties();
-            properties.insert(property(path), value.0.clone());
+            let (path, value) = (property(path), value.0.clone());
+            let mut info = stream.info_mut();
+            info.attributes.insert(path.clone(), value.clone());
+            stream.properties().insert(path, value);
         }
         if tcp {
             chain.connection();

@@ -58,6 +58,8 @@ pub struct StreamInfo {
     pub sent: u64,
     /// Whether a filter asks for the connection's end behind this stream.
     pub drain: bool,
+    /// What proxy-wasm filters read in the place of what is known here, by a property's path: for who plays a server.
+    pub attributes: BTreeMap<Vec<u8>, Bytes>,
 }
 
 /// What went wrong with a stream, as Envoy's access logs and filters name it; the number is the place of its bit.

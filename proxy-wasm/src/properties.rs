@@ -62,7 +62,8 @@ pub(crate) fn get(state: &State, path: &[u8]) -> Option<Bytes> {
     }
     let stream = context.stream.as_ref()?;
     if parts.first().is_some_and(|group| HOSTS.contains(group)) {
-        return of_stream(stream, &parts);
+        let given = stream.info().attributes.get(path).cloned();
+        return given.or_else(|| of_stream(stream, &parts));
     }
     stream.properties().get(path).cloned()
 }

@@ -14,7 +14,7 @@
 //! ";
 //! let error = Config::parse(bootstrap, "envoy.yaml").unwrap_err();
 //! println!("{}", error.message());
-//! assert!(error.message().starts_with("envoy.yaml:5:5: the proxy knows no `conect_timeout`"));
+//! assert!(error.message().contains("envoy.yaml:5:5: the proxy knows no `conect_timeout`"));
 //! ```
 
 pub mod config;
